@@ -1,0 +1,32 @@
+"""The entry point: the parser, and what becomes of an error."""
+
+import argparse
+import os
+import sys
+
+from vaezoo import __version__
+from vaezoo.cli import recipes, training
+from vaezoo.errors import VaezooError
+
+GROUPS = (recipes, training)
+
+
+def main(argv=None):
+    """Run a command; returns its exit code: 0, or 2 for bad input, or 130 after Ctrl-C."""
+    parser = argparse.ArgumentParser(prog="vaezoo", description="A model zoo of variational autoencoders.")
+    parser.add_argument("--version", action="version", version=f"vaezoo {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for group in GROUPS:
+        group.add_commands(commands)
+    arguments = parser.parse_args(argv)
+    try:
+        arguments.command(arguments)
+    except VaezooError as error:
+        print(f"vaezoo: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as interrupt:
+        print(f"\nvaezoo: interrupted; {interrupt or 'nothing was kept'}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # as in `vaezoo list | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0

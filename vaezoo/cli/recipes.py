@@ -1,0 +1,41 @@
+"""`vaezoo list` and `vaezoo show`."""
+
+from vaezoo.config import load_recipe, parse_assignments, recipe_names, to_yaml
+from vaezoo.errors import VaezooError
+
+
+def add_commands(commands):
+    """Add the commands of this module to the parser."""
+    command = commands.add_parser("list", help="list the recipes")
+    command.add_argument("pattern", nargs="?", default="*", help="a shell pattern, as in 'conv*'")
+    command.set_defaults(command=_list)
+
+    command = commands.add_parser("show", help="print a recipe in full")
+    add_recipe(command)
+    command.set_defaults(command=_show)
+
+
+def add_recipe(command):
+    """Let a command take a recipe and overrides."""
+    command.add_argument("model", help="the name of a recipe, or a .yaml file")
+    command.add_argument(
+        "--set",
+        dest="assignments",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="override a key of the recipe, as in model.latent_dim=32; may be given again",
+    )
+
+
+def _list(arguments):
+    recipes = [load_recipe(name) for name in recipe_names(arguments.pattern)]
+    if not recipes:
+        raise VaezooError(f"no recipe matches '{arguments.pattern}'. `vaezoo list` shows all {len(recipe_names())}.")
+    width = max(len(recipe.name) for recipe in recipes)
+    for recipe in recipes:
+        print(f"{recipe.name:<{width}}  {recipe.parameters:>10,}  {recipe.summary}")
+
+
+def _show(arguments):
+    print(to_yaml(load_recipe(arguments.model, parse_assignments(arguments.assignments))), end="")

@@ -1,0 +1,215 @@
+"""Recipes on disk: find one by name or path, override single keys, check it, write it back as YAML."""
+
+import copy
+import fnmatch
+import re
+import reprlib
+import typing
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from vaezoo.errors import VaezooError, unknown
+from vaezoo.recipe_schema import Recipe, WarmUp
+
+LARGEST_RECIPE = 65_536  # bytes; the zoo's own are under 1 KiB
+
+
+def recipe_folder() -> Path:
+    """The folder of the zoo's own recipes: inside the installed package, or beside it in a source checkout."""
+    package = Path(__file__).resolve().parent
+    inside = package / "zoo_configs"
+    return inside if inside.is_dir() else package.parent / "zoo_configs"
+
+
+def recipe_names(pattern: str = "*") -> list[str]:
+    """The names of the zoo's recipes that match a shell pattern such as `conv*`, sorted."""
+    return fnmatch.filter(sorted(path.stem for path in recipe_folder().glob("*.yaml")), pattern)
+
+
+def load_recipe(name_or_path: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """Read, override and check a recipe.
+
+    Args:
+        name_or_path: the name of one of the zoo's recipes, or a path that ends in .yaml or .yml.
+        overrides: values by dotted key, as in {"model.latent_dim": 8, "model.likelihood": "normal"}.
+
+    Returns:
+        The recipe, frozen, with every default filled in.
+
+    Raises:
+        VaezooError: on one line, for an unknown name, a file that cannot be read, or a key, type or value that
+            the schema refuses.
+    """
+    path = _find(str(name_or_path))
+    content = _read(path)
+    for key, value in (overrides or {}).items():
+        _override(content, key, value)
+    content.setdefault("name", path.stem)
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        raise VaezooError(_describe(error, source=str(name_or_path))) from None
+
+
+def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
+    """Turn `model.latent_dim=32` strings into overrides; the right-hand side is read as YAML."""
+    overrides = {}
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals or not key.strip():
+            raise VaezooError(f"cannot set '{assignment}': write KEY=VALUE, as in model.latent_dim=32")
+        try:
+            overrides[key.strip()] = yaml.load(value, _Loader)
+        except (yaml.YAMLError, ValueError) as error:
+            raise VaezooError(f"cannot read the value in '{assignment}': {_one_line(error)}") from None
+    return overrides
+
+
+def to_yaml(recipe: Recipe) -> str:
+    """The recipe as YAML that `load_recipe` reads back to an equal recipe."""
+    return yaml.dump(
+        recipe.model_dump(mode="json"),
+        Dumper=_Dumper,
+        sort_keys=False,
+        default_flow_style=False,
+        allow_unicode=True,
+    )
+
+
+def _find(name_or_path: str) -> Path:
+    if name_or_path.endswith((".yaml", ".yml")):
+        path = Path(name_or_path)
+        if not path.is_file():
+            raise VaezooError(f"there is no recipe file '{path}'; give a .yaml file, or a name from `vaezoo list`")
+        return path
+    names = recipe_names()
+    if name_or_path not in names:
+        raise unknown("model", name_or_path, names, hint=f"`vaezoo list` shows all {len(names)}.")
+    return recipe_folder() / f"{name_or_path}.yaml"
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML for recipes: a key stands once, `1e-3` is a number (YAML 1.1 calls it text), and there are no aliases."""
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases (*name) are not allowed in a recipe")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node, deep=False):
+        keys = [key.value for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.YAMLError(f"the key '{key}' stands twice")
+        return super().construct_mapping(node, deep)
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: list(found) for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+class _Dumper(yaml.SafeDumper):
+    """YAML with a key a line, and a list of numbers on one line."""
+
+    def represent_sequence(self, tag, sequence, flow_style=None):
+        return super().represent_sequence(tag, sequence, flow_style=True)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > LARGEST_RECIPE:
+            raise VaezooError(f"the recipe '{path}' is larger than {LARGEST_RECIPE:,} bytes; this is no recipe")
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
+        if isinstance(error, VaezooError):
+            raise
+        raise VaezooError(f"cannot read the recipe '{path}': {_one_line(error)}") from None
+    if not isinstance(content, dict):
+        raise VaezooError(f"the recipe '{path}' must hold keys and values; `vaezoo show conv_vae` prints an example")
+    return content
+
+
+def _override(content: dict[str, Any], dotted: str, value: Any) -> None:
+    *parents, last = dotted.split(".")
+    for key in parents:
+        child = content.get(key)
+        if isinstance(child, str):  # `likelihood: normal` is short for `likelihood: {name: normal}`
+            child = {"name": child}
+        elif child is None:
+            child = {}
+        elif not isinstance(child, dict):
+            raise VaezooError(f"cannot set '{dotted}': '{key}' holds {child!r}, which has no keys of its own")
+        content[key] = child
+        content = child
+    content[last] = copy.deepcopy(value)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _describe(error: ValidationError, source: str) -> str:
+    """The first complaint of pydantic's, in the project's words: what was given, what is allowed."""
+    complaint = error.errors(include_url=False)[0]
+    path, sections = _locate(complaint["loc"])
+    given, context = complaint["input"], complaint.get("ctx", {})
+    match complaint["type"]:
+        case "extra_forbidden":
+            allowed = [field for section in sections for field in section.model_fields]
+            return f"{source}: {unknown('key', path, [_sibling(path, key) for key in allowed])}"
+        case "union_tag_invalid":
+            return f"{source}: {unknown(path, context['tag'], _quoted(context['expected_tags']))}"
+        case "literal_error":
+            return f"{source}: {unknown(path, given, _quoted(context['expected']))}"
+        case "missing":
+            return f"{source}: the key '{path}' is missing"
+        case "union_tag_not_found":
+            return f"{source}: '{path}' must be the name of a part, or hold it as 'name', not {reprlib.repr(given)}"
+        case "value_error":
+            return f"{source}: {context['error']}"
+    more = error.error_count() - 1
+    message = complaint["msg"].removeprefix("Input ")
+    return f"{source}: '{path}' {message}, not {reprlib.repr(given)}" + (f" (and {more} more)" if more else "")
+
+
+def _locate(loc: tuple[str | int, ...]) -> tuple[str, list[type[BaseModel]]]:
+    """The dotted key of a complaint, and the sections that the last but one of its steps can be.
+
+    Pydantic's location mixes keys with the tags of unions: ("model", "encoder", "conv", "filters", 0).
+    """
+    path, sections, inner = "", [Recipe], [Recipe]
+    for step in loc:
+        if isinstance(step, int):
+            path += f"[{step}]"
+        elif len(inner) > 1:  # a union: this step is the name that chose among the parts
+            inner = [section for section in inner if step in typing.get_args(section.model_fields["name"].annotation)]
+        elif inner != [WarmUp] or step not in ("number", "warm_up"):
+            path, sections = (f"{path}.{step}" if path else step), inner
+            field = inner[0].model_fields.get(step) if inner else None
+            inner = list(_sections(field.annotation)) if field else []
+    return path, sections
+
+
+def _sections(annotation: Any) -> Iterable[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in typing.get_args(annotation):
+        yield from _sections(inner)
+
+
+def _sibling(path: str, key: str) -> str:
+    parent = path.rpartition(".")[0]
+    return f"{parent}.{key}" if parent else key
+
+
+def _quoted(listing: str) -> list[str]:
+    """The names in pydantic's listing: "'a', 'b' or 'c'"."""
+    return listing.split("'")[1::2]

@@ -1,0 +1,1 @@
+"""The model, and the standalone Keras files made of it."""

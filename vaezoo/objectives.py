@@ -1,0 +1,162 @@
+"""Objectives: x, q(z|x), z, p(z) and p(x|z) → the loss to minimise and the terms to watch, in nats.
+
+Every term is [B]: one number an image, averaged over the Monte-Carlo samples. `reconstruction` is -E_q[log p(x|z)],
+`kl` is KL(q(z|x) || p(z)), and `elbo` is always the true bound, -(reconstruction + kl), whatever is minimised.
+"""
+
+import keras
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from vaezoo.errors import VaezooError
+from vaezoo.registry import OBJECTIVES
+
+tfd = tfp.distributions
+
+KL_METHODS = ("auto", "closed_form", "monte_carlo")
+
+
+def kl_divergence(q, prior, z, method="auto"):
+    """KL(q || prior), in closed form or as the mean of log q(z) - log p(z) over samples of q.
+
+    Args:
+        q: the posterior, a distribution over [B,D].
+        prior: a distribution over [D].
+        z: samples of q [K,B,D], used by the Monte-Carlo estimate alone.
+        method: "closed_form", "monte_carlo", or "auto" for the closed form where TFP has one.
+
+    Returns:
+        The divergence [B], in nats.
+
+    Raises:
+        VaezooError: for "closed_form" where there is none.
+    """
+    if method != "monte_carlo":
+        try:
+            return tfd.kl_divergence(q, prior)
+        except NotImplementedError:
+            if method == "closed_form":
+                raise VaezooError(
+                    f"there is no closed-form KL from {q.name} to {prior.name}; set model.objective.kl=monte_carlo"
+                ) from None
+    return tf.reduce_mean(q.log_prob(z) - prior.log_prob(z), axis=0)
+
+
+class Objective:
+    """What every objective answers. `samples` is K; `term_names` are the keys that a call returns."""
+
+    term_names: tuple[str, ...] = ("loss",)
+
+    def __init__(self, samples=1):
+        if samples < 1:
+            raise VaezooError(f"an objective needs at least 1 sample of the posterior, not {samples}")
+        self.samples = samples
+
+    def __call__(self, x, q, z, prior, likelihood, step):
+        """The terms of the objective.
+
+        Args:
+            x: images [B,H,W,C].
+            q: the posterior q(z|x), over [B,D].
+            z: samples of it [K,B,D].
+            prior: p(z), over [D].
+            likelihood: p(x|z), over images, for every sample [K,B].
+            step: the number of optimizer steps taken, an integer tensor.
+
+        Returns:
+            The terms by name, each [B], in nats.
+        """
+        raise NotImplementedError
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {"samples": self.samples}
+
+    @classmethod
+    def from_config(cls, config):
+        """The objective that `get_config` describes."""
+        return cls(**config)
+
+
+@OBJECTIVES.register("elbo")
+@keras.saving.register_keras_serializable("vaezoo")
+class ELBO(Objective):
+    """loss = -ELBO = -E_q[log p(x|z)] + KL(q(z|x) || p(z)) (Kingma & Welling 2014, equation 3).
+
+    Args:
+        samples: K, the Monte-Carlo samples of the posterior for each image.
+        kl: "closed_form", "monte_carlo", or "auto" for the closed form where TFP has one.
+    """
+
+    term_names = ("loss", "elbo", "reconstruction", "kl")
+
+    def __init__(self, samples=1, kl="auto"):
+        super().__init__(samples)
+        if kl not in KL_METHODS:
+            raise VaezooError(f"unknown kl '{kl}'. Allowed: {', '.join(KL_METHODS)}.")
+        self.kl = kl
+
+    def __call__(self, x, q, z, prior, likelihood, step):
+        """The terms; see `Objective`."""
+        reconstruction = -tf.reduce_mean(likelihood.log_prob(x), axis=0)  # [B]
+        kl = kl_divergence(q, prior, z, self.kl)  # [B]
+        loss = reconstruction + self.kl_weight(step) * kl
+        return {"loss": loss, "elbo": -reconstruction - kl, "reconstruction": reconstruction, "kl": kl}
+
+    def kl_weight(self, step):
+        """The weight of the KL in the loss at that step."""
+        return 1.0
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {**super().get_config(), "kl": self.kl}
+
+
+@OBJECTIVES.register("beta")
+@keras.saving.register_keras_serializable("vaezoo")
+class BetaELBO(ELBO):
+    """loss = -E_q[log p(x|z)] + beta KL(q(z|x) || p(z)) (Higgins et al. 2017, equation 4).
+
+    Args:
+        beta: the weight of the KL, or a warm-up {"start": 0.0, "end": 1.0, "steps": 5000}: a weight that moves linearly
+            from start to end over that many optimizer steps, then stays. It is computed from the step inside the graph,
+            so a resumed run goes on where it was.
+        samples: K, the Monte-Carlo samples of the posterior for each image.
+        kl: "closed_form", "monte_carlo", or "auto" for the closed form where TFP has one.
+    """
+
+    def __init__(self, beta=4.0, samples=1, kl="auto"):
+        super().__init__(samples, kl)
+        self.beta = beta
+
+    def kl_weight(self, step):
+        """beta at that step."""
+        if not isinstance(self.beta, dict):
+            return float(self.beta)
+        start, end = self.beta.get("start", 0.0), self.beta.get("end", 1.0)
+        progress = tf.minimum(tf.cast(step, tf.float32) / self.beta["steps"], 1.0)
+        return start + (end - start) * progress
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {"beta": self.beta, **super().get_config()}
+
+
+@OBJECTIVES.register("reconstruction")
+@keras.saving.register_keras_serializable("vaezoo")
+class Reconstruction(Objective):
+    """loss = -log p(x|z): the plain autoencoder. There is no KL in it and so no bound on the evidence."""
+
+    term_names = ("loss", "reconstruction")
+
+    def __init__(self):
+        super().__init__(samples=1)
+
+    def __call__(self, x, q, z, prior, likelihood, step):
+        """The terms; see `Objective`."""
+        reconstruction = -tf.reduce_mean(likelihood.log_prob(x), axis=0)  # [B]
+        return {"loss": reconstruction, "reconstruction": reconstruction}
+
+    def get_config(self):
+        """The constructor has no arguments."""
+        return {}

@@ -1,0 +1,51 @@
+"""How the training step is compiled: XLA or graph, and how many steps run in one call."""
+
+import keras
+
+
+def use_xla(model, choice="auto"):
+    """Whether to compile the step with XLA.
+
+    On a CPU, XLA fuses the many small operations of dense networks and wins a third; its convolutions are slower than
+    oneDNN's and lose a third. On a GPU it wins for both.
+
+    Args:
+        model: a `VAE`.
+        choice: "xla", "graph", or "auto" for that rule.
+    """
+    if choice != "auto":
+        return choice == "xla"
+    return on_gpu() or not any(
+        isinstance(layer, _CONVOLUTIONS) for layer in model.encoder.layers + model.decoder.layers
+    )
+
+
+_CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.Conv2DTranspose)
+
+
+def on_gpu():
+    """Whether TensorFlow sees a GPU."""
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def epoch_shape(images, batch_size):
+    """The steps of an epoch, and how many of them run in one call.
+
+    Calls of 8 to 32 steps hide the cost of Python between them. Every epoch must be a whole number of calls, and of
+    these lengths the one is taken that leaves out the fewest batches at the epoch's end; the order is drawn anew each
+    epoch, so no image is left out for good.
+
+    Args:
+        images: the number of training images.
+        batch_size: at most that number.
+
+    Returns:
+        (steps an epoch, steps a call).
+    """
+    steps = images // batch_size
+    if steps < 8:
+        return steps, steps
+    call = min(range(8, min(32, steps) + 1), key=lambda length: (steps % length, -length))
+    return steps - steps % call, call
