@@ -1,0 +1,70 @@
+"""Data sets by name or path, as splits of images and labels."""
+
+import os
+
+from vaezoo.data.binarization import BINARIZATIONS, binarize
+from vaezoo.data.dataset import Data
+from vaezoo.data.split import Split
+from vaezoo.errors import VaezooError
+
+__all__ = ["BINARIZATIONS", "Data", "Split", "binarize", "is_path", "load_data"]
+
+
+def load_data(name, *, image_size=None, validation=0.05, seed=0, memory_limit=2 * 2**30) -> Data:
+    """A data set by name or path, divided into training, validation and test images.
+
+    Args:
+        name: "glyphs", drawn here and in need of no download; or an image set of tensorflow-datasets, as "mnist"
+            or "emnist/letters"; or the path of your own images: a folder, an .npy or an .npz file (a folder that
+            is called like a known set is given as "./mnist").
+        image_size: (H, W) to resize every image to, antialiased, whatever its aspect; None keeps the images' own.
+        validation: fraction of the training images to hold out, in [0, 0.5]; 0 for none.
+        seed: chooses the validation images, an int >= 0.
+        memory_limit: bytes; a set whose decoded images need more is streamed from disk. (An .npz is always held.)
+
+    Returns:
+        A Data. Test images never train: where a set has no test split, a tenth of it is held out, the same tenth
+        whatever the seed.
+
+    Raises:
+        VaezooError: for a name, path, file or setting that cannot be used; the message says how to mend it.
+    """
+    if image_size is not None:
+        image_size = _checked_size(image_size)
+    if not 0 <= validation <= 0.5:
+        raise VaezooError(f"validation {validation} is not in [0, 0.5]: it is the fraction held out of training.")
+    if seed < 0:
+        raise VaezooError(f"seed {seed} is negative: it must be 0 or more.")
+    options = image_size, validation, seed, memory_limit
+    if name == "glyphs":
+        from vaezoo.data import glyphs
+
+        return glyphs.load(*options)
+    if is_path(name):
+        from vaezoo.data import files
+
+        return files.load(name, *options)
+    from vaezoo.data import tfds_sets
+
+    return tfds_sets.load(name, *options)
+
+
+def is_path(name):
+    """Whether the name means files: one with a path's look, or one that exists and names no known set."""
+    if isinstance(name, os.PathLike) or name.startswith((".", "/", "~")) or name.endswith((".npy", ".npz")):
+        return True
+    if not (os.path.exists(name) or "/" in name or os.sep in name):
+        return False
+    from vaezoo.data import tfds_sets
+
+    return not tfds_sets.is_name(name)  # "emnist/letters" is a set, and so is "mnist" wherever one happens to be
+
+
+def _checked_size(size):
+    try:
+        height, width = (int(n) for n in size)
+    except (TypeError, ValueError):
+        height = width = 0
+    if height < 1 or width < 1:
+        raise VaezooError(f"image_size {size} is not two whole numbers above 0: give height and width, as 64 64.")
+    return height, width

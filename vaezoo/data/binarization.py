@@ -1,0 +1,52 @@
+"""Grey levels to zeros and ones, as the Bernoulli likelihood wants them."""
+
+from vaezoo.errors import unknown
+
+BINARIZATIONS = ("none", "threshold", "dynamic")
+
+
+def check_binarization(mode):
+    """Raise a VaezooError unless `mode` is one of BINARIZATIONS."""
+    if mode not in BINARIZATIONS:
+        raise unknown("binarization", mode, BINARIZATIONS)
+
+
+def binarize(images, mode, seed=None):
+    """Turn grey levels into zeros and ones.
+
+    "dynamic" draws every pixel from a Bernoulli whose probability is the grey level: a pixel at 0 is always 0,
+    and one at 1 always 1 (Salakhutdinov & Murray 2008).
+
+    Args:
+        images: float32 tensor of any shape, in [0, 1].
+        mode: "none" (unchanged), "threshold" (1 where the grey level is 0.5 or more) or "dynamic".
+        seed: integer tensor [2], the whole source of the draw; needed by "dynamic" alone.
+
+    Returns:
+        A float32 tensor of the same shape.
+
+    Raises:
+        VaezooError: for a mode that is not one of BINARIZATIONS.
+    """
+    import tensorflow as tf
+
+    check_binarization(mode)
+    if mode == "none":
+        return images
+    if mode == "threshold":
+        return tf.cast(images >= 0.5, tf.float32)
+    return ink_above(pixel_noise(tf.shape(images), seed), images)
+
+
+def pixel_noise(shape, seed):
+    """Uniform float32 numbers in [0, 1), the same on every device and under XLA."""
+    import tensorflow as tf
+
+    return tf.random.stateless_uniform(shape, seed, alg="philox")
+
+
+def ink_above(noise, images):
+    """1 where the grey level exceeds the noise: [0, 1) never lets 0 through and always lets 1."""
+    import tensorflow as tf
+
+    return tf.cast(noise < images, tf.float32)

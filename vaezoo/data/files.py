@@ -1,0 +1,19 @@
+"""Your own images: a folder of image files, an .npy or an .npz."""
+
+import pathlib
+
+from vaezoo.errors import VaezooError
+
+
+def load(path, image_size, validation, seed, memory_limit):
+    """The data set at a path; see load_data."""
+    from vaezoo.data import arrays, folders
+
+    name, path = str(path), pathlib.Path(path).expanduser()
+    if not path.exists():
+        raise VaezooError(f"'{name}' does not exist: give a folder of images, an .npy or .npz file, or a set's name.")
+    if path.is_dir():
+        return folders.load(name, path, image_size, validation, seed, memory_limit)
+    if path.suffix in (".npy", ".npz"):
+        return arrays.load(name, path, image_size, validation, seed, memory_limit)
+    raise VaezooError(f"'{name}' is neither a folder nor an .npy or .npz file: put images into a folder.")

@@ -1,0 +1,132 @@
+"""Splits read from the record files of a tensorflow-datasets set."""
+
+import functools
+
+import numpy as np
+
+from vaezoo.data.indexed import ArraySplit
+from vaezoo.data.split import Split, fold, on_cpu
+
+FILES_AT_ONCE = 8  # read side by side, so that neighbours in a file are not neighbours in an epoch
+
+
+class RecordSplit(Split):
+    """A split streamed from record files; `in_memory` makes an ArraySplit of it.
+
+    Like every split, each batch is a pure function of (seed, epoch, step), and no image comes twice in an epoch.
+    The order alone is less than a true permutation: files are permuted and read eight at a time, and the records
+    are shuffled in blocks of at most `block_bytes`.
+
+    Args:
+        files: the record files of one split of the set.
+        lengths: how many records each of them holds.
+        spec: feature name → tf.io feature, for those to read: "image", "label" (optional) and known factors.
+        image_shape: (H, W, C).
+        resize: whether images have to be resized to that shape.
+        record_bytes: mean size of a record.
+        block_bytes: memory to shuffle in.
+        positions: which records belong to the split, sorted; None for all of them.
+    """
+
+    def __init__(self, files, lengths, spec, image_shape, resize, record_bytes, block_bytes, positions=None):
+        total = sum(lengths)
+        self.positions = np.arange(total) if positions is None else positions
+        super().__init__(len(self.positions), image_shape, has_labels="label" in spec)
+        self.files, self.lengths, self.spec, self.resize = list(map(str, files)), list(lengths), spec, resize
+        self.record_bytes, self.block_bytes = record_bytes, block_bytes
+        self.block = int(np.clip(block_bytes / max(record_bytes, 1), 1, total))
+
+    def take(self, indices):
+        """The part of the split at these indices; nothing is read."""
+        return RecordSplit(
+            self.files, self.lengths, self.spec, self.image_shape, self.resize, self.record_bytes,
+            self.block_bytes, self.positions[indices],
+        )  # fmt: skip
+
+    def in_memory(self):
+        """The same split as an ArraySplit, with labels and factors."""
+        import tensorflow as tf
+
+        columns, start = None, 0
+        chunks = self._ordered_keys(512).map(self._parse, tf.data.AUTOTUNE, deterministic=True)
+        for chunk in chunks.prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
+            if columns is None:
+                columns = {name: np.empty((self.size, *part.shape[1:]), part.dtype) for name, part in chunk.items()}
+            stop = start + len(chunk["image"])
+            for name, part in chunk.items():
+                columns[name][start:stop] = part
+            start = stop
+        return ArraySplit(columns.pop("image"), columns.pop("label", None), columns)
+
+    def _epoch_keys(self, seed, batch_size, steps):
+        import tensorflow as tf
+
+        order = _shuffled(tf.range(len(self.files)), fold(seed, 0))
+        files = tf.data.Dataset.from_tensor_slices(order)
+        records = files.interleave(
+            self._records_of_file, FILES_AT_ONCE, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
+        blocks = records.batch(self.block).enumerate()
+        records = blocks.map(lambda number, block: _shuffled(block, fold(seed, 1, number))).unbatch()
+        return records.batch(batch_size, drop_remainder=True).take(steps)
+
+    def _ordered_keys(self, batch_size):
+        import tensorflow as tf
+
+        return tf.data.Dataset.range(len(self.files)).flat_map(self._records_of_file).batch(batch_size)
+
+    def _records_of_file(self, index):
+        """The records of one file that belong to the split."""
+        import tensorflow as tf
+
+        names, starts, belongs = self._tables
+        records = tf.data.TFRecordDataset(tf.gather(names, index))
+        if self.size == sum(self.lengths):
+            return records
+        start = tf.gather(starts, index)
+        numbered = records.enumerate().filter(lambda number, _: tf.gather(belongs, start + number))
+        return numbered.map(lambda _, record: record)
+
+    @functools.cached_property
+    def _tables(self):
+        belongs = np.zeros(sum(self.lengths), bool)
+        belongs[self.positions] = True
+        starts = np.cumsum([0, *self.lengths[:-1]])
+        return on_cpu(np.array(self.files)), on_cpu(starts), on_cpu(belongs)
+
+    def _read(self, keys):
+        columns = self._parse(keys)
+        return columns["image"], columns.get("label")
+
+    def _parse(self, records):
+        """Serialized records [B] → image uint8 [B, H, W, C], label int32 [B], and the factors."""
+        import tensorflow as tf
+
+        columns = tf.io.parse_example(records, self.spec)
+        images = tf.map_fn(self._decode, columns["image"], fn_output_signature=tf.uint8)
+        columns["image"] = tf.ensure_shape(images, [records.shape[0], *self.image_shape])
+        if self.has_labels:
+            columns["label"] = tf.cast(columns["label"], tf.int32)
+        return columns
+
+    def _decode(self, file):
+        import tensorflow as tf
+
+        image = tf.io.decode_image(file, channels=self.image_shape[-1], expand_animations=False)
+        return resized(image, self.image_shape[:2]) if self.resize else image
+
+
+def resized(images, size):
+    """uint8 or float32 images [..., H, W, C] resized to (H, W), antialiased; same type and range."""
+    import tensorflow as tf
+
+    result = tf.image.resize(images, size, antialias=True)
+    if images.dtype == tf.uint8:
+        return tf.cast(tf.round(tf.clip_by_value(result, 0, 255)), tf.uint8)
+    return tf.clip_by_value(result, 0, 1)
+
+
+def _shuffled(values, seed):
+    import tensorflow as tf
+
+    return tf.random.experimental.stateless_shuffle(values, seed, alg="philox")

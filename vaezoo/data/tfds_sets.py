@@ -1,0 +1,176 @@
+"""Image sets of tensorflow-datasets by name: downloaded once, then read from disk."""
+
+import contextlib
+import io
+import math
+import os
+import pathlib
+import socket
+import sys
+import urllib.parse
+import urllib.request
+
+import numpy as np
+
+from vaezoo.data.dataset import ASK_FOR_SIZE, make_data
+from vaezoo.data.records import RecordSplit
+from vaezoo.errors import VaezooError, unknown
+
+
+def load(name, image_size, validation, seed, memory_limit):
+    """The image set of that name, for example "mnist" or "emnist/letters"; see load_data."""
+    builder = _builder(name)
+    _check_images(builder, name)  # refuse what is not an image set before anything is downloaded
+    if not builder.data_path.exists():
+        _check_network(builder)
+        print(f"vaezoo: downloading {name} (once) into {builder.data_path}", file=sys.stderr)
+        prepare(builder)
+    return read(builder, name, image_size, validation, seed, memory_limit)
+
+
+def is_name(name):
+    """Whether tensorflow-datasets has a set of this name, whatever is in it."""
+    import tensorflow_datasets as tfds
+
+    return str(name).split("/")[0].split(":")[0] in tfds.list_builders(with_community_datasets=False)
+
+
+def place(make):
+    """The builder of a set, in the folder where the set is or can be written.
+
+    That is tensorflow-datasets' own ($TFDS_DATA_DIR, else ~/tensorflow_datasets), which may be read-only if the set
+    is there, else $XDG_CACHE_HOME/vaezoo (~/.cache/vaezoo).
+
+    Args:
+        make: folder → builder.
+    """
+    shared = _shared_folder()
+    builder = make(shared)
+    if builder.data_path.exists() or _writable(shared):
+        return builder
+    return make(pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "vaezoo")
+
+
+def prepare(builder):
+    """Write a builder's set to disk, quietly. An interrupted one leaves nothing behind: tfds renames at the end."""
+    import tensorflow_datasets as tfds
+
+    tfds.disable_progress_bar()
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            builder.download_and_prepare()
+    except Exception as error:
+        if builder.data_path.exists():  # another process was quicker
+            return
+        raise VaezooError(
+            f"'{builder.name}' could not be prepared in {builder.data_path}: {_first_line(error)}. Check the network "
+            "and the disk, or set TFDS_DATA_DIR to a folder that already holds it."
+        ) from error
+
+
+def read(builder, name, image_size, validation, seed, memory_limit, factors=()):
+    """The Data of a set that is on disk.
+
+    Args:
+        builder: of tensorflow-datasets, prepared.
+        name: as it was given to load_data.
+        image_size: (H, W) or None.
+        validation: fraction of the training images to hold out.
+        seed: chooses the validation images.
+        memory_limit: bytes of decoded images above which they are streamed.
+        factors: names of scalar features to keep as known factors, when held in memory.
+    """
+    import tensorflow_datasets as tfds
+
+    features, splits = builder.info.features, builder.info.splits
+    if str(builder.info.file_format.file_suffix) != "tfrecord":
+        raise VaezooError(
+            f"'{name}' is stored as {builder.info.file_format.file_suffix}: prepare it as tfrecord, tfds's default."
+        )
+    if "train" not in splits:
+        raise VaezooError(f"'{name}' has no split 'train', only {', '.join(splits)}: it cannot be trained on.")
+    height, width, channels = features["image"].shape
+    if image_size is None and None in (height, width):
+        raise VaezooError(f"the images of '{name}' differ in size: {ASK_FOR_SIZE}")
+    label = "label" in features and features["label"]
+    labelled = isinstance(label, tfds.features.ClassLabel) and not label.shape and bool(label.num_classes)
+    wanted = ["image", *(["label"] if labelled else []), *factors]
+    shape = (*(image_size or (height, width)), channels or 3)
+
+    def split(name):
+        info = splits[name]
+        return RecordSplit(
+            files=info.filepaths,
+            lengths=info.shard_lengths,
+            spec={name: features.tf_example_spec[name] for name in wanted},
+            image_shape=shape,
+            resize=shape[:2] != (height, width),
+            record_bytes=info.num_bytes / max(info.num_examples, 1),
+            block_bytes=memory_limit / 4,  # blocks are read ahead and copied when shuffled
+        )
+
+    test = next((split(name) for name in ("test", "validation") if name in splits), None)
+    train = split("train")
+    if (len(train) + len(test or ())) * math.prod(shape) <= memory_limit:
+        train, test = train.in_memory(), test and test.in_memory()
+    return make_data(name, train, test, tuple(label.names) if labelled else None, validation, seed)
+
+
+def _builder(name):
+    import tensorflow_datasets as tfds
+
+    base, _, config = name.partition("/")
+    if not is_name(name) and not (base and (_shared_folder() / base).is_dir()):  # your own prepared set is fine
+        names = [*tfds.list_builders(with_community_datasets=False), "glyphs"]
+        hint = "Give glyphs, an image set of tensorflow-datasets such as mnist, or a path to your own images."
+        raise unknown("data set", name, names, hint)
+    try:
+        return place(lambda folder: tfds.builder(name, data_dir=folder))
+    except (AssertionError, ImportError, ValueError) as error:  # a version, a missing library, a configuration
+        configs = list(tfds.builder_cls(base.split(":")[0]).builder_configs) if config else []
+        if configs:
+            raise unknown(f"configuration of '{base}'", config, configs) from None
+        raise VaezooError(f"data set '{name}' cannot be used: {_first_line(error)}") from error
+
+
+def _check_images(builder, name):
+    import tensorflow_datasets as tfds
+
+    features = builder.info.features
+    image = "image" in features and features["image"]
+    if not isinstance(image, tfds.features.Image):
+        found = ", ".join(features)
+        raise VaezooError(f"'{name}' holds no 'image', only {found}: choose an image set, for example mnist.")
+    if np.dtype(image.np_dtype) != np.uint8:
+        raise VaezooError(f"the images of '{name}' are {np.dtype(image.np_dtype)}: only 8-bit images can be read.")
+
+
+def _check_network(builder):
+    """Fail at once where the source cannot be found: tfds would try for minutes."""
+    if urllib.request.getproxies():  # then the proxy looks the name up
+        return
+    hosts = {urllib.parse.urlsplit(url).hostname for url in builder.url_infos}
+    for host in sorted(filter(None, hosts)):
+        try:
+            socket.getaddrinfo(host, 443)
+        except OSError as error:
+            raise VaezooError(
+                f"'{builder.name}' is not on disk and {host} cannot be reached to download it ({error}). Check the "
+                "network, or set TFDS_DATA_DIR to a folder that already holds it; `glyphs` needs no download."
+            ) from None
+
+
+def _shared_folder():
+    return pathlib.Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+
+
+def _writable(path):
+    """Whether something can be made in this folder, or in the nearest one above it that exists."""
+    while not path.exists():
+        path = path.parent
+    # The mode is asked too: to root, os.access calls everything writable.
+    return path.is_dir() and os.access(path, os.W_OK) and bool(path.stat().st_mode & 0o222)
+
+
+def _first_line(error):
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
