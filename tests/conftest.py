@@ -1,0 +1,43 @@
+"""What the tests share: quiet TensorFlow, and a small set of images that a tiny model can learn."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import pytest
+
+
+def bars(count, size=8, seed=0):
+    """Binary images [count,size,size,1] uint8 of one horizontal and one vertical bar, and the row as a label."""
+    rng = np.random.default_rng(seed)
+    rows, columns = rng.integers(size, size=(2, count))
+    images = np.zeros((count, size, size, 1), "uint8")
+    images[np.arange(count), rows] = 255
+    images[np.arange(count), :, columns] = 255
+    return images, rows
+
+
+@pytest.fixture(scope="session")
+def bars_file(tmp_path_factory):
+    """A labelled .npz of bars, 8×8: 400 to train (20 of them to validate, by default) and 100 to test."""
+    path = tmp_path_factory.mktemp("bars") / "bars.npz"
+    images, labels = bars(500)
+    np.savez(path, x_train=images[:400], y_train=labels[:400], x_test=images[400:], y_test=labels[400:])
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe(tmp_path_factory):
+    """A recipe that trains in a second: an MLP on the bars."""
+    path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
+    path.write_text(
+        "model:\n"
+        "  latent_dim: 3\n"
+        "  encoder: {name: mlp, hidden: [16]}\n"
+        "  decoder: {name: mlp, hidden: [16]}\n"
+        "  likelihood: bernoulli\n"
+        "data: {binarize: threshold}\n"
+        "training: {epochs: 2, batch_size: 38}\n"  # 380 images: 10 steps an epoch
+    )
+    return path

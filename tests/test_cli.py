@@ -1,0 +1,162 @@
+"""The command line, as a person types it."""
+
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from vaezoo.cli import main
+
+
+def refused(capsys, *arguments):
+    """Run a command that must be refused: exit code 2 and one line, which is returned."""
+    assert main([str(argument) for argument in arguments]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("vaezoo: ")
+    return lines[0]
+
+
+def test_list_shows_every_recipe_with_its_size(capsys):
+    assert main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == sorted(line.split()[0] for line in lines)
+    assert any(re.match(r"conv_vae +3,337,252  Convolutional VAE", line) for line in lines)
+
+
+def test_list_by_pattern(capsys):
+    assert main(["list", "conv*"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["conv_vae"]
+    assert "no recipe matches 'gan*'" in refused(capsys, "list", "gan*")
+
+
+def test_show_prints_a_recipe_that_can_be_trained(capsys, tmp_path):
+    assert main(["show", "beta_vae", "--set", "model.latent_dim=3"]) == 0
+    text = capsys.readouterr().out
+    assert "Higgins" in text
+    (tmp_path / "mine.yaml").write_text(text)
+    assert main(["show", str(tmp_path / "mine.yaml")]) == 0
+    assert capsys.readouterr().out == text
+
+
+def test_train_and_its_output(tiny_recipe, bars_file, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert main(["train", str(tiny_recipe), "--data", str(bars_file), "--epochs", "3", "--out", str(out)]) == 0
+    error = capsys.readouterr().err
+    assert re.search(r"epoch 3/3  elbo -\d+\.\d+  reconstruction \d+\.\d+  kl \d+\.\d+   validation elbo -", error)
+    assert "test figures" in error
+    assert keras.models.load_model(out / "model.keras").latent_dim == 3
+
+
+def test_a_run_is_never_overwritten(tiny_recipe, bars_file, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command = ["train", tiny_recipe, "--data", bars_file, "--epochs", "1"]
+    for _ in range(2):  # without --out, a free name is found
+        assert main([str(argument) for argument in command]) == 0
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["tiny", "tiny-2"]
+    before = (tmp_path / "runs/tiny/model.keras").read_bytes()
+    capsys.readouterr()
+    assert "already holds a run" in refused(capsys, *command, "--out", "runs/tiny")
+    assert (tmp_path / "runs/tiny/model.keras").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "convvae"], ["unknown model 'convvae'", "'conv_vae'"]),
+        (["train", "conv_vae", "--precision", "float61"], ["unknown training.precision 'float61'", "'float32'"]),
+        (["train", "conv_vae", "--epochs", "lots"], ["'training.epochs'", "'lots'"]),
+        (["train", "conv_vae", "--set", "model.likelihood=bernouli"], ["'bernouli'", "'bernoulli'"]),
+        (["train", "conv_vae", "--set", "latent_dim"], ["cannot set 'latent_dim'"]),
+        (["show", "nowhere.yaml"], ["no recipe file"]),
+    ],
+)
+def test_bad_words_on_the_command_line(arguments, words, capsys):
+    line = refused(capsys, *arguments)
+    for word in words:
+        assert word in line
+
+
+def test_data_and_recipe_that_do_not_fit(tiny_recipe, bars_file, tmp_path, capsys):
+    out = tmp_path / "run"
+    train = ["train", tiny_recipe, "--data", bars_file, "--out", out, "--set"]
+    assert "batch_size is 5000" in refused(capsys, *train, "training.batch_size=5000")
+    odd = ["model.encoder=conv", "--set", "model.encoder.filters=[4, 4, 4, 4]"]
+    assert "8×8 does not fit 'conv' with 4 strides" in refused(capsys, *train, *odd)
+    assert not out.exists()
+
+
+def test_grey_levels_under_bernoulli_are_refused(tiny_recipe, tmp_path, capsys):
+    np.save(tmp_path / "grey.npy", np.random.default_rng(0).integers(0, 256, (200, 8, 8)).astype("uint8"))
+    command = ["train", tiny_recipe, "--data", tmp_path / "grey.npy", "--out", tmp_path / "run"]
+    assert "data.binarize=dynamic" in refused(capsys, *command, "--set", "data.binarize=none")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_conditional_model_needs_labels(tiny_recipe, tmp_path, capsys):
+    np.save(tmp_path / "plain.npy", np.zeros((200, 8, 8), "uint8"))
+    command = ["train", tiny_recipe, "--data", tmp_path / "plain.npy", "--out", tmp_path / "run"]
+    assert "have no labels" in refused(capsys, *command, "--set", "model.conditional=true")
+
+
+def test_a_density_on_binarized_images_is_warned_of(tiny_recipe, bars_file, tmp_path, capsys):
+    command = ["train", tiny_recipe, "--data", bars_file, "--epochs", "1", "--out", tmp_path / "run"]
+    assert main([*map(str, command), "--set", "model.likelihood=normal"]) == 0
+    assert "warning: the likelihood 'normal' describes grey levels" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written(tiny_recipe, bars_file, tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    line = refused(capsys, "train", tiny_recipe, "--data", bars_file, "--out", tmp_path / "file" / "run")
+    assert "cannot write" in line
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+COMMAND = [sys.executable, "-m", "vaezoo", "train"]
+
+
+def test_a_full_disk(tiny_recipe, bars_file, tmp_path):
+    def small_files():  # no file may pass 20 kB: writing the model fails as it does on a full disk
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    out = tmp_path / "run"
+    done = subprocess.run(
+        [*COMMAND, tiny_recipe, "--data", bars_file, "--out", out],
+        capture_output=True,
+        text=True,
+        preexec_fn=small_files,
+    )
+    assert done.returncode == 2, done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"vaezoo: cannot write '{out / 'model.keras'}': File too large")
+    assert not out.exists()
+
+
+def test_ctrl_c_keeps_the_last_finished_epoch(tiny_recipe, bars_file, tmp_path):
+    out = tmp_path / "run"
+    process = subprocess.Popen(
+        [*COMMAND, tiny_recipe, "--data", bars_file, "--epochs", "100000", "--out", out],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    with process:
+        for line in process.stderr:
+            if line.startswith("epoch") and "3/100000" in line:
+                process.send_signal(signal.SIGINT)
+                break
+        rest = process.stderr.read()
+    assert process.returncode == 130
+    kept = re.search(r"interrupted; epoch (\d+) of 100000 is kept in (\S+)", rest)
+    assert kept[2] == str(out / "model.keras")
+    model = keras.models.load_model(out / "model.keras")
+    assert int(model.optimizer.iterations) == int(kept[1]) * 10
+    assert "Traceback" not in rest
+    assert (out / "decoder.keras").exists()
+    assert not list(out.glob(".writing*"))

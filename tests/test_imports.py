@@ -1,0 +1,75 @@
+"""Data flows down the list in CONTRIBUTING.md: a file imports only from lines above its own."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+LISTING = re.search("<!-- import order -->(.*?)<!-- end -->", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)[1]
+HOUSE = [line.split()[0].removesuffix(".py").rstrip("/").replace("/", ".") for line in LISTING.strip().splitlines()]
+FILES = sorted(
+    path for path in (ROOT / "vaezoo").rglob("*.py") if path.parent != ROOT / "vaezoo" or path.stem[0] != "_"
+)
+
+
+def place(module):
+    """The line of the list that a module belongs to."""
+    return next((line for line, entry in enumerate(HOUSE) if module == entry or module.startswith(entry + ".")), None)
+
+
+def imported(path):
+    """Every vaezoo module that a file names in an import, at any depth of the code."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import, which this test does not follow"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_imports_only_from_above(path):
+    module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    own = place(module)
+    assert own is not None, f"{module} has no line in CONTRIBUTING.md"
+    for name in imported(path):
+        if name.startswith("vaezoo.") and name != "vaezoo.__version__":
+            line = place(name)
+            assert line is not None, f"{module} imports {name}, which has no line in CONTRIBUTING.md"
+            assert line <= own, f"{module} imports {name}, which is below it"
+
+
+def test_every_line_of_the_list_exists():
+    for entry in HOUSE:
+        path = ROOT / entry.replace(".", "/")
+        assert path.is_dir() or path.with_suffix(".py").is_file(), entry
+
+
+HEAVY = {"tensorflow", "keras", "tensorflow_probability", "tensorflow_datasets", "matplotlib", "numpy"}
+
+
+@pytest.mark.parametrize("code", ["import vaezoo", "from vaezoo.cli import main; main(['list'])"])
+def test_what_needs_no_tensorflow_does_not_import_it(code):
+    check = f"{code}; import sys; loaded = {HEAVY!r} & sys.modules.keys(); assert not loaded, loaded"
+    subprocess.run([sys.executable, "-c", check], check=True, capture_output=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "module", ["posteriors", "likelihoods", "objectives", "networks.conv", "models.vae", "zoo", "training"]
+)
+def test_any_module_can_be_the_first_that_imports_keras(module):
+    # Importing Keras runs our hook, which imports vaezoo.zoo in the middle of that module's own import.
+    code = f"import vaezoo.{module}, keras; keras.saving.get_registered_object('vaezoo>VAE') or exit(1)"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("order", ["import keras, vaezoo", "import vaezoo, keras"])
+def test_keras_knows_the_classes_in_either_order_of_import(order):
+    code = f"{order}; keras.saving.get_registered_object('vaezoo>VAE') or exit(1)"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

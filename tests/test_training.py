@@ -1,0 +1,146 @@
+"""Training: the run directory, its figures, its repeatability, and what is left when it ends early."""
+
+import csv
+import json
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import vaezoo
+from vaezoo import plots
+from vaezoo.config import load_recipe
+from vaezoo.training import Run, callbacks, train
+from vaezoo.training.compilation import epoch_shape, use_xla
+
+
+def tiny(tiny_recipe, bars_file, **overrides):
+    return load_recipe(tiny_recipe, {"data.name": str(bars_file), **overrides})
+
+
+@pytest.fixture(scope="module")
+def run(tiny_recipe, bars_file, tmp_path_factory):
+    """A finished run."""
+    return train(tiny(tiny_recipe, bars_file), tmp_path_factory.mktemp("runs") / "a", quiet=True)
+
+
+def test_the_run_directory_holds_everything(run):
+    names = {path.name for path in run.path.iterdir()}
+    assert names == {
+        *("recipe.yaml", "environment.json", "metrics.csv", "test.json"),
+        *("model.keras", "encoder.keras", "decoder.keras"),
+        *("reconstructions.png", "samples.png", "curves.png"),
+    }
+    rows = list(csv.DictReader((run.path / "metrics.csv").read_text().splitlines()))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    for row in rows:
+        assert float(row["elbo"]) == pytest.approx(-float(row["reconstruction"]) - float(row["kl"]), abs=1e-3)
+    environment = json.loads((run.path / "environment.json").read_text())
+    assert environment["status"] == "finished"
+    assert environment["keras"] == keras.__version__
+    assert json.loads((run.path / "test.json").read_text())["elbo"] == run.test["elbo"]
+    for name in ("reconstructions.png", "samples.png", "curves.png"):
+        with Image.open(run.path / name) as picture:
+            assert min(picture.size) > 200
+
+
+def test_a_run_is_read_back(run, bars_file):
+    again = Run(run.path)
+    assert again.recipe.data.name == str(bars_file)
+    assert again.recipe.parameters == run.model.count_params()
+    x = again.data.test.head(8)
+    np.testing.assert_array_equal(again.model(x), run.model(x))
+    batches = again.data.test.batches(100, binarize="threshold")
+    assert again.model.evaluate(batches, verbose=0, return_dict=True)["elbo"] == pytest.approx(
+        run.test["elbo"], abs=1e-4
+    )
+
+
+def test_training_learns(tiny_recipe, bars_file, tmp_path):
+    # A pixel is lit with probability 1 - (7/8)^2 = 15/64, so a model of independent pixels needs 64 H(15/64) = 34.8
+    # nats; a perfect one log 64 = 4.2, for the 64 images that there are.
+    recipe = tiny(tiny_recipe, bars_file, **{"training.epochs": 80, "training.learning_rate": 0.02})
+    trained = train(recipe, tmp_path / "run", quiet=True)
+    assert -30 < trained.test["elbo"] < -4.2
+
+
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+def test_one_seed_gives_bit_identical_weights_and_another_does_not(network, tiny_recipe, bars_file, tmp_path):
+    def weights(folder, seed):
+        parts = {"model.encoder": network, "model.decoder": network, "data.binarize": "dynamic"}
+        recipe = tiny(tiny_recipe, bars_file, **parts, **{"training.seed": seed})
+        return train(recipe, tmp_path / folder, quiet=True).model.get_weights()
+
+    first, second, other = weights("a", 5), weights("b", 5), weights("c", 6)
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert any(np.abs(a - c).max() > 0 for a, c in zip(first, other, strict=True))
+
+
+@pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision_trains_with_float32_terms(precision, tiny_recipe, bars_file, tmp_path):
+    trained = train(tiny(tiny_recipe, bars_file, **{"training.precision": precision}), tmp_path / "run", quiet=True)
+    model = trained.model
+    assert model.encoder.layers[2].compute_dtype == precision.removeprefix("mixed_")
+    assert all(weight.dtype == "float32" for weight in model.trainable_variables)
+    assert model.encode(np.zeros((1, 8, 8, 1))).mean().dtype == "float32"
+    assert int(model.optimizer.iterations) == 20
+    assert hasattr(model.optimizer, "dynamic_scale") == (precision == "mixed_float16")
+    decoder = keras.models.load_model(trained.path / "decoder.keras")
+    assert decoder.dtype_policy.name == "float32"
+    assert {layer.compute_dtype for layer in decoder.layers} == {"float32"}
+    z = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
+    np.testing.assert_allclose(decoder(z), model.images(z), atol=2e-2)
+
+
+def test_the_plain_autoencoder_reports_no_bound(tiny_recipe, bars_file, tmp_path):
+    recipe = tiny(tiny_recipe, bars_file, **{"model.posterior": "point", "model.objective": "reconstruction"})
+    assert set(train(recipe, tmp_path / "run", quiet=True).test) == {"loss", "reconstruction"}
+
+
+def test_a_conditional_run_draws_every_class(tiny_recipe, bars_file, tmp_path, monkeypatch):
+    drawn = {}
+    real = plots.image_grid
+
+    def spy(images, columns, title="", **labels):
+        drawn[title] = (np.asarray(images), columns, labels)
+        return real(images, columns, title, **labels)
+
+    monkeypatch.setattr(plots, "image_grid", spy)
+    train(tiny(tiny_recipe, bars_file, **{"model.conditional": True}), tmp_path / "run", quiet=True)
+    images, columns, labels = drawn["tiny: samples of each class"]
+    assert columns == 8
+    assert labels["column_labels"] == tuple("01234567")
+    assert len(images) == 64
+
+
+def test_a_nan_stops_the_run_and_keeps_the_epoch_before(tiny_recipe, bars_file, tmp_path, monkeypatch):
+    real_end = callbacks.Recorder.on_epoch_end
+
+    def broken_end(self, epoch, logs=None):
+        real_end(self, epoch, {**logs, "loss": float("nan")} if epoch == 1 else logs)
+
+    monkeypatch.setattr(callbacks.Recorder, "on_epoch_end", broken_end)
+    with pytest.raises(vaezoo.VaezooError, match=r"became nan in epoch 2.*epoch 1 of 2 is kept"):
+        train(tiny(tiny_recipe, bars_file), tmp_path / "run", quiet=True)
+    assert vaezoo.load(tmp_path / "run").optimizer.iterations == 10
+
+
+@pytest.mark.parametrize("images", [1, 7, 100, 421 * 128, 57_000, 60_000, 10**6])
+@pytest.mark.parametrize("batch_size", [1, 20, 128])
+def test_an_epoch_is_a_whole_number_of_calls(images, batch_size):
+    if batch_size > images:
+        return
+    steps, call = epoch_shape(images, batch_size)
+    assert steps % call == 0
+    assert 1 <= call <= 32
+    assert 0 <= images // batch_size - steps <= 7
+    assert steps >= 0.9 * (images // batch_size)
+
+
+def test_the_rule_of_compilation():
+    assert not use_xla(vaezoo.create_model("conv_vae"))
+    assert use_xla(vaezoo.create_model("mlp_vae"))
+    assert use_xla(vaezoo.create_model("conv_vae"), "xla")
+    assert not use_xla(vaezoo.create_model("mlp_vae"), "graph")
