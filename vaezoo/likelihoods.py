@@ -37,6 +37,11 @@ class Likelihood(keras.layers.Layer):
 
     def check(self, images):
         """Raise a VaezooError if images [N,H,W,C] are nothing that this likelihood describes."""
+        if not np.all((images >= 0) & (images <= 1)):  # NaN fails too
+            raise VaezooError(
+                f"the images must lie in [0, 1], and these go from {np.min(images):g} to {np.max(images):g}; "
+                "divide 8-bit images by 255"
+            )
 
 
 def _is_binary(images):
@@ -58,6 +63,7 @@ class Bernoulli(Likelihood):
 
     def check(self, images):
         """Refuse grey levels: on them the formula still gives a number, but no likelihood and no bound on one."""
+        super().check(images)
         if not _is_binary(images):
             raise VaezooError(
                 "the likelihood 'bernoulli' needs images of zeros and ones, and these hold grey levels; binarize them "
@@ -103,7 +109,8 @@ class Normal(Likelihood):
     def build(self, input_shape):
         """Make the weight of a learned scale."""
         if self.learned:
-            start = np.log(np.expm1(max(self.scale - SMALLEST_SCALE, 1e-6)))  # softplus(start) + floor = scale
+            above = max(self.scale - SMALLEST_SCALE, 1e-6)
+            start = above + np.log(-np.expm1(-above))  # softplus(start) + floor = scale, without overflow
             self.raw_scale = self.add_weight(name="raw_scale", shape=(), initializer=keras.initializers.Constant(start))
 
     def distribution(self, params):
@@ -143,6 +150,7 @@ class DiscretizedLogistic(Likelihood):
 
     def check(self, images):
         """Refuse values between the 256 levels, which have no mass."""
+        super().check(images)
         levels = images * 255.0
         if np.abs(levels - np.round(levels)).max(initial=0) > 1e-2:
             raise VaezooError(

@@ -29,8 +29,13 @@ def kl_divergence(q, prior, z, method="auto"):
         The divergence [B], in nats.
 
     Raises:
-        VaezooError: for "closed_form" where there is none.
+        VaezooError: for "closed_form" where there is none, and for a posterior that is a point.
     """
+    if isinstance(q, tfd.VectorDeterministic):  # TFP would answer -log p(z), and the ELBO would bound nothing
+        raise VaezooError(
+            "the KL from a point to a prior is infinite; set model.objective=reconstruction, or "
+            "model.posterior=diagonal_normal"
+        )
     if method != "monte_carlo":
         try:
             return tfd.kl_divergence(q, prior)
@@ -89,6 +94,7 @@ class ELBO(Objective):
     """
 
     term_names = ("loss", "elbo", "reconstruction", "kl")
+    reconstruction_weight = 1.0
 
     def __init__(self, samples=1, kl="auto"):
         super().__init__(samples)
@@ -100,7 +106,7 @@ class ELBO(Objective):
         """The terms; see `Objective`."""
         reconstruction = -tf.reduce_mean(likelihood.log_prob(x), axis=0)  # [B]
         kl = kl_divergence(q, prior, z, self.kl)  # [B]
-        loss = reconstruction + self.kl_weight(step) * kl
+        loss = self.reconstruction_weight * reconstruction + self.kl_weight(step) * kl
         return {"loss": loss, "elbo": -reconstruction - kl, "reconstruction": reconstruction, "kl": kl}
 
     def kl_weight(self, step):
@@ -115,19 +121,22 @@ class ELBO(Objective):
 @OBJECTIVES.register("beta")
 @keras.saving.register_keras_serializable("vaezoo")
 class BetaELBO(ELBO):
-    """loss = -E_q[log p(x|z)] + beta KL(q(z|x) || p(z)) (Higgins et al. 2017, equation 4).
+    """loss = -w E_q[log p(x|z)] + beta KL(q(z|x) || p(z)) (Higgins et al. 2017, equation 4, where w is 1).
 
     Args:
         beta: the weight of the KL, or a warm-up {"start": 0.0, "end": 1.0, "steps": 5000}: a weight that moves linearly
             from start to end over that many optimizer steps, then stays. It is computed from the step inside the graph,
             so a resumed run goes on where it was.
+        reconstruction_weight: w; at 0 the KL alone is left, every posterior becomes the prior, and the decoder learns
+            nothing.
         samples: K, the Monte-Carlo samples of the posterior for each image.
         kl: "closed_form", "monte_carlo", or "auto" for the closed form where TFP has one.
     """
 
-    def __init__(self, beta=4.0, samples=1, kl="auto"):
+    def __init__(self, beta=4.0, reconstruction_weight=1.0, samples=1, kl="auto"):
         super().__init__(samples, kl)
         self.beta = beta
+        self.reconstruction_weight = reconstruction_weight
 
     def kl_weight(self, step):
         """beta at that step."""
@@ -139,7 +148,7 @@ class BetaELBO(ELBO):
 
     def get_config(self):
         """The constructor's arguments."""
-        return {"beta": self.beta, **super().get_config()}
+        return {"beta": self.beta, "reconstruction_weight": self.reconstruction_weight, **super().get_config()}
 
 
 @OBJECTIVES.register("reconstruction")

@@ -74,13 +74,12 @@ class FullNormal(Posterior):
         latent_dim = int((np.sqrt(9 + 8 * size) - 3) // 2)  # the D with D + D (D + 1) / 2 = P
         loc, raw = params[:, :latent_dim], params[:, latent_dim : 2 * latent_dim]
         diagonal = ops.softplus(raw) + SMALLEST_SCALE
-        entries = ops.concatenate([diagonal, params[:, 2 * latent_dim :]], axis=-1)
-        # A constant 0/1 matrix puts every entry in its place: exact, and every runtime can multiply matrices.
-        place = np.zeros((size - latent_dim, latent_dim * latent_dim), "float32")
-        rows, columns = np.tril_indices(latent_dim, -1)
-        at = np.concatenate([np.arange(latent_dim) * (latent_dim + 1), rows * latent_dim + columns])
-        place[np.arange(len(at)), at] = 1
-        tril = ops.reshape(ops.matmul(entries, place), (-1, latent_dim, latent_dim))
+        entries = ops.concatenate([diagonal, params[:, 2 * latent_dim :], ops.zeros_like(loc[:, :1])], axis=-1)
+        # Which of the entries stands where in L; the last one is the zero above the diagonal.
+        place = np.full((latent_dim, latent_dim), size - latent_dim, "int32")
+        place[np.diag_indices(latent_dim)] = np.arange(latent_dim)
+        place[np.tril_indices(latent_dim, -1)] = np.arange(latent_dim, size - latent_dim)
+        tril = ops.take(entries, place, axis=-1)
         return {"loc": loc, "scale_tril": tril}
 
     def distribution(self, params):

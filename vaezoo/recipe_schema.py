@@ -147,6 +147,7 @@ class BetaELBO(ELBO):
 
     name: Literal["beta"]
     beta: Beta = 4.0
+    reconstruction_weight: Weight = 1.0
 
 
 class Reconstruction(Part):

@@ -1,0 +1,302 @@
+"""Networks: shapes, refusals, the place of every pixel, labels, precision, and the standalone copies of both."""
+
+import contextlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from vaezoo.errors import VaezooError
+from vaezoo.likelihoods import Bernoulli, ContinuousBernoulli, DiscretizedLogistic, Normal
+from vaezoo.models.standalone import standalone_decoder, standalone_encoder
+from vaezoo.models.vae import VAE
+from vaezoo.networks import conv_decoder, conv_encoder, mlp_decoder, mlp_encoder
+from vaezoo.objectives import ELBO, Reconstruction
+from vaezoo.posteriors import DiagonalNormal, FullNormal, Point
+from vaezoo.priors import StandardNormal
+
+SMALL = {"conv": {"filters": (4, 6), "kernel_size": 3, "dense": 8}, "mlp": {"hidden": (7, 5)}}
+ENCODERS = {"conv": conv_encoder, "mlp": mlp_encoder}
+DECODERS = {"conv": conv_decoder, "mlp": mlp_decoder}
+
+every_body = pytest.mark.parametrize("body", ["conv", "mlp"])
+every_shape = pytest.mark.parametrize("shape", [(28, 28, 1), (32, 32, 3), (64, 64, 1)], ids=str)
+half_precisions = pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+
+
+@contextlib.contextmanager
+def precision(policy):
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def images(shape, n=3, seed=0):
+    return np.random.default_rng(seed).uniform(size=(n, *shape)).astype("float32")
+
+
+def codes(latent_dim, n=3, seed=0):
+    return np.random.default_rng(seed).normal(size=(n, latent_dim)).astype("float32")
+
+
+def with_drawn_weights(model, seed=0):
+    """Every weight from NumPy; biases too, as they begin at zero, where a copy that forgets them would look right."""
+    rng = np.random.default_rng(seed)
+    shapes = [w.shape for w in model.get_weights()]
+    model.set_weights([rng.normal(0, 0.1 if len(s) == 1 else np.prod(s[:-1]) ** -0.5, s) for s in shapes])
+    return model
+
+
+# Shapes
+
+
+@every_body
+@every_shape
+@pytest.mark.parametrize("classes", [0, 10])
+def test_an_encoder_makes_the_parameters_of_each_image(body, shape, classes):
+    encoder = ENCODERS[body](shape, 6, classes, **SMALL[body])
+    x = images(shape)
+    params = encoder({"image": x, "label": np.array([0, 9, 5])} if classes else x)
+    assert encoder.name == "encoder"
+    assert params.shape == (3, 6)
+    assert params.dtype == tf.float32
+
+
+@every_body
+@every_shape
+@pytest.mark.parametrize("classes", [0, 10])
+@pytest.mark.parametrize("params_per_channel", [1, 2])
+def test_a_decoder_makes_the_parameters_of_each_pixel(body, shape, classes, params_per_channel):
+    decoder = DECODERS[body](5, shape, params_per_channel, classes, **SMALL[body])
+    z = codes(5)
+    params = decoder({"z": z, "label": np.array([0, 9, 5])} if classes else z)
+    height, width, channels = shape
+    assert decoder.name == "decoder"
+    assert params.shape == (3, height, width, params_per_channel * channels)
+    assert params.dtype == tf.float32
+
+
+def test_height_and_width_are_not_mixed_up():
+    shape = (8, 12, 3)
+    for body in ("conv", "mlp"):
+        assert ENCODERS[body](shape, 4, **SMALL[body])(images(shape)).shape == (3, 4)
+        assert DECODERS[body](5, shape, 1, **SMALL[body])(codes(5)).shape == (3, *shape)
+
+
+@pytest.mark.parametrize("shape", [(30, 28, 1), (28, 30, 1), (27, 27, 3)], ids=str)
+@pytest.mark.parametrize("make", ["encoder", "decoder"])
+def test_an_image_that_the_strides_do_not_divide_is_refused_on_one_line(shape, make):
+    with pytest.raises(VaezooError, match=f"{shape[0]}×{shape[1]}.*multiples of 4; set data.image_size") as error:
+        conv_encoder(shape, 4, **SMALL["conv"]) if make == "encoder" else conv_decoder(5, shape, 1, **SMALL["conv"])
+    assert "\n" not in str(error.value)
+
+
+def test_without_hidden_layers_both_sides_are_affine_maps():
+    shape = (2, 3, 2)
+    encoder = with_drawn_weights(mlp_encoder(shape, 4, hidden=()))
+    decoder = with_drawn_weights(mlp_decoder(5, shape, 1, hidden=()))
+    x, z = images(shape), codes(5)
+    kernel, bias = encoder.get_weights()
+    np.testing.assert_allclose(encoder(x), x.reshape(3, -1) @ kernel + bias, rtol=1e-5, atol=1e-6)
+    kernel, bias = decoder.get_weights()
+    np.testing.assert_allclose(decoder(z), (z @ kernel + bias).reshape(3, *shape), rtol=1e-5, atol=1e-6)
+
+
+SIZES = {
+    "conv": [{"filters": (4, 7)}, {"filters": (4, 6, 6)}, {"kernel_size": 4}, {"dense": 9}],
+    "mlp": [{"hidden": (7,)}],
+}
+
+
+@every_body
+def test_every_option_shapes_both_sides(body):
+    def networks(**options):
+        options = {**SMALL[body], **options}
+        return ENCODERS[body]((8, 8, 1), 4, **options), DECODERS[body](5, (8, 8, 1), 1, **options)
+
+    for option in SIZES[body]:
+        for plain, changed in zip(networks(), networks(**option), strict=True):
+            assert plain.count_params() != changed.count_params()
+    for network in networks(activation="tanh"):
+        *hidden, last = [layer.activation.__name__ for layer in network.layers if hasattr(layer, "kernel")]
+        assert set(hidden) == {"tanh"}
+        assert last == "linear"  # the parameters of a distribution are any real numbers
+
+
+# The place of every pixel
+
+
+@pytest.mark.parametrize(("channels", "params_per_channel"), [(1, 1), (3, 1), (3, 2)])
+def test_the_last_doubling_is_tensorflows_depth_to_space(channels, params_per_channel):
+    decoder = with_drawn_weights(conv_decoder(5, (8, 12, channels), params_per_channel, **SMALL["conv"]))
+    last = [layer for layer in decoder.layers if isinstance(layer, keras.layers.Conv2D)][-1]
+    half_resolution = keras.Model(decoder.input, last.output)(codes(5))  # [B,4,6,4PC]
+    assert half_resolution.shape == (3, 4, 6, 4 * channels * params_per_channel)
+    np.testing.assert_array_equal(decoder(codes(5)), tf.nn.depth_to_space(half_resolution, 2))
+
+
+def test_the_convolutional_encoder_sees_every_pixel():
+    encoder = with_drawn_weights(conv_encoder((8, 12, 3), 4, **SMALL["conv"]))
+    x = tf.constant(images((8, 12, 3), n=1))
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        params = tf.reduce_sum(encoder(x) ** 2)
+    assert (tape.gradient(params, x).numpy() != 0).all()
+
+
+@every_body
+def test_every_code_moves_every_pixel(body):
+    decoder = with_drawn_weights(DECODERS[body](5, (8, 8, 3), 1, **{**SMALL[body], "activation": "tanh"}))
+    z = tf.constant(codes(5, n=1))
+    with tf.GradientTape() as tape:
+        tape.watch(z)
+        params = decoder(z)
+    jacobian = tape.jacobian(params, z).numpy()  # [1,H,W,C,1,D]
+    assert (jacobian != 0).all()
+
+
+# Labels
+
+
+@every_body
+def test_a_conditional_network_reacts_to_the_label_and_to_nothing_else_in_its_row(body):
+    shape, classes = (8, 8, 1), 4
+    encoder = with_drawn_weights(ENCODERS[body](shape, 6, classes, **SMALL[body]))
+    decoder = with_drawn_weights(DECODERS[body](5, shape, 1, classes, **SMALL[body]))
+    for network, name, rows in ((encoder, "image", images(shape, n=1)), (decoder, "z", codes(5, n=1))):
+        rows = np.repeat(rows, classes, axis=0)
+        outputs = np.asarray(network({name: rows, "label": np.arange(classes)})).reshape(classes, -1)
+        for one, other in zip(outputs, np.roll(outputs, 1, axis=0), strict=True):
+            assert np.abs(one - other).max() > 1e-3
+        swapped = np.asarray(network({name: rows, "label": np.arange(classes)[::-1]})).reshape(classes, -1)
+        np.testing.assert_allclose(swapped[::-1], outputs, rtol=1e-4, atol=1e-6)
+
+
+# Precision
+
+
+@every_body
+@half_precisions
+@pytest.mark.parametrize("classes", [0, 4])
+def test_outputs_and_weights_are_float32_while_the_layers_compute_in_half_precision(body, policy, classes):
+    shape = (8, 8, 3)
+    with precision(policy):
+        encoder = ENCODERS[body](shape, 6, classes, **SMALL[body])
+        decoder = DECODERS[body](5, shape, 2, classes, **SMALL[body])
+    for network, name, rows in ((encoder, "image", images(shape)), (decoder, "z", codes(5))):
+        assert network({name: rows, "label": np.arange(3)} if classes else rows).dtype == tf.float32
+        assert {w.dtype for w in network.weights} == {"float32"}
+        heavy = [layer for layer in network.layers if hasattr(layer, "kernel")]
+        assert {layer.compute_dtype for layer in heavy} == {policy.removeprefix("mixed_")}
+
+
+# Standalone copies
+
+SHAPE, LATENT_DIM, CLASSES = (8, 8, 3), 4, 5
+LIKELIHOODS = {
+    "bernoulli": Bernoulli,
+    "continuous_bernoulli": ContinuousBernoulli,
+    "normal": lambda: Normal(scale=0.2),
+    "learned_normal": lambda: Normal(scale=0.2, learned=True),
+    "discretized_logistic": DiscretizedLogistic,
+}
+POSTERIORS = {"diagonal_normal": DiagonalNormal, "full_normal": FullNormal, "point": Point}
+conditional_or_not = pytest.mark.parametrize("classes", [0, CLASSES], ids=["plain", "conditional"])
+
+
+def vae_of(posterior, likelihood, classes=0, body="conv", policy="float32"):
+    with precision(policy):
+        encoder = ENCODERS[body](SHAPE, posterior.params_size(LATENT_DIM), classes, **SMALL[body])
+        decoder = DECODERS[body](LATENT_DIM, SHAPE, likelihood.params_per_channel, classes, **SMALL[body])
+    objective = Reconstruction() if isinstance(posterior, Point) else ELBO()
+    vae = VAE(
+        with_drawn_weights(encoder), posterior, StandardNormal(), with_drawn_weights(decoder), likelihood, objective
+    )
+    return vae
+
+
+def made_of_keras_alone(model):
+    return all(type(layer).__module__.startswith("keras.") for layer in model.layers)
+
+
+@conditional_or_not
+@every_body
+@pytest.mark.parametrize("likelihood", LIKELIHOODS.values(), ids=LIKELIHOODS)
+def test_the_standalone_decoder_draws_what_the_model_draws(likelihood, body, classes):
+    vae = vae_of(DiagonalNormal(), likelihood(), classes, body)
+    alone = standalone_decoder(vae)
+    z, label = codes(LATENT_DIM, n=4), np.arange(4) if classes else None
+    image = np.asarray(alone({"z": z, "label": label} if classes else z))
+    assert image.shape == (4, *SHAPE)
+    assert image.std() > 1e-3
+    np.testing.assert_allclose(image, vae.images(z, label), rtol=1e-6, atol=1e-6)
+    assert made_of_keras_alone(alone)
+
+
+@conditional_or_not
+@every_body
+@pytest.mark.parametrize("posterior", POSTERIORS.values(), ids=POSTERIORS)
+def test_the_standalone_encoder_gives_the_parameters_of_the_models_posterior(posterior, body, classes):
+    vae = vae_of(posterior(), Bernoulli(), classes, body)
+    alone = standalone_encoder(vae)
+    x, label = images(SHAPE, n=4), np.arange(4) if classes else None
+    parameters = alone({"image": x, "label": label} if classes else x)
+    q = vae.encode(x, label)
+    expected = {"loc": q.mean()}
+    if posterior is DiagonalNormal:
+        expected["scale"] = q.stddev()
+    if posterior is FullNormal:
+        expected["scale_tril"] = q.scale_tril
+    assert set(parameters) == set(expected)
+    for name, value in expected.items():
+        assert parameters[name].dtype == tf.float32
+        np.testing.assert_allclose(parameters[name], value, rtol=1e-5, atol=1e-6)
+    assert made_of_keras_alone(alone)
+
+
+@half_precisions
+@conditional_or_not
+@pytest.mark.parametrize("likelihood", LIKELIHOODS.values(), ids=LIKELIHOODS)
+def test_the_standalone_copies_of_a_half_precision_model_compute_in_float32(likelihood, classes, policy):
+    vae = vae_of(FullNormal(), likelihood(), classes, policy=policy)
+    twin = vae_of(FullNormal(), likelihood(), classes)  # the same weights, in float32 from the start
+    z, x, label = codes(LATENT_DIM, n=4), images(SHAPE, n=4), np.arange(4) if classes else None
+    decoder, encoder = standalone_decoder(vae), standalone_encoder(vae)
+    for alone in (decoder, encoder):
+        assert {layer.compute_dtype for layer in alone.layers if hasattr(layer, "kernel")} == {"float32"}
+        assert {tensor.dtype for tensor in alone.outputs} == {"float32"}
+    image = np.asarray(decoder({"z": z, "label": label} if classes else z))
+    loc = np.asarray(encoder({"image": x, "label": label} if classes else x)["loc"])
+    np.testing.assert_allclose(image, twin.images(z, label), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(loc, twin.encode(x, label).mean(), rtol=1e-5, atol=1e-6)
+    rounding = {"mixed_float16": 1e-3, "mixed_bfloat16": 8e-3}[policy]  # seen: 2.3e-4 and 1.8e-3
+    np.testing.assert_allclose(image, vae.images(z, label), atol=rounding)
+    np.testing.assert_allclose(loc, vae.encode(x, label).mean(), atol=rounding)
+
+
+def test_the_standalone_copies_own_their_weights():
+    vae = vae_of(DiagonalNormal(), Bernoulli())
+    decoder, encoder = standalone_decoder(vae), standalone_encoder(vae)
+    z, x = codes(LATENT_DIM), images(SHAPE)
+    image, loc = np.asarray(decoder(z)), np.asarray(encoder(x)["loc"])
+    for network in (vae.encoder, vae.decoder):
+        network.set_weights([np.zeros_like(w) for w in network.get_weights()])
+    np.testing.assert_array_equal(decoder(z), image)
+    np.testing.assert_array_equal(encoder(x)["loc"], loc)
+    assert np.abs(vae.images(z) - image).max() > 1e-3
+
+
+@conditional_or_not
+def test_the_standalone_copies_come_back_from_their_files(classes, tmp_path):
+    vae = vae_of(FullNormal(), DiscretizedLogistic(), classes)
+    z, x = codes(LATENT_DIM), images(SHAPE)
+    if classes:
+        z, x = ({name: rows, "label": np.arange(3)} for name, rows in (("z", z), ("image", x)))
+    for alone, inputs in ((standalone_decoder(vae), z), (standalone_encoder(vae), x)):
+        alone.save(tmp_path / "alone.keras")
+        loaded = keras.models.load_model(tmp_path / "alone.keras")
+        for one, other in zip(keras.tree.flatten(alone(inputs)), keras.tree.flatten(loaded(inputs)), strict=True):
+            np.testing.assert_array_equal(one, other)
