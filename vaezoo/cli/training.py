@@ -20,6 +20,7 @@ def add_commands(commands):
         command.add_argument(f"--{option}", metavar=metavar, help=f"{text} (short for --set {key}={metavar})")
     command.add_argument("--image-size", metavar=("H", "W"), nargs=2, help="resize every image (data.image_size)")
     command.add_argument("--out", metavar="DIR", help="the run directory (default: runs/NAME)")
+    command.add_argument("--animate", action="store_true", help="leave latent.gif, the latent space after every epoch")
     command.set_defaults(command=_train)
 
 
@@ -33,4 +34,4 @@ def _train(arguments):
     recipe = load_recipe(arguments.model, parse_assignments(assignments))
     with quiet_tensorflow():
         from vaezoo.training import train
-    train(recipe, arguments.out)
+    train(recipe, arguments.out, animate=arguments.animate)

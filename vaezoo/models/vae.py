@@ -43,7 +43,7 @@ class VAE(keras.Model):
     """
 
     def __init__(self, encoder, posterior, prior, decoder, likelihood, objective, seed=0, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)  # images stay float32; the layers of the children cast
         if keras.backend.backend() != "tensorflow":
             raise VaezooError(
                 f"vaezoo runs on Keras's TensorFlow backend, and this is '{keras.backend.backend()}'; "
@@ -82,9 +82,14 @@ class VAE(keras.Model):
 
     def build(self, input_shape):
         """Build the small parts; the encoder and the decoder are functional models, built when they were made."""
-        self.posterior.build(self.encoder.output_shape)
-        self.prior.build((None, self.latent_dim))
-        self.likelihood.build(self.decoder.output_shape)
+        shapes = (
+            (self.posterior, self.encoder.output_shape),
+            (self.prior, (None, self.latent_dim)),
+            (self.likelihood, self.decoder.output_shape),
+        )
+        for part, shape in shapes:
+            if not part.built:  # Keras builds a part that it reads from a file by itself
+                part.build(shape)
         self.built = True
 
     # What a trained model is used for

@@ -41,8 +41,8 @@ class Recorder(keras.callbacks.Callback):
             self.seconds = time.perf_counter() - self.started
         terms = {name: float(value) for name, value in logs.items()}
         rate = {"seconds": round(self.seconds, 3), "images_per_second": round(self.images_per_epoch / self.seconds)}
-        self.rows.append({"epoch": epoch + 1, **terms, **rate})
         self.run.model("model.keras", self.model)
+        self.rows.append({"epoch": epoch + 1, **terms, **rate})
         self.run.table("metrics.csv", self.rows)
 
 

@@ -1,5 +1,6 @@
 """Train a recipe: data, model, fit, test figures, pictures, one run directory."""
 
+import contextlib
 import dataclasses
 import os
 import platform
@@ -14,10 +15,12 @@ import numpy as np
 import vaezoo
 from vaezoo import plots
 from vaezoo.config import load_recipe, to_yaml
+from vaezoo.data import is_path
 from vaezoo.errors import VaezooError
 from vaezoo.models.standalone import standalone_decoder, standalone_encoder
 from vaezoo.models.vae import VAE
 from vaezoo.recipe_schema import Recipe
+from vaezoo.training.animation import LatentFilm, leave_film
 from vaezoo.training.callbacks import Progress, Recorder
 from vaezoo.training.compilation import epoch_shape, on_gpu, use_xla
 from vaezoo.training.run_directory import RunDirectory, free_path, load_recipe_data
@@ -35,13 +38,14 @@ class Trained:
     test: dict[str, float]
 
 
-def train(recipe: Recipe | str, out: str | Path | None = None, quiet: bool = False) -> Trained:
+def train(recipe: Recipe | str, out: str | Path | None = None, quiet: bool = False, animate: bool = False) -> Trained:
     """Train a model and leave a run directory.
 
     Args:
         recipe: a `Recipe`, or the name or path of one.
         out: the run directory; by default runs/NAME, or the first free one of runs/NAME-2, runs/NAME-3, ...
         quiet: print nothing.
+        animate: keep the map of 1,000 test images after every epoch, and leave a film of it, latent.gif.
 
     Returns:
         The path of the run, the trained model and the test figures.
@@ -82,6 +86,7 @@ def train(recipe: Recipe | str, out: str | Path | None = None, quiet: bool = Fal
 
     batches = {"binarize": recipe.data.binarize, "seed": settings.seed, "labels": model.conditional}
     recorder = Recorder(run, steps * settings.batch_size)
+    film = [LatentFilm.of(run.path, data, model.conditional, **batches)] if animate else []
     try:
         model.fit(
             data.train.training_batches(settings.batch_size, steps, **batches),
@@ -90,7 +95,7 @@ def train(recipe: Recipe | str, out: str | Path | None = None, quiet: bool = Fal
             validation_data=data.validation.batches(EVALUATION_BATCH, **batches) if data.validation else None,
             shuffle=False,
             verbose=0,
-            callbacks=[recorder, *([] if quiet else [Progress(recorder, settings.epochs, steps)])],
+            callbacks=[recorder, *film, *([] if quiet else [Progress(recorder, settings.epochs, steps)])],
         )
         seconds = time.perf_counter() - started
         test = model.evaluate(data.test.batches(EVALUATION_BATCH, **batches), verbose=0, return_dict=True)
@@ -107,10 +112,10 @@ def train(recipe: Recipe | str, out: str | Path | None = None, quiet: bool = Fal
 
 def _with_absolute_data(recipe):
     """The recipe with the path of the user's own data made absolute, so that the run can be read from anywhere."""
-    path = Path(recipe.data.name)
-    if not path.exists() or recipe.data.name == "glyphs":
+    if recipe.data.name == "glyphs" or not is_path(recipe.data.name):
         return recipe
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"name": str(path.resolve())})})
+    path = Path(recipe.data.name).expanduser().resolve()
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"name": str(path)})})
 
 
 def _check_likelihood(recipe, model, data):
@@ -190,6 +195,7 @@ def _leave(run, recipe, model, data, rows):
         figure = plots.image_grid(model.sample(64, seed=recipe.training.seed), 8, f"{name}: samples from the prior")
     run.picture("samples.png", figure)
     run.picture("curves.png", plots.training_curves(rows, name))
+    leave_film(run.path, data.class_names, f"{name} on {Path(data.name).name}")
 
 
 def _keep_last_epoch(run, recipe, data, recorder, environment):
@@ -197,8 +203,9 @@ def _keep_last_epoch(run, recipe, data, recorder, environment):
     if not recorder.rows:
         run.discard()
         return "no epoch was finished, so nothing was kept"
-    _leave(run, recipe, keras.models.load_model(run.path / "model.keras"), data, recorder.rows)
-    run.json("environment.json", {**environment, "status": "interrupted", "epochs": len(recorder.rows)})
+    with contextlib.suppress(VaezooError):  # a full disk has room for nothing more, and the model is already there
+        run.json("environment.json", {**environment, "status": "interrupted", "epochs": len(recorder.rows)})
+        _leave(run, recipe, keras.models.load_model(run.path / "model.keras"), data, recorder.rows)
     return f"epoch {len(recorder.rows)} of {recipe.training.epochs} is kept in {run.path / 'model.keras'}"
 
 

@@ -1,0 +1,191 @@
+"""Pictures: crisp pixels, nothing cut off, colours that colour-blind readers and greyscale printers keep apart."""
+
+import itertools
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+from PIL import Image
+
+from vaezoo import plots
+from vaezoo.plots.style import CLASS_COLOURS
+
+RNG = np.random.default_rng(0)
+
+
+def rendered(figure):
+    """The figure as uint8 [height,width,3]."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3]
+
+
+def assert_nothing_is_cut_off_or_overlaps(figure):
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    width, height = canvas.get_width_height()
+    texts = [
+        *figure.texts,
+        *(text for axes in figure.axes for text in (axes.title, axes.xaxis.label, axes.yaxis.label)),
+    ]
+    boxes = [text.get_window_extent() for text in texts if text.get_text().strip()]
+    for box in boxes:
+        assert box.x0 >= 0
+        assert box.y0 >= 0
+        assert box.x1 <= width
+        assert box.y1 <= height
+    for one, other in itertools.combinations(boxes, 2):
+        assert not one.overlaps(other)
+
+
+@pytest.mark.parametrize("shape", [(28, 28, 1), (64, 64, 3), (8, 8, 1), (20, 30, 1), (200, 160, 3)])
+def test_every_pixel_of_an_image_is_a_square_of_whole_screen_pixels(shape):
+    images = RNG.integers(0, 256, (6, *shape)).astype("uint8")
+    picture = rendered(plots.image_grid(images / 255, 3, "a title", ["one", "two"], ["a", "b", "c"], gap=0))
+    sheet = np.broadcast_to(np.round(255 * plots.tile(images / 255, 3, gap=0)), (2 * shape[0], 3 * shape[1], 3))
+    # The grid stands in the lower right corner, within the margin; its scale is the one whose size fits.
+    for scale in range(1, 40):
+        height, width = 2 * shape[0] * scale, 3 * shape[1] * scale
+        bottom, right = picture.shape[0] - 24, picture.shape[1]
+        for left in range(0, right - width):
+            part = picture[bottom - height : bottom : scale, left : left + width : scale]
+            if part.shape == sheet.shape and np.array_equal(part, sheet):
+                whole = picture[bottom - height : bottom, left : left + width]
+                np.testing.assert_array_equal(whole, sheet.repeat(scale, 0).repeat(scale, 1))
+                return
+    pytest.fail("the images are not in the picture at any whole scale")
+
+
+FIGURES = {
+    "grid": lambda: plots.image_grid(
+        RNG.random((6, 28, 28, 1)), 3, "A title that is much longer than the grid is wide"
+    ),
+    "labels": lambda: plots.image_grid(
+        RNG.random((6, 28, 28, 1)), 3, "two\nlines", ["a rather long label", "b"], ["x", "yy", "zzz"], "across", "up"
+    ),
+    "colour": lambda: plots.image_grid(RNG.random((5, 16, 16, 3)), 2),
+    "axes": lambda: plots.axis_grid(
+        RNG.random((400, 8, 8, 1)), 20, np.linspace(-3, 3, 20), np.linspace(3, -3, 20), "z1", "z2", "a manifold"
+    ),
+    "panels": lambda: plots.panels_of_images(
+        [(name, RNG.random((9, 28, 28, 1))) for name in ("ae", "vae")], 3, "Samples", ["a", "b", "c"], ["1", "2", "3"]
+    ),
+    "reconstructions": lambda: plots.reconstructions(RNG.random((13, 8, 8, 1)), RNG.random((13, 8, 8, 1)), "title"),
+    "map": lambda: plots.latent_map(RNG.normal(size=(50, 2)), np.arange(50) % 10, None, "a map", ("z0", "z1")),
+    "map without labels": lambda: plots.latent_map(RNG.normal(size=(50, 2)), title="a map", names=("z0", "z1")),
+    "map of one latent": lambda: plots.latent_map(RNG.normal(size=(50, 1)), np.arange(50) % 3, names=("z0",)),
+    "map of one latent without labels": lambda: plots.latent_map(RNG.normal(size=(50, 1)), names=("z0",)),
+    "maps": lambda: plots.latent_maps(
+        [(name, RNG.normal(size=(50, 2)), np.arange(50) % 12, ("first", "second")) for name in "ab"], None, "two maps"
+    ),
+    "manifold and map": lambda: plots.manifold_and_map(
+        RNG.random((4, 4, 8, 8, 1)), np.linspace(-2, 2, 4), RNG.normal(size=(50, 2)), None, None, ("z0", "z1"), "both"
+    ),
+    "curves": lambda: plots.training_curves(
+        [{"epoch": e, "elbo": -e, "kl": e, "reconstruction": e} for e in (1, 2)], "c"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_nothing_is_cut_off(name):
+    assert_nothing_is_cut_off_or_overlaps(FIGURES[name]())
+
+
+def test_a_last_row_of_reconstructions_that_is_not_full_stays_below_its_inputs():
+    inputs, decoded = np.zeros((12, 4, 4, 1)), np.full((12, 4, 4, 1), 0.5)
+    picture = rendered(plots.reconstructions(inputs, decoded))
+    column = picture[:, int(0.3 * picture.shape[1]), 0]
+    levels = [level for level, _ in itertools.groupby(column) if level in (0, 127, 128)]
+    assert [0 if level == 0 else 1 for level in levels][:2] == [0, 1]
+
+
+def test_round_numbers_stand_along_an_edge():
+    places = plots.ticks(np.linspace(-3, 3, 20))
+    assert [text for _, text in places] == ["−3", "−2", "−1", "0", "1", "2", "3"]
+    np.testing.assert_allclose([place for place, _ in places], np.linspace(0, 19, 7))
+    assert plots.ticks([3, 1.5, 0]) == [(0, "3"), (1, "1.5"), (2, "0")]
+    falling = plots.ticks(np.linspace(3, -3, 25))
+    assert [text for _, text in sorted(falling)] == ["3", "2", "1", "0", "−1", "−2", "−3"]
+    uneven = plots.ticks(np.linspace(0, 1, 30) ** 2)
+    assert all(place == int(place) for place, _ in uneven)
+    assert len(uneven) <= 12
+
+
+# Machado, Oliveira & Fernandes 2009, severity 1.
+EYES = {
+    "normal": np.eye(3),
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+
+
+def lab(colour, eye="normal"):
+    rgb = np.array(to_rgb(colour))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    linear = np.clip(np.array(EYES[eye]) @ linear, 0, 1)
+    xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]) @ linear
+    x, y, z = np.where(xyz / [0.9505, 1, 1.089] > 0.008856, np.cbrt(xyz / [0.9505, 1, 1.089]), 0.1379)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("eye", EYES)
+def test_ten_classes_are_told_apart_by_every_eye(eye):
+    colours = [lab(colour, eye) for colour in CLASS_COLOURS]
+    assert len(colours) == 10
+    assert min(np.linalg.norm(one - other) for one, other in itertools.combinations(colours, 2)) > 15
+
+
+def test_ten_classes_are_told_apart_in_greyscale_and_from_white():
+    lightness = sorted(lab(colour)[0] for colour in CLASS_COLOURS)
+    assert min(np.diff(lightness)) > 4.5
+    assert lightness[-1] < 85
+
+
+def test_two_latents_are_drawn_as_they_are():
+    codes = RNG.normal(size=(20, 2))
+    plane = plots.plane_of(codes)
+    np.testing.assert_array_equal(plane.project(codes), codes)
+    assert plane.names == ("z0", "z1")
+
+
+def test_more_latents_are_drawn_through_their_principal_components():
+    codes = RNG.normal(size=(500, 4)) * [0.1, 3, 0.2, 1] + [5, 6, 7, 8]
+    plane = plots.plane_of(codes)
+    points = plane.project(codes)
+    np.testing.assert_allclose(points.mean(0), 0, atol=1e-9)
+    assert abs(plane.directions[1, 0]) > 0.99
+    assert abs(plane.directions[3, 1]) > 0.99
+    assert plane.names[0].startswith("principal component 1 (9")
+    np.testing.assert_array_equal(plots.plane_of(codes, (3, 0)).project(codes), codes[:, [3, 0]])
+
+
+@pytest.mark.parametrize("latents", [1, 2, 5])
+def test_a_film_has_one_plane_for_all_its_frames(latents, tmp_path):
+    codes = RNG.normal(size=(3, 40, latents))
+    codes[2] = codes[0]
+    frames = plots.latent_film(codes, [0, 1, 1], np.arange(40) % 4, None, "a film")
+    assert frames.shape == (3, 600, 600, 3)
+    assert np.array_equal(frames[0][80:], frames[2][80:])  # below the heading: equal codes in equal places
+    assert not np.array_equal(frames[0], frames[1])
+    plots.save_gif(tmp_path / "a.gif", frames, seconds=0.2, hold=1)
+    with Image.open(tmp_path / "a.gif") as film:
+        assert film.n_frames == 3
+        assert film.convert("RGB").getpixel((2, 2)) == (255, 255, 255)
+        durations = []
+        for number in range(3):
+            film.seek(number)
+            durations.append(film.info["duration"])
+    assert durations == [200, 200, 1200]
+
+
+def test_films_of_images():
+    frames = plots.image_film(RNG.random((5, 3, 28, 28, 1)), columns=3)
+    assert frames.shape == (5, 28 * 4, (3 * 28 + 2 * 2) * 4, 1)
+    assert frames.dtype == np.uint8
+    np.testing.assert_array_equal(plots.round_trip(np.arange(4)), [0, 1, 2, 3, 2, 1])
+    swept = plots.sweep_film(RNG.random((10, 3, 8, 8, 1)), [f"z{axis}" for axis in range(10)], "axes")
+    assert swept.shape[0] == 3
+    assert swept.shape[-1] == 3

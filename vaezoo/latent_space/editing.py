@@ -1,0 +1,148 @@
+"""Editing: move an image's code towards the average code of the training images that have what is wanted."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from vaezoo.errors import VaezooError, unknown
+from vaezoo.latent_space.codes import checked_images, checked_labels, decode, embed
+
+EXTREME = 0.2  # "high" and "low" are the top and the bottom fifth of a factor
+FEW = 64  # a factor with at most that many different values can be named by its value
+
+
+class Edits(NamedTuple):
+    """Images moved towards an average code.
+
+    Attributes:
+        inputs: [N,H,W,C].
+        images: [N,A,H,W,C], one for each amount.
+        codes: [N,A,D].
+        amounts: [A].
+        average: the average code [D].
+    """
+
+    inputs: np.ndarray
+    images: np.ndarray
+    codes: np.ndarray
+    amounts: np.ndarray
+    average: np.ndarray
+
+
+def edit(model, images, average, amounts=(0, 0.25, 0.5, 0.75, 1), labels=None):
+    """Encode each image, move its code by `amount` towards the average, decode.
+
+        z' = z + amount (average - z)
+
+    Args:
+        model: a `VAE`.
+        images: [N,H,W,C] in [0, 1].
+        average: a code [D], as `average_code` gives it.
+        amounts: A numbers; 0 is the reconstruction, 1 the average itself, below 0 leads away.
+        labels: classes [N], for a conditional model; the images keep them.
+
+    Returns:
+        An `Edits`.
+    """
+    inputs = checked_images(model, images)
+    labels = checked_labels(model, labels, inputs.shape[:1])
+    amounts = np.asarray(amounts, "float32").reshape(-1)
+    if not len(amounts) or not np.isfinite(amounts).all():
+        raise VaezooError("the amounts of an edit are one or more finite numbers, as in 0 0.5 1")
+    codes = embed(model, inputs, labels)[:, None]  # [N,1,D]
+    moved = codes + amounts[:, None] * (np.asarray(average, "float32") - codes)  # [N,A,D]
+    decoded = decode(model, moved, None if labels is None else labels[:, None])
+    return Edits(inputs, decoded, moved, amounts, np.asarray(average, "float32"))
+
+
+def average_code(codes, having):
+    """The mean of those codes [N,D] whose images have the characteristic, [N] bool → [D]."""
+    return np.asarray(codes, "float64")[having].mean(0).astype("float32")
+
+
+class Characteristic(NamedTuple):
+    """What an edit moves towards: a factor ("label" or a known one) and its value ("high", "low", or one by name)."""
+
+    factor: str
+    value: str
+
+    def __str__(self):
+        return f"{self.factor}={self.value}"
+
+
+def characteristic(text):
+    """Read "label=7" or "thickness=high"."""
+    factor, equals, value = (part.strip() for part in text.partition("="))
+    if not (factor and equals and value):
+        raise VaezooError(f"cannot read the target '{text}'; write FACTOR=VALUE, as in label=7 or thickness=high")
+    return Characteristic(factor, value)
+
+
+def members(characteristics, labels=None, factors=None, class_names=None):
+    """Which images have all of the characteristics.
+
+    Args:
+        characteristics: `Characteristic`s.
+        labels: the images' classes [N], or None.
+        factors: their known factors, name → [N].
+        class_names: the names of the classes.
+
+    Returns:
+        bool [N].
+
+    Raises:
+        VaezooError: if there are neither labels nor factors, for a factor or value that does not exist (with those
+            that do), or if no image has all of them.
+    """
+    factors = dict(factors or {})
+    known = (["label"] if labels is not None else []) + sorted(set(factors) - {"label"})
+    if not known:
+        raise VaezooError(
+            "these images have neither labels nor known factors, so there is nothing to edit towards; "
+            "use a labelled data set, or a folder with one sub-folder a class"
+        )
+    having = True
+    for wanted in characteristics:
+        if wanted.factor not in known:
+            raise unknown("factor", wanted.factor, known)
+        if wanted.factor == "label":
+            having = having & (np.asarray(labels) == class_index(wanted.value, class_names, int(np.max(labels)) + 1))
+        else:
+            having = having & _has(np.asarray(factors[wanted.factor]), wanted)
+    if not np.any(having):
+        both = " and ".join(map(str, characteristics))
+        raise VaezooError(f"no training image has {both}; ask for fewer at once")
+    return having
+
+
+def class_index(text, class_names=None, classes=None):
+    """The class that a text names, by its name or its number.
+
+    Raises:
+        VaezooError: with the classes that there are.
+    """
+    names = list(class_names or map(str, range(classes)))
+    if text in names:
+        return names.index(text)
+    if text.isdecimal() and int(text) < len(names):
+        return int(text)
+    listing = ", ".join(names[:40]) + (f", ... ({len(names)} in all)" if len(names) > 40 else "")
+    raise unknown("class", text, names, hint=f"Classes: {listing}.")
+
+
+def _has(values, wanted):
+    if wanted.value == "high":
+        return values >= np.quantile(values, 1 - EXTREME)
+    if wanted.value == "low":
+        return values <= np.quantile(values, EXTREME)
+    distinct = np.unique(values)
+    if len(distinct) > FEW:
+        raise VaezooError(
+            f"'{wanted.value}' is no value of '{wanted.factor}' to edit towards; "
+            f"it runs from {distinct[0]:g} to {distinct[-1]:g}: write {wanted.factor}=high or {wanted.factor}=low"
+        )
+    names = [f"{value:g}" if distinct.dtype.kind in "fiu" else str(value) for value in distinct]
+    if wanted.value not in names:
+        allowed = ", ".join(["high", "low", *names])
+        raise unknown(f"value of '{wanted.factor}'", wanted.value, names, hint=f"Allowed: {allowed}.")
+    return values == distinct[names.index(wanted.value)]

@@ -1,0 +1,185 @@
+"""Ways through the latent space: between images, and along each axis; and how even the steps are."""
+
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+
+from vaezoo.errors import VaezooError, unknown
+from vaezoo.latent_space.codes import checked_images, checked_labels, decode, embed
+from vaezoo.latent_space.generation import checked_axes, grid_values
+
+METHODS = ("linear", "spherical")
+
+
+class Interpolation(NamedTuple):
+    """Images between images.
+
+    Attributes:
+        inputs: [N,H,W,C].
+        images: [R,S,H,W,C]: one row of S steps for two inputs, a square for three or four, N-1 rows for more.
+        codes: [R,S,D].
+        weights: [R,S,N], how much of each input is in each code; they sum to 1.
+    """
+
+    inputs: np.ndarray
+    images: np.ndarray
+    codes: np.ndarray
+    weights: np.ndarray
+
+
+def interpolate(model, images, labels=None, steps=9, method="linear"):
+    """Encode each image to its posterior mean, mix the codes, decode.
+
+    Two images make a line, z1 + a (z2 - z1). Three span a plane, z1 + a (z2 - z1) + b (z3 - z1); four a square, whose
+    corners they are (z1 z2 above, z3 z4 below). More make a line from each to the next. a runs along a row and b down
+    the rows, both from 0 to 1. A class does not mix: a conditional model decodes each code as the class of the input
+    that weighs most in it.
+
+    Args:
+        model: a `VAE`.
+        images: [N,H,W,C] in [0, 1], N >= 2.
+        labels: classes [N], for a conditional model.
+        steps: S, at least 2, the ends included.
+        method: "linear", or "spherical": along the arc between two codes (White 2016, arXiv:1609.04468), which keeps
+            to the distances from the origin where a normal prior has its mass.
+
+    Returns:
+        An `Interpolation`.
+
+    Raises:
+        VaezooError: for fewer than two images, fewer than two steps, or an unknown method.
+    """
+    inputs = checked_images(model, images)
+    if len(inputs) < 2:
+        raise VaezooError("an interpolation needs at least two images and was given one; give another index or image")
+    if steps < 2:
+        raise VaezooError(f"an interpolation of {steps} steps; it takes at least 2, the two ends")
+    if method not in METHODS:
+        raise unknown("method", method, METHODS)
+    labels = checked_labels(model, labels, inputs.shape[:1])
+    codes = embed(model, inputs, labels)
+    mixed, weights = mix(codes, steps, method)
+    nearest = None if labels is None else labels[weights.argmax(-1)]  # [R,S]
+    return Interpolation(inputs, decode(model, mixed, nearest), mixed, weights)
+
+
+def mix(codes, steps, method="linear"):
+    """The codes [R,S,D] of an interpolation between codes [N,D], and the weight of each of those in them [R,S,N]."""
+    between = _arc if method == "spherical" else _line
+    a = np.linspace(0, 1, steps)
+    count = len(codes)
+    own = np.eye(count)
+    if count in (3, 4):
+        # Three codes are the corners of a parallelogram; its fourth makes the plane of three a square like any other.
+        fourth = [codes[1] + codes[2] - codes[0]] if count == 3 else []
+        own_fourth = [own[1] + own[2] - own[0]] if count == 3 else []
+        corners, shares = np.array([*codes, *fourth]), np.array([*own, *own_fourth])
+        sides = between(corners[[0, 2]], corners[[1, 3]], a)  # [2,S,D]: the upper and the lower side
+        mixed = np.swapaxes(between(sides[0], sides[1], a), 0, 1)  # [S,S,D], rows from the upper side down
+        weights = np.swapaxes(_line(*_line(shares[[0, 2]], shares[[1, 3]], a), a), 0, 1)
+    else:
+        mixed, weights = between(codes[:-1], codes[1:], a), _line(own[:-1], own[1:], a)  # [N-1,S,D], [N-1,S,N]
+    return mixed.astype("float32"), weights.astype("float32")
+
+
+def tour(model, images, labels=None, steps=12, method="linear"):
+    """A way through the images that ends where it began, for a film: there and back, or round three or four corners.
+
+    Args:
+        model: a `VAE`.
+        images: [N,H,W,C] in [0, 1], N >= 2.
+        labels: classes [N], for a conditional model.
+        steps: from one image to the next.
+        method: as in `interpolate`.
+
+    Returns:
+        Images [T,H,W,C].
+    """
+    count = len(images)
+    order = {3: [0, 1, 2, 0], 4: [0, 1, 3, 2, 0]}.get(count, [*range(count), *range(count - 2, -1, -1)])
+    legs = []
+    for ends in itertools.pairwise(order):
+        pair = list(ends)
+        leg = interpolate(model, images[pair], None if labels is None else labels[pair], steps + 1, method)
+        legs.append(leg.images[0, :-1])  # the end is the next one's beginning
+    return np.concatenate(legs)
+
+
+def _line(start, end, a):
+    """[M,D], [M,D], [S] → [M,S,D]."""
+    a = a[:, None]
+    return (1 - a) * start[:, None] + a * end[:, None]
+
+
+def _arc(start, end, a):
+    """The same along arcs. Codes in line with the origin, or at it, have no arc between them: there it is the line."""
+    norms = np.linalg.norm(start, axis=-1) * np.linalg.norm(end, axis=-1)  # [M]
+    cosine = np.clip((start * end).sum(-1) / np.maximum(norms, 1e-12), -1, 1)
+    angle = np.arccos(cosine)[:, None, None]
+    sine = np.sin(angle)
+    bent = (sine > 1e-4) & (norms[:, None, None] > 1e-12)
+    safe = np.where(bent, sine, 1)
+    a_ = a[:, None]
+    arc = (np.sin((1 - a_) * angle) * start[:, None] + np.sin(a_ * angle) * end[:, None]) / safe
+    return np.where(bent, arc, _line(start, end, a))
+
+
+def step_ratio(images):
+    """The smoothness of a path: its largest step between neighbouring images over its mean step.
+
+    1 is a path of equal steps; a path that stands still and then leaps has a large one. A step is the Euclidean
+    distance between two images.
+
+    Args:
+        images: [...,S,H,W,C], paths of S images.
+
+    Returns:
+        [...], NaN where the images of a path are all the same.
+    """
+    images = np.asarray(images, "float64")
+    steps = np.sqrt(np.square(np.diff(images, axis=-4)).sum((-3, -2, -1)))  # [...,S-1]
+    mean = steps.mean(-1)
+    return np.divide(steps.max(-1), mean, out=np.full_like(mean, np.nan), where=mean > 1e-9)
+
+
+class Traversal(NamedTuple):
+    """Each latent axis swept, the others held.
+
+    Attributes:
+        images: [A,S,H,W,C].
+        codes: [A,S,D].
+        values: [S], what the axis was set to.
+        axes: [A], which axis each row sweeps.
+    """
+
+    images: np.ndarray
+    codes: np.ndarray
+    values: np.ndarray
+    axes: np.ndarray
+
+
+def traverse(model, image, label=None, span=3.0, steps=11, axes=None):
+    """Sweep latent axes from -span to span, the others held at the code of an image.
+
+    Args:
+        model: a `VAE`.
+        image: [H,W,C] in [0, 1].
+        label: its class, for a conditional model.
+        span: in the prior's standard deviations.
+        steps: S, at least 2.
+        axes: which axes, in which order; by default all, as they stand. `information(...).order` has the most
+            informative first.
+
+    Returns:
+        A `Traversal`.
+    """
+    values = grid_values(span, steps)
+    axes = checked_axes(model, range(model.latent_dim) if axes is None else axes)
+    if not axes:
+        raise VaezooError("no latent axis to sweep; give at least one")
+    code = embed(model, np.asarray(image)[None], label)[0]
+    codes = np.tile(code, (len(axes), steps, 1))  # [A,S,D]
+    for row, axis in enumerate(axes):
+        codes[row, :, axis] = values
+    return Traversal(decode(model, codes, label), codes, values, np.array(axes))

@@ -1,0 +1,27 @@
+"""Pictures: arrays in, a matplotlib Figure (or the frames of a film) out. Nothing here touches a model or a file."""
+
+from vaezoo.plots.curves import training_curves
+from vaezoo.plots.film import image_film, latent_film, round_trip, save_gif, sweep_film
+from vaezoo.plots.grids import axis_grid, image_grid, number, panels_of_images, reconstructions, ticks, tile
+from vaezoo.plots.latent_map import Plane, latent_map, latent_maps, manifold_and_map, plane_of
+
+__all__ = [
+    "Plane",
+    "axis_grid",
+    "image_film",
+    "image_grid",
+    "latent_film",
+    "latent_map",
+    "latent_maps",
+    "manifold_and_map",
+    "number",
+    "panels_of_images",
+    "plane_of",
+    "reconstructions",
+    "round_trip",
+    "save_gif",
+    "sweep_film",
+    "ticks",
+    "tile",
+    "training_curves",
+]
