@@ -5,20 +5,25 @@ import os
 import sys
 
 from vaezoo import __version__
-from vaezoo.cli import recipes, training
+from vaezoo.cli import comparing, exporting, latent, recipes, training
 from vaezoo.errors import VaezooError
 
-GROUPS = (recipes, training)
+GROUPS = (recipes, training, latent, comparing, exporting)
 
 
-def main(argv=None):
-    """Run a command; returns its exit code: 0, or 2 for bad input, or 130 after Ctrl-C."""
+def build_parser():
+    """The parser of every command."""
     parser = argparse.ArgumentParser(prog="vaezoo", description="A model zoo of variational autoencoders.")
     parser.add_argument("--version", action="version", version=f"vaezoo {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for group in GROUPS:
         group.add_commands(commands)
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv=None):
+    """Run a command; returns its exit code: 0, or 2 for bad input, or 130 after Ctrl-C."""
+    arguments = build_parser().parse_args(argv)
     try:
         arguments.command(arguments)
     except VaezooError as error:

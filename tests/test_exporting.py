@@ -1,0 +1,293 @@
+"""What an export holds, what it refuses, and that nothing half-written is ever left."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from consumers.tiny_exports import conditional_export, conditional_run, newest, tiny_export, tiny_run  # noqa: F401
+
+from vaezoo.cli import main
+from vaezoo.errors import VaezooError
+from vaezoo.exporting import QUANTIZATIONS, Plan, verify
+from vaezoo.exporting.artefacts import find, in_batches
+from vaezoo.exporting.saved_model import models_config, update_models_config
+from vaezoo.exporting.staging import Staging
+from vaezoo.exporting.table import exceeds
+from vaezoo.training import Run
+
+
+@pytest.fixture(scope="module")
+def loaded(tiny_export):  # noqa: F811
+    return tf.saved_model.load(str(newest(tiny_export)))
+
+
+@pytest.fixture(scope="module")
+def vae(tiny_run):  # noqa: F811
+    return Run(tiny_run).model
+
+
+def run(loaded, signature, **inputs):
+    outputs = loaded.signatures[signature](**{name: tf.constant(values) for name, values in inputs.items()})
+    return {name: value.numpy() for name, value in outputs.items()}
+
+
+# What is written
+
+
+def test_an_export_holds_everything(tiny_export):  # noqa: F811
+    names = {path.name for path in tiny_export.path.iterdir()}
+    lite = {f"{part}_{kind}.tflite" for part in ("decoder", "encoder") for kind in QUANTIZATIONS}
+    reports = {"verify.json", "verify.txt", "verify.png", "verify_inputs.npz", "README.md"}
+    assert names == lite | reports | {"decoder.keras", "encoder.keras", "savedmodel"}
+    version = newest(tiny_export)
+    assert (tiny_export.version, version.name) == (1, "1")
+    assert {"README.md", "batching_params.pbtxt", "saved_model.pb"} <= {path.name for path in version.iterdir()}
+    assert (version / "assets.extra" / "tf_serving_warmup_requests").is_file()
+    assert not list(tiny_export.path.rglob(".*"))
+
+
+def test_every_signature_has_plain_names_and_a_batch_axis(loaded):
+    shapes = {"z": [None, 3], "image": [None, 8, 8, 1], "seed": [None, 2], "loc": [None, 3], "scale": [None, 3]}
+    wanted = {
+        "serving_default": ("z", {"image"}),
+        "decode": ("z", {"image"}),
+        "encode": ("image", {"loc", "scale"}),
+        "reconstruct": ("image", {"image"}),
+        "sample": ("seed", {"image", "z"}),
+    }
+    assert set(loaded.signatures) == set(wanted)
+    for name, (entry, outputs) in wanted.items():
+        function = loaded.signatures[name]
+        inputs = function.structured_input_signature[1]
+        assert set(inputs) == {entry}
+        assert set(function.structured_outputs) == outputs
+        for key, spec in {**inputs, **function.structured_outputs}.items():
+            assert spec.shape.as_list() == shapes[key], (name, key)
+            assert spec.dtype == (tf.int32 if key == "seed" else tf.float32), (name, key)
+
+
+def test_the_signatures_do_what_the_model_does(loaded, vae):
+    rng = np.random.default_rng(0)
+    z, image = rng.standard_normal((5, 3), "float32"), rng.random((5, 8, 8, 1), "float32")
+    np.testing.assert_allclose(run(loaded, "decode", z=z)["image"], vae.images(z), atol=1e-6)
+    np.testing.assert_allclose(run(loaded, "reconstruct", image=image)["image"], vae(image), atol=1e-6)
+    posterior = vae.encode(image)
+    encoded = run(loaded, "encode", image=image)
+    np.testing.assert_allclose(encoded["loc"], posterior.mean(), atol=1e-6)
+    np.testing.assert_allclose(encoded["scale"], posterior.stddev(), atol=1e-6)
+
+
+def test_a_draw_is_a_function_of_its_own_seed(loaded):
+    seeds = np.array([[1, 2], [3, 4], [1, 3], [1, 2]], "int32")
+    drawn = run(loaded, "sample", seed=seeds)
+    np.testing.assert_array_equal(drawn["z"][0], drawn["z"][3])
+    assert len(np.unique(drawn["z"].round(5), axis=0)) == 3
+    for row in range(4):  # whatever the server batches it with
+        alone = run(loaded, "sample", seed=seeds[row : row + 1])
+        np.testing.assert_array_equal(alone["z"][0], drawn["z"][row])
+        np.testing.assert_allclose(alone["image"][0], drawn["image"][row], atol=1e-6)
+    many = run(loaded, "sample", seed=np.stack([np.arange(4000), np.zeros(4000)], 1).astype("int32"))["z"]
+    np.testing.assert_allclose(many.mean(0), 0, atol=0.06)  # 4 standard errors
+    np.testing.assert_allclose(np.cov(many.T), np.eye(3), atol=0.1)
+
+
+def test_a_conditional_model_takes_a_label_everywhere(conditional_export):  # noqa: F811
+    loaded = tf.saved_model.load(str(newest(conditional_export)))
+    for name, function in loaded.signatures.items():
+        label = function.structured_input_signature[1]["label"]
+        assert (label.shape.as_list(), label.dtype) == ([None], tf.int32), name
+    seeds = np.array([[1, 1], [1, 1]], "int32")
+    drawn = run(loaded, "sample", seed=seeds, label=np.array([0, 7], "int32"))
+    np.testing.assert_array_equal(drawn["z"][0], drawn["z"][1])
+    assert np.abs(drawn["image"][0] - drawn["image"][1]).max() > 1e-3
+    assert conditional_export.agreement.passed
+
+
+# Agreement
+
+
+def test_the_report_measures_every_artefact(tiny_export):  # noqa: F811
+    report = json.loads((tiny_export.path / "verify.json").read_text())
+    assert report["passed"]
+    assert (report["codes"], report["images"], report["threads"]) == (1000, 100, 1)
+    artefacts = [artefact for group in find(tiny_export.path).values() for artefact in group]
+    assert [row["artefact"] for row in report["rows"]] == [artefact.name for artefact in artefacts]
+    assert len(report["rows"]) == 2 + 4 + 8
+    for row in report["rows"]:
+        assert row["bytes"] > 1000
+        assert row["milliseconds_at_1"] > 0
+        assert row["images_a_second_at_64"] > 0
+        assert 0 <= row["mean"] <= row["worst_row"] <= row["largest"]
+    by_name = {row["artefact"]: row for row in report["rows"]}
+    assert by_name["decoder_int8.tflite"]["bytes"] < by_name["decoder_float32.tflite"]["bytes"]
+    assert by_name["decoder_int8.tflite"]["mean"] > 0  # it is quantized indeed
+    table = (tiny_export.path / "verify.txt").read_text()
+    assert table.rstrip() == tiny_export.agreement.text
+
+
+@pytest.mark.parametrize(
+    ("precision", "errors", "passes"),
+    [
+        ("float32", {"largest": 1e-6, "worst_row": 1e-7}, True),
+        ("float32", {"largest": 2e-5, "worst_row": 1e-7}, False),
+        ("float16", {"largest": 1e-3, "worst_row": 1e-4}, True),
+        ("float16", {"largest": 1e-3, "worst_row": 1e-3}, False),
+        ("int8", {"largest": 0.3, "worst_row": 1e-2}, True),
+        ("int8", {"largest": 0.3, "worst_row": 4e-2}, False),
+        ("int8", {"largest": float("nan"), "worst_row": float("nan")}, False),
+    ],
+)
+def test_bounds(precision, errors, passes):
+    assert (exceeds({"precision": precision, **errors}) == "") is passes
+
+
+def test_verify_finds_an_artefact_that_disagrees(tiny_export, tmp_path, capsys):  # noqa: F811
+    folder = tmp_path / "damaged"
+    folder.mkdir()
+    for name in ("decoder.keras", "encoder.keras", "verify_inputs.npz"):
+        shutil.copy(tiny_export.path / name, folder)
+    shutil.copy(tiny_export.path / "decoder_int8.tflite", folder / "decoder_float32.tflite")
+    assert main(["verify", str(folder)]) == 2
+    out, err = capsys.readouterr()
+    assert "decoder_float32.tflite: the largest error is" in out
+    assert err == "vaezoo: 1 of 3 artefacts disagree with Keras\n"
+    (folder / "decoder_float32.tflite").write_bytes(b"no model")
+    with pytest.raises(VaezooError, match=r"decoder_float32\.tflite could not be run"):
+        verify(folder)
+
+
+def test_a_static_batch_takes_any_number_of_rows():
+    seen = []
+
+    def four(inputs):
+        seen.append(len(inputs["x"]))
+        return {"y": inputs["x"] * 2}
+
+    x = np.arange(10.0)
+    np.testing.assert_array_equal(in_batches(four, 4)({"x": x})["y"], x * 2)
+    assert seen == [4, 4, 4]
+
+
+# Bad input
+
+
+def newer(folder):
+    path = folder / "environment.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "vaezoo": "99.0.1"}))
+
+
+def broken(folder):
+    (folder / "model.keras").write_bytes(b"no zip file")
+
+
+def unreadable(folder):
+    (folder / "environment.json").write_text("{")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "change", "message"),
+    [
+        (["{tmp}/nothing", "--to", "{tmp}/out"], None, "holds no run"),
+        (["{run}", "--to", "{tmp}/out", "--format", "tflite"], None, "unknown format 'tflite'"),
+        (["{run}", "--to", "{tmp}/out", "--format", "saved_model"], None, "Did you mean 'savedmodel'?"),
+        (["{run}", "--to", "{tmp}/out", "--quantize", "int4"], None, "Did you mean 'int8'?"),
+        (["{run}", "--to", "{tmp}/out", "--batch", "0"], None, "batch is 0"),
+        (["{run}", "--to", "{tmp}/out", "--batch", "some"], None, "--batch is 'some'"),
+        (["{run}", "--to", "{tmp}/file/below"], None, "cannot write '{tmp}/file/below': Not a directory"),
+        (["{run}", "--to", "{tmp}/file"], None, "cannot write '{tmp}/file'"),
+        (["{run}", "--to", "/proc/vaezoo/out"], None, "cannot write '/proc/vaezoo/out'"),
+        (["{run}", "--to", "{tmp}/out"], newer, "comes from vaezoo 99.0.1, and this is"),
+        (["{run}", "--to", "{tmp}/out"], broken, "model.keras' cannot be loaded"),
+        (["{run}", "--to", "{tmp}/out"], unreadable, "environment.json' cannot be read"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(arguments, change, message, tiny_run, tmp_path, capsys):  # noqa: F811
+    copy = tmp_path / "run"
+    shutil.copytree(tiny_run, copy)
+    if change:
+        change(copy)
+    (tmp_path / "file").write_text("")
+    filled = [argument.format(run=copy, tmp=tmp_path) for argument in arguments]
+    assert main(["export", *filled]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert message.format(tmp=tmp_path) in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "run"]
+
+
+def test_verify_of_no_export_is_one_line(tmp_path, capsys):
+    assert main(["verify", str(tmp_path)]) == 2
+    assert "holds no export; `vaezoo export RUN --to" in capsys.readouterr().err
+    assert main(["verify", str(tmp_path / "nothing")]) == 2
+
+
+def test_nothing_that_exists_is_overwritten(tiny_run, tiny_export, tmp_path, capsys):  # noqa: F811
+    (tmp_path / "decoder.keras").write_text("mine")
+    assert main(["export", str(tiny_run), "--to", str(tmp_path), "--format", "keras"]) == 2
+    assert "an export never overwrites" in capsys.readouterr().err
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("decoder.keras", "mine")]
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(
+        VaezooError, match=r"needs ai_edge_litert, which is not installed: pip install 'vaezoo\[export\]'"
+    ):
+        Plan(formats=("litert",))
+    assert not Plan(formats=("keras",)).with_encoder
+
+
+# The target folder
+
+
+def test_an_export_that_fails_leaves_no_folder(tmp_path):
+    target = tmp_path / "deep" / "down"
+
+    def fail():
+        with Staging(target) as staging:
+            (staging.path / "half").write_text("written")
+            raise VaezooError("no")
+
+    with pytest.raises(VaezooError, match="no"):
+        fail()
+    assert not list(tmp_path.iterdir())
+
+
+def test_publishing_moves_versions_and_files_and_clears_what_was_left(tmp_path):
+    (tmp_path / ".writing").mkdir()
+    (tmp_path / ".writing" / "left by a killed export").write_text("")
+    (tmp_path / "savedmodel" / "a" / "7").mkdir(parents=True)
+    (tmp_path / "savedmodel" / "a" / "notes").mkdir()
+    with Staging(tmp_path) as staging:
+        version = staging.next_version("a")
+        assert version.name == "8"
+        version.mkdir()
+        (version / "saved_model.pb").write_text("graph")
+        (staging.path / "decoder.keras").write_text("weights")
+        staging.publish()
+    assert (tmp_path / "savedmodel" / "a" / "8" / "saved_model.pb").read_text() == "graph"
+    assert (tmp_path / "decoder.keras").read_text() == "weights"
+    assert not (tmp_path / ".writing").exists()
+
+
+def test_two_exports_do_not_write_to_one_folder(tmp_path):
+    with Staging(tmp_path) as first:
+        with pytest.raises(VaezooError, match="another export is writing to"), Staging(tmp_path):
+            pass
+        assert first.path.is_dir()
+
+
+def test_models_config_follows_the_models_until_it_is_edited(tmp_path):
+    (tmp_path / "a").mkdir()
+    assert update_models_config(tmp_path, "a")
+    (tmp_path / "b").mkdir()
+    assert update_models_config(tmp_path, "b")
+    path = tmp_path / "models.config"
+    assert path.read_text() == models_config(["a", "b"])
+    path.write_text('model_config_list { config { name: "a" } }')
+    assert update_models_config(tmp_path, "a")
+    (tmp_path / "c").mkdir()
+    assert not update_models_config(tmp_path, "c")
+    assert path.read_text() == 'model_config_list { config { name: "a" } }'

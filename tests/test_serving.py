@@ -1,0 +1,373 @@
+"""The client against servers that speak as TensorFlow Serving does, and the deployment kit."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+import yaml
+from consumers.stub_servers import Served, grpc_server, rest_server
+from consumers.tiny_exports import conditional_export, conditional_run, newest, tiny_export, tiny_run  # noqa: F401
+
+from vaezoo.errors import VaezooError
+from vaezoo.serving import DecoderClient, ServingError
+from vaezoo.training import Run
+
+KIT = Path(__file__).parent.parent / "export"
+UNAVAILABLE, EXHAUSTED = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED
+
+pytestmark = pytest.mark.usefixtures("no_proxy")
+
+
+@pytest.fixture
+def no_proxy(monkeypatch):
+    for name in ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_export):  # noqa: F811
+    return Served("tiny", newest(tiny_export))
+
+
+@pytest.fixture(scope="module")
+def told(conditional_export):  # noqa: F811
+    return Served("told", newest(conditional_export))
+
+
+@pytest.fixture(scope="module")
+def addresses(tiny, told):
+    """Model and kind of server → its address."""
+    with rest_server(tiny) as a, grpc_server(tiny) as b, rest_server(told) as c, grpc_server(told) as d:
+        yield {
+            ("tiny", "rest"): a,
+            ("tiny", "grpc"): f"grpc://{b}",
+            ("told", "rest"): c,
+            ("told", "grpc"): f"grpc://{d}",
+        }
+
+
+@pytest.fixture(params=["rest", "grpc"])
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def client(addresses, kind, tiny):
+    tiny.failures.clear()
+    with DecoderClient(addresses["tiny", kind], model="tiny") as client:
+        yield client
+
+
+# What it does
+
+
+def test_every_call_gives_what_the_model_gives(client, tiny_run):  # noqa: F811
+    vae = Run(tiny_run).model
+    rng = np.random.default_rng(0)
+    z, image = rng.standard_normal((5, 3)), rng.random((5, 8, 8, 1))
+    decoded = client.decode(z)
+    assert (decoded.shape, decoded.dtype) == ((5, 8, 8, 1), np.float32)
+    np.testing.assert_allclose(decoded, vae.images(z), atol=1e-6)
+    np.testing.assert_allclose(client.reconstruct(image), vae(image.astype("float32")), atol=1e-6)
+    encoded = client.encode(image)
+    np.testing.assert_allclose(encoded["loc"], vae.encode(image).mean(), atol=1e-6)
+    np.testing.assert_allclose(encoded["scale"], vae.encode(image).stddev(), atol=1e-6)
+
+
+def test_samples_are_repeatable_and_their_codes_decode_to_them(client):
+    images, codes = client.sample(4, seed=7)
+    again, _ = client.sample(2, seed=7)
+    np.testing.assert_allclose(again, images[:2], atol=1e-6)
+    np.testing.assert_allclose(client.decode(codes), images, atol=1e-6)
+    assert np.abs(client.sample(4, seed=8)[1] - codes).max() > 0.1
+
+
+def test_a_conditional_model_takes_labels(addresses, kind, conditional_run):  # noqa: F811
+    vae = Run(conditional_run).model
+    z = np.zeros((3, 3), "float32")
+    with DecoderClient(addresses["told", kind], model="told") as client:
+        each = client.decode(z, label=[0, 3, 7])
+        np.testing.assert_allclose(each, vae.images(z, label=[0, 3, 7]), atol=1e-6)
+        np.testing.assert_allclose(client.decode(z, label=3)[0], each[1], atol=1e-6)  # one for all
+        assert client.sample(2, label=[1, 2])[0].shape == (2, 8, 8, 1)
+        with pytest.raises(VaezooError, match="'label' is missing: this model takes label, z"):
+            client.decode(z)
+
+
+def test_a_version_can_be_named(addresses, kind):
+    with DecoderClient(addresses["tiny", kind], model="tiny", version=1) as client:
+        assert client.decode(np.zeros((1, 3))).shape == (1, 8, 8, 1)
+    with (
+        DecoderClient(addresses["tiny", kind], model="tiny", version=2) as client,
+        pytest.raises(ServingError, match="Servable not found"),
+    ):
+        client.decode(np.zeros((1, 3)))
+
+
+# What it refuses to send
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"z": np.zeros((2, 4))}, r"'z' has the shape \[2, 4\], and the model takes \[B, 3\] with B >= 1"),
+        ({"z": np.zeros(3)}, r"'z' has the shape \[3\]"),
+        ({"z": np.zeros((0, 3))}, r"'z' has the shape \[0, 3\]"),
+        ({"z": 1.0}, r"'z' has the shape \[\]"),
+        ({"z": [["a", "b", "c"]]}, "'z' must hold numbers, and its type is <U1"),
+        ({"z": np.zeros((1, 3), bool)}, "'z' must hold numbers, and its type is bool"),
+        ({"z": np.zeros((1, 3), complex)}, "'z' must hold numbers"),
+        ({"z": [[1.0, 2.0], [3.0]]}, "'z' is no array"),
+        ({"z": [[np.nan, 0, 0]]}, "'z' holds NaN, or numbers beyond float32"),
+        ({"z": [[1e39, 0, 0]]}, "'z' holds NaN, or numbers beyond float32"),
+        ({"z": np.zeros((1, 3)), "label": 1}, "this model takes no 'label'; it takes z"),
+    ],
+)
+def test_bad_input_is_not_sent(client, tiny, arguments, message):
+    assert client.signatures
+    tiny.requests.clear()
+    with pytest.raises(VaezooError, match=message):
+        client.decode(**arguments)
+    assert not tiny.requests
+
+
+def test_bad_labels_are_not_sent(addresses, kind):
+    z = np.zeros((2, 3))
+    with DecoderClient(addresses["told", kind], model="told") as client:
+        for label, message in (
+            ([1.0, 2.0], "'label' must hold whole numbers"),
+            ([1, 2, 3], "same number of rows, not 3 of 'label', 2 of 'z'"),
+            ([1, 2**40], "do not fit 32 bits"),
+        ):
+            with pytest.raises(VaezooError, match=message):
+                client.decode(z, label=label)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("localhost:8501",), "must be http://HOST:PORT"),
+        (("ftp://localhost",), "must be http://HOST:PORT"),
+        (("http://localhost", "m", None, 0), "timeout must be above 0"),
+        (("http://localhost", "m", None, 1, -1), "retries at least 0"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments, message):
+    with pytest.raises(VaezooError, match=message):
+        DecoderClient(*arguments)
+
+
+# What becomes of a server's errors
+
+
+def test_an_unknown_signature_or_model_is_one_line(client, addresses, kind):
+    with pytest.raises(VaezooError, match="no signature 'draw'; it has decode, encode, reconstruct, sample"):
+        client.call("draw", z=np.zeros((1, 3)))
+    with DecoderClient(addresses["tiny", kind], model="other") as other, pytest.raises(ServingError) as caught:
+        other.decode(np.zeros((1, 3)))
+    assert re.search(r"answered (404|NOT_FOUND): Servable not found", str(caught.value))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("failure", [UNAVAILABLE, EXHAUSTED])
+def test_a_busy_server_is_asked_again(client, tiny, failure):
+    client.decode(np.zeros((1, 3)))
+    tiny.failures += [failure, failure]
+    assert client.decode(np.zeros((1, 3))).shape == (1, 8, 8, 1)
+    assert not tiny.failures
+
+
+def test_it_gives_up_after_the_retries(client, tiny):
+    client.decode(np.zeros((1, 3)))
+    tiny.failures += [UNAVAILABLE] * 10
+    with pytest.raises(ServingError, match=r"(503|UNAVAILABLE): as the test wished \(tried 4 times\)"):
+        client.decode(np.zeros((1, 3)))
+    assert len(tiny.failures) == 6
+
+
+@pytest.mark.parametrize("failure", [grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.INTERNAL])
+def test_other_errors_are_not_asked_again(client, tiny, failure):
+    client.decode(np.zeros((1, 3)))
+    tiny.failures += [failure, failure]
+    with pytest.raises(ServingError, match=r"as the test wished$"):
+        client.decode(np.zeros((1, 3)))
+    assert len(tiny.failures) == 1
+
+
+def test_a_slow_server_is_not_waited_for(client, tiny):
+    assert client.signatures
+    client.timeout = 0.3
+    tiny.failures.append(2.0)
+    started = time.monotonic()
+    with pytest.raises(ServingError, match="did not answer in time; give a longer timeout"):
+        client.decode(np.zeros((1, 3)))
+    assert time.monotonic() - started < 1.8
+
+
+def test_a_server_that_is_not_there_is_one_line(kind):
+    with socket.socket() as held:  # bound and not listening: nobody else gets the port
+        held.bind(("127.0.0.1", 0))
+        scheme = {"rest": "http", "grpc": "grpc"}[kind]
+        address = f"{scheme}://127.0.0.1:{held.getsockname()[1]}"
+        reason = r"(cannot be reached|UNAVAILABLE): .* \(tried 2 times\)$"
+        with (
+            DecoderClient(address, timeout=2, retries=1) as client,
+            pytest.raises(ServingError, match=reason) as caught,
+        ):
+            client.decode(np.zeros((1, 3)))
+    assert "\n" not in str(caught.value)
+
+
+def test_something_that_is_no_model_server_is_one_line(tmp_path):
+    handler = "import http.server; http.server.test(http.server.SimpleHTTPRequestHandler, port=0, bind='127.0.0.1')"
+    with subprocess.Popen(
+        [sys.executable, "-u", "-c", handler],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        port = re.search(r"port (\d+)", process.stdout.readline())[1]
+        with pytest.raises(ServingError, match="answered 404: "):
+            DecoderClient(f"http://127.0.0.1:{port}").decode(np.zeros((1, 3)))
+        process.terminate()
+
+
+def test_rest_needs_neither_tensorflow_nor_keras(addresses):
+    code = (
+        "import sys, numpy as np\n"
+        "from vaezoo.serving import DecoderClient\n"
+        f"print(DecoderClient({addresses['tiny', 'rest']!r}, model='tiny').decode(np.zeros((1, 3))).shape)\n"
+        "heavy = {'tensorflow', 'keras', 'grpc', 'matplotlib', 'vaezoo.models'} & sys.modules.keys()\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "(1, 8, 8, 1)\n"
+
+
+# The cards and the kit
+
+
+@pytest.mark.parametrize(("name", "fixture"), [("tiny", "tiny_export"), ("told", "conditional_export")])
+def test_the_lines_of_the_card_work(name, fixture, addresses, request, tiny):
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    card = (newest(request.getfixturevalue(fixture)) / "README.md").read_text()
+    lines = [line for line in card.splitlines() if line.startswith("curl")]
+    assert len(lines) == 2
+    for line in lines:
+        line = line.replace("http://localhost:8501", addresses[name, "rest"])
+        done = subprocess.run(line, shell=True, capture_output=True, text=True, check=True)
+        assert done.stdout.startswith('{"outputs": '), done.stdout
+    code = re.search("```python\n(.*?)```", card, re.DOTALL)[1]
+    names = {}
+    exec(code.replace("http://localhost:8501", addresses[name, "rest"]), names)
+    assert names["image"].shape == (1, 8, 8, 1)
+
+
+@pytest.mark.parametrize(("name", "label"), [("tiny", []), ("told", ["3"])])
+def test_the_examples_run(name, label, addresses):
+    examples = KIT / "tf_serving" / "examples"
+    rest, over_grpc = addresses[name, "rest"], addresses[name, "grpc"].removeprefix("grpc://")
+
+    def output(*command):
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    first = output(sys.executable, examples / "rest.py", rest, name, "3", *label)
+    assert first.startswith("4 images of (8, 8, 1), mean 0.")
+    if label:  # once: it imports TensorFlow
+        assert output(sys.executable, examples / "grpc_client.py", over_grpc, name, "3", *label) == first
+    if shutil.which("curl"):
+        assert output("sh", examples / "sample.sh", rest, name, *label).startswith('{"outputs": {')
+
+
+# The server's own flags, from tensorflow_serving/model_servers/main.cc.
+FLAGS = {
+    "model_config_file",
+    "model_config_file_poll_wait_seconds",
+    "file_system_poll_wait_seconds",
+    "monitoring_config_file",
+    "enable_batching",
+    "batching_parameters_file",
+    "enable_per_model_batching_parameters",
+}
+
+
+def test_the_compose_file_mounts_what_its_flags_name(tiny_export):  # noqa: F811
+    folder = KIT / "tf_serving"
+    text = (folder / "compose.yaml").read_text()
+    text = re.sub(r"\$\{VAEZOO_EXPORT:-[^}]*\}", str(tiny_export.path), text)
+    service = yaml.safe_load(text)["services"]["tensorflow-serving"]
+    mounted = {}
+    for volume in service["volumes"]:
+        source, target, mode = volume.split(":")
+        assert mode == "ro"
+        assert (folder / source).exists(), source
+        mounted[target] = folder / source
+    for argument in service["command"]:
+        flag, value = argument.removeprefix("--").split("=")
+        assert flag in FLAGS
+        if value.startswith("/"):
+            place = next(target for target in mounted if value.startswith(target))
+            assert Path(str(mounted[place]) + value.removeprefix(place)).is_file(), value
+    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+
+
+def test_the_readme_of_the_kit_names_what_is_there():
+    for readme in KIT.glob("*/README.md"):
+        for name in re.findall(
+            r"`(?:python |sh )?(?:export/tf_serving/|export/litert/)?(examples/[\w.]+)", readme.read_text()
+        ):
+            assert (readme.parent / name).is_file(), name
+
+
+# The real server
+
+
+def real_server():
+    """How to start TensorFlow's own server here; None where it cannot be had."""
+    if binary := os.environ.get("TF_MODEL_SERVER") or shutil.which("tensorflow_model_server"):
+        return [binary]
+    if shutil.which("docker") and subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0:
+        return ["docker"]
+    return None
+
+
+@pytest.mark.tf_serving
+def test_the_real_server_serves_it(tiny_export, tiny_run, tmp_path):  # noqa: F811
+    if (command := real_server()) is None:
+        pytest.skip("neither tensorflow_model_server nor a running Docker is here; the stub servers stand in for it")
+    models = tiny_export.path / "savedmodel"
+    ports = [free_port(), free_port()]
+    flags = ["--model_config_file_poll_wait_seconds=0", "--enable_batching", "--enable_per_model_batching_parameters"]
+    if command == ["docker"]:
+        published = [f"-p127.0.0.1:{port}:{inside}" for port, inside in zip(ports, (8500, 8501), strict=True)]
+        command = ["docker", "run", "--rm", *published, f"-v{models}:/models:ro", "tensorflow/serving"]
+        flags.append("--model_config_file=/models/models.config")
+    else:
+        config = (models / "models.config").read_text().replace("/models/", f"{models}/")
+        (tmp_path / "models.config").write_text(config)
+        flags += [f"--model_config_file={tmp_path}/models.config", f"--port={ports[0]}", f"--rest_api_port={ports[1]}"]
+    with subprocess.Popen([*command, *flags], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            for url in (f"http://127.0.0.1:{ports[1]}", f"grpc://127.0.0.1:{ports[0]}"):
+                with DecoderClient(url, model="tiny", timeout=60, retries=9) as client:
+                    test_every_call_gives_what_the_model_gives(client, tiny_run)
+                    test_samples_are_repeatable_and_their_codes_decode_to_them(client)
+        finally:
+            process.terminate()
+
+
+def free_port():
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return held.getsockname()[1]

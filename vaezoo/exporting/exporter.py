@@ -1,0 +1,186 @@
+"""Export a run: write everything aside, measure it, publish it."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+import vaezoo
+from vaezoo.atomic import write_file, write_text
+from vaezoo.errors import VaezooError
+from vaezoo.exporting import card, litert, onnx, saved_model
+from vaezoo.exporting.agreement import Agreement, verify
+from vaezoo.exporting.artefacts import REFERENCE
+from vaezoo.exporting.inputs import calibration_inputs, measured_inputs
+from vaezoo.exporting.plan import Plan
+from vaezoo.exporting.signatures import Functions
+from vaezoo.exporting.staging import Staging
+from vaezoo.training import Run
+
+
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """A finished export.
+
+    Attributes:
+        path: the folder.
+        name: of the model.
+        version: of the SavedModel, or None where there is none.
+        agreement: the measurement that everything has passed.
+        notes: what the user should know, a line each.
+    """
+
+    path: Path
+    name: str
+    version: int | None
+    agreement: Agreement
+    notes: list[str]
+
+    @property
+    def card(self) -> Path:
+        """The model card to read first."""
+        models = self.path / "savedmodel"
+        flat = self.path / "README.md"
+        return flat if flat.is_file() or not self.version else models / self.name / str(self.version) / "README.md"
+
+
+def export(
+    run: str | Path,
+    to: str | Path,
+    formats=None,
+    quantizations=None,
+    with_encoder: bool = False,
+    batch: int | None = None,
+    threads: int = 1,
+    say=lambda line: None,
+) -> Exported:
+    """Turn a run into artefacts that need no vaezoo, and measure that they agree with the Keras decoder.
+
+    Args:
+        run: the run directory.
+        to: the folder to write; a SavedModel in it becomes the next version, and no other file is overwritten.
+        formats: some of "savedmodel", "litert", "keras", "onnx"; by default the first three.
+        quantizations: some of "float32", "float16", "dynamic_range", "int8"; by default all.
+        with_encoder: write the encoder as LiteRT too.
+        batch: the static batch of LiteRT and ONNX files; None for any.
+        threads: of the measurement.
+        say: is told what is going on, a line each.
+
+    Returns:
+        What was written, and how well it agrees.
+
+    Raises:
+        VaezooError: for bad input, a model that a format cannot hold, or an artefact that disagrees; nothing is left.
+    """
+    choices = {"formats": formats, "quantizations": quantizations, "with_encoder": with_encoder, "batch": batch}
+    plan = Plan(**{name: choice for name, choice in choices.items() if choice is not None})
+    run = open_run(run)
+    name, notes = run.recipe.name, []
+    with Staging(to) as staging:
+        if plan.flat:
+            staging.refuse_existing([*_flat_names(plan), "README.md"])
+        say("reading the run and its data")
+        functions = Functions(run.model)
+        gap = _gap(run, functions)
+        version = _write(staging, run, plan, functions, say)
+        say("measuring every artefact against Keras")
+        agreement = verify(staging.path, threads)
+        if not agreement.passed:
+            failures = "; ".join(agreement.failures)
+            raise VaezooError(f"not kept, as it disagrees with Keras: {failures}; leave that out, or train longer")
+        described = card.describe(run, functions, plan, agreement.report, gap, version and int(version.name))
+        if version:
+            write_text(version / "README.md", card.serving_card(described))
+        if plan.flat:
+            write_text(staging.path / "README.md", card.files_card(described))
+        staging.publish()
+        if version and not saved_model.update_models_config(Path(to) / "savedmodel", name):
+            notes.append(f"{to}/savedmodel/models.config was edited by hand and does not name '{name}': add it there")
+    return Exported(Path(to), name, version and int(version.name), agreement, notes)
+
+
+def open_run(path: str | Path) -> Run:
+    """A run directory, refused with one line if it is none, is broken, or comes from a newer vaezoo.
+
+    Args:
+        path: the folder.
+    """
+    run = Run(path)
+    environment = run.path / "environment.json"
+    if environment.is_file():
+        try:
+            made_with = str(json.loads(environment.read_text(encoding="utf-8")).get("vaezoo", ""))
+        except (OSError, ValueError, AttributeError) as error:
+            raise VaezooError(f"'{environment}' cannot be read; train again, or repair it") from error
+        if _numbers(made_with) > _numbers(vaezoo.__version__):
+            raise VaezooError(
+                f"'{path}' comes from vaezoo {made_with}, and this is {vaezoo.__version__}; update vaezoo to export it"
+            )
+    _ = run.recipe  # a recipe that cannot be read is refused first, with its own line
+    try:
+        _ = run.model
+    except VaezooError:
+        raise
+    except Exception as error:  # a broken file raises whatever the reader of that part raises
+        reason = " ".join(str(error).split())[:200]
+        raise VaezooError(f"'{run.path / 'model.keras'}' cannot be loaded: {reason}") from error
+    return run
+
+
+def _numbers(version):
+    """The leading numbers of a version: "0.10.1rc1" → (0, 10)."""
+    parts = version.split(".")
+    count = next((index for index, part in enumerate(parts) if not part.isdecimal()), len(parts))
+    return tuple(int(part) for part in parts[:count])
+
+
+def _gap(run, functions):
+    """How far the float32 decoder is from the trained model itself, which may compute in half precision."""
+    with tf.device("CPU:0"):  # a GPU may round float32 products to 10 bits, in either of the two
+        z = run.model.prior.distribution().sample(64, seed=(0, 0))
+        label = tf.range(64) % run.model.classes if run.model.conditional else None
+        inputs = {"z": z} if label is None else {"z": z, "label": label}
+        gap = float(np.abs(functions.decode(inputs)["image"] - run.model.images(z, label)).max())
+    if run.recipe.training.precision == "float32" and not gap <= 1e-5:
+        raise VaezooError(f"the standalone decoder differs from the trained model by {gap:.1e}, a bug in vaezoo")
+    return gap
+
+
+def _lite_names(plan):
+    """(file name, signature, quantization) of each LiteRT file."""
+    parts = [("decoder", "decode")] + [("encoder", "encode")] * plan.with_encoder
+    if "litert" not in plan.formats:
+        return []
+    return [(f"{part}_{kind}.tflite", signature, kind) for part, signature in parts for kind in plan.quantizations]
+
+
+def _flat_names(plan):
+    """The files in the target itself. The Keras files are always among them: the others are compared with those."""
+    return [*REFERENCE, *(name for name, _, _ in _lite_names(plan)), *["decoder.onnx"] * ("onnx" in plan.formats)]
+
+
+def _write(staging, run, plan, functions, say):
+    """Write every artefact into the staging folder; returns the folder of the SavedModel's version, or None."""
+    folder = staging.path if plan.flat else staging.path / "reference"
+    folder.mkdir(exist_ok=True)
+    inputs = measured_inputs(run)
+    write_file(folder / "decoder.keras", functions.decoder.save)
+    write_file(folder / "encoder.keras", functions.encoder.save)
+    write_file(folder / "verify_inputs.npz", lambda path: np.savez_compressed(path, **inputs))
+    calibration = calibration_inputs(run) if "litert" in plan.formats and "int8" in plan.quantizations else {}
+    for name, signature, kind in _lite_names(plan):
+        say(f"writing {name}")
+        content = litert.convert(functions, signature, kind, plan.batch, calibration.get(signature))
+        write_file(folder / name, lambda path, content=content: path.write_bytes(content))
+    if "onnx" in plan.formats:
+        say("writing decoder.onnx")
+        onnx.write(functions, folder / "decoder.onnx", plan.batch)
+    if "savedmodel" not in plan.formats:
+        return None
+    version = staging.next_version(run.recipe.name)
+    say(f"writing savedmodel/{run.recipe.name}/{version.name}")
+    reference = {name: folder / name for name in REFERENCE}
+    saved_model.write(functions, version, run.recipe.name, reference, inputs)
+    return version

@@ -1,0 +1,145 @@
+"""Measure every artefact of a folder in a process of its own: `python -m vaezoo.exporting.measuring FOLDER THREADS`.
+
+A process of its own, because the number of threads is set once for a process, and because a runtime that crashes
+must not take the export with it. It prints what it is about to run, and leaves verify.json, .txt and .png.
+"""
+
+import importlib.metadata
+import json
+import platform
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+import vaezoo
+from vaezoo import plots
+from vaezoo.atomic import write_file, write_text
+from vaezoo.exporting.artefacts import find, load
+from vaezoo.exporting.table import as_text, exceeds
+
+SHOWN = 8  # codes of the picture
+
+
+def measure(folder: Path, threads: int) -> dict:
+    """Run every artefact on the codes and images that were kept with it.
+
+    Args:
+        folder: an export, or one that is being written.
+        threads: for every runtime.
+
+    Returns:
+        The report: what it was measured with, and a row for each artefact.
+    """
+    rows, pictures, labels, counts = [], [], [], {}
+    for reference, artefacts in find(folder).items():
+        with np.load(reference / "verify_inputs.npz") as stored:
+            inputs = _by_signature(dict(stored))
+        counts = {"codes": len(inputs["decode"]["z"]), "images": len(inputs["encode"]["image"])}
+        keras = {artefact.signature: load(artefact, threads) for artefact in artefacts[:2]}
+        for artefact in artefacts:
+            print(artefact.name, flush=True)
+            run = load(artefact, threads)
+            outputs, wanted = _outputs(run, artefact.signature, inputs[artefact.signature], keras)
+            row = {"artefact": artefact.name, "runtime": artefact.runtime, "precision": artefact.precision}
+            row |= {"signature": artefact.signature, "bytes": artefact.size, **_errors(outputs, wanted)}
+            row |= _speed(run, inputs[artefact.signature])
+            rows.append({**row, "exceeds": exceeds(row)})
+            if artefact.signature == "decode":
+                pictures.append(outputs["image"][:SHOWN])
+                labels.append(artefact.label)
+    report = {**_environment(threads), **counts, "rows": rows, "passed": not any(row["exceeds"] for row in rows)}
+    title = "The same eight codes through every artefact"
+    figure = plots.image_grid(np.concatenate(pictures), pictures[0].shape[0], title, row_labels=labels)
+    write_file(folder / "verify.png", figure.savefig)
+    write_text(folder / "verify.txt", as_text(report) + "\n")
+    write_text(folder / "verify.json", json.dumps(report, indent=2) + "\n")
+    return report
+
+
+def _by_signature(stored):
+    """The stored arrays as the inputs of each signature."""
+    image = stored["image"].astype("float32") / 255
+    code_label = {"label": stored["z_label"]} if "z_label" in stored else {}
+    image_label = {"label": stored["image_label"]} if "image_label" in stored else {}
+    seeds = np.stack([np.arange(len(stored["z"])), np.zeros(len(stored["z"]))], axis=1).astype("int32")
+    return {
+        "decode": {"z": stored["z"], **code_label},
+        "encode": {"image": image, **image_label},
+        "reconstruct": {"image": image, **image_label},
+        "sample": {"seed": seeds, **code_label},
+    }
+
+
+def _outputs(run, signature, inputs, keras):
+    """What the artefact gives, and what the Keras files give for the same."""
+    outputs = run(inputs)
+    label = {"label": inputs["label"]} if "label" in inputs else {}
+    if signature == "sample":
+        # The draw must be a function of the seed: the rows in reverse give the same codes in reverse.
+        again = run({name: values[::-1] for name, values in inputs.items()})["z"][::-1]
+        return {**outputs, "again": again}, {**keras["decode"]({"z": outputs["z"], **label}), "again": outputs["z"]}
+    if signature == "reconstruct":
+        code = keras["encode"](inputs)["loc"]
+        return outputs, keras["decode"]({"z": code, **label})
+    return outputs, keras[signature](inputs)
+
+
+def _errors(outputs, wanted):
+    """The largest and the mean absolute difference, and the mean of the row that differs most.
+
+    Images are within [0, 1]. Other outputs are divided by their largest value where that is above 1.
+    """
+    scaled = {name: np.abs(outputs[name] - values) / max(1.0, np.abs(values).max()) for name, values in wanted.items()}
+    rows = {name: difference.reshape(len(difference), -1) for name, difference in scaled.items()}
+    return {
+        "largest": float(max(difference.max() for difference in rows.values())),
+        "mean": float(max(difference.mean() for difference in rows.values())),
+        "worst_row": float(max(difference.mean(1).max() for difference in rows.values())),
+    }
+
+
+def _speed(run, inputs):
+    """The median milliseconds of a call with one row, and the rows a second in calls with 64."""
+    one = {name: values[:1] for name, values in inputs.items()}
+    many = {name: values[np.arange(64) % len(values)] for name, values in inputs.items()}
+    return {
+        "milliseconds_at_1": 1e3 * _median_seconds(run, one, calls=50),
+        "images_a_second_at_64": 64 / _median_seconds(run, many, calls=10),
+    }
+
+
+def _median_seconds(run, inputs, calls):
+    for _ in range(3):
+        run(inputs)
+    seconds = []
+    for _ in range(calls):
+        started = time.perf_counter()
+        run(inputs)
+        seconds.append(time.perf_counter() - started)
+    return float(np.median(seconds))
+
+
+def _environment(threads):
+    packages = ("tensorflow", "keras", "ai-edge-litert", "onnxruntime", "numpy")
+    found = {}
+    for package in packages:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "vaezoo": vaezoo.__version__,
+        "versions": found,
+        "machine": f"{platform.machine()}, {platform.system()}",
+        "threads": threads,
+    }
+
+
+if __name__ == "__main__":
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(int(sys.argv[2]))
+    tf.config.threading.set_inter_op_parallelism_threads(int(sys.argv[2]))
+    measure(Path(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,62 @@
+"""What an export shall hold: formats, quantizations, batch. Imports nothing heavy."""
+
+import dataclasses
+import importlib.util
+
+from vaezoo.errors import VaezooError, unknown
+
+FORMATS = ("savedmodel", "litert", "keras", "onnx")
+EVERYTHING = ("savedmodel", "litert", "keras")  # what is written when no format is named; onnx is an optional extra
+QUANTIZATIONS = ("float32", "float16", "dynamic_range", "int8")
+
+# What each format needs beyond vaezoo's own dependencies: module → how to get it.
+NEEDS = {
+    "savedmodel": {"tensorflow_serving": "pip install 'vaezoo[export]'"},  # the records of the warm-up
+    "litert": {"ai_edge_litert": "pip install 'vaezoo[export]'"},  # runs what was written before it is called done
+    "keras": {},
+    "onnx": {"tf2onnx": "pip install 'vaezoo[onnx]'", "onnxruntime": "pip install 'vaezoo[onnx]'"},
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """The choices of an export, checked when they are made.
+
+    Attributes:
+        formats: some of FORMATS.
+        quantizations: some of QUANTIZATIONS, for "litert".
+        with_encoder: write the encoder as LiteRT too.
+        batch: the static batch of LiteRT and ONNX files, at least 1; None for a dynamic one.
+
+    Raises:
+        VaezooError: for a name that is not among them, a batch below 1, or a package that is not installed.
+    """
+
+    formats: tuple[str, ...] = EVERYTHING
+    quantizations: tuple[str, ...] = QUANTIZATIONS
+    with_encoder: bool = False
+    batch: int | None = None
+
+    def __post_init__(self):
+        for field, kind, allowed in (
+            ("formats", "format", FORMATS),
+            ("quantizations", "quantization", QUANTIZATIONS),
+        ):
+            given = getattr(self, field)
+            if isinstance(given, str) or not given:
+                raise VaezooError(f"{field} must be a list of names, not {given!r}; allowed: {', '.join(allowed)}")
+            for name in given:
+                if name not in allowed:
+                    raise unknown(kind, name, allowed)
+            object.__setattr__(self, field, tuple(name for name in allowed if name in given))
+        if self.batch is not None and (not isinstance(self.batch, int) or not 1 <= self.batch <= 4096):
+            raise VaezooError(f"batch is {self.batch!r}; it must be from 1 to 4096, or left out for a dynamic batch")
+        for name in self.formats:
+            for module, remedy in NEEDS[name].items():
+                if importlib.util.find_spec(module) is None:
+                    raise VaezooError(f"the format '{name}' needs {module}, which is not installed: {remedy}")
+
+    @property
+    def flat(self):
+        """Whether anything but the SavedModel is asked for: files that lie in the target itself."""
+        return self.formats != ("savedmodel",)
