@@ -4,8 +4,12 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+
+from vaezoo.data import load_data
 
 
 def bars(count, size=8, seed=0):
@@ -41,3 +45,12 @@ def tiny_recipe(tmp_path_factory):
         "training: {epochs: 2, batch_size: 38}\n"  # 380 images: 10 steps an epoch
     )
     return path
+
+
+@pytest.fixture(scope="session")
+def mnist():
+    """The real MNIST, where TFDS_DATA_DIR (or tensorflow-datasets' own folder) holds it; nothing is downloaded."""
+    folder = Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    if not (folder / "mnist").is_dir():
+        pytest.skip(f"no mnist in {folder}")
+    return load_data("mnist")

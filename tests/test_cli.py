@@ -3,6 +3,7 @@
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from vaezoo.cli import main
+from vaezoo.training import Run
 
 
 def refused(capsys, *arguments):
@@ -52,6 +54,15 @@ def test_train_and_its_output(tiny_recipe, bars_file, tmp_path, capsys):
     assert re.search(r"epoch 3/3  elbo -\d+\.\d+  reconstruction \d+\.\d+  kl \d+\.\d+   validation elbo -", error)
     assert "test figures" in error
     assert keras.models.load_model(out / "model.keras").latent_dim == 3
+
+
+def test_a_path_is_taken_as_it_stands(tiny_recipe, bars_file, tmp_path):
+    odd = tmp_path / "a: [b] #c"  # YAML would read something else
+    odd.mkdir()
+    shutil.copy(bars_file, odd / "bars.npz")
+    command = ["train", tiny_recipe, "--data", odd / "bars.npz", "--epochs", "1", "--out", tmp_path / "run"]
+    assert main([str(argument) for argument in command]) == 0
+    assert Run(tmp_path / "run").data.name == str(odd / "bars.npz")
 
 
 def test_a_run_is_never_overwritten(tiny_recipe, bars_file, tmp_path, capsys, monkeypatch):

@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import pathlib
 import pickle
 import shutil
 import subprocess
@@ -15,8 +14,6 @@ from PIL import Image
 from vaezoo.data import BINARIZATIONS, binarize, load_data
 from vaezoo.data.indexed import ArraySplit, ReaderSplit
 from vaezoo.errors import VaezooError
-
-MNIST = pathlib.Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser() / "mnist"
 
 
 def numbered(count, shape=(4, 4, 1)):
@@ -330,9 +327,8 @@ def test_failed_download_is_one_line(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not MNIST.exists(), reason="no mnist in TFDS_DATA_DIR")
-def test_mnist():
-    data = load_data("mnist")
+def test_mnist(mnist):
+    data = mnist
     assert (len(data.train), len(data.validation), len(data.test)) == (57_000, 3_000, 10_000)
     assert data.image_shape == (28, 28, 1)
     assert data.classes == 10

@@ -2,8 +2,6 @@
 
 import itertools
 import math
-import os
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -12,7 +10,7 @@ import tensorflow_probability as tfp
 from PIL import Image
 
 from vaezoo import latent_space, likelihoods, objectives, posteriors, priors
-from vaezoo.data import load_data
+from vaezoo.config import load_recipe
 from vaezoo.errors import VaezooError
 from vaezoo.latent_space.comparison import table_lines
 from vaezoo.latent_space.own_image import read_image
@@ -502,13 +500,6 @@ def test_a_model_with_one_latent_has_a_line_for_a_manifold():
 
 
 @pytest.fixture(scope="module")
-def mnist():
-    if not Path(os.environ.get("TFDS_DATA_DIR", "nowhere"), "mnist").is_dir():
-        pytest.skip("there is no mnist in TFDS_DATA_DIR")
-    return load_data("mnist")
-
-
-@pytest.fixture(scope="module")
 def trained(mnist):
     """Train a recipe: (name, epochs, **overrides) → model."""
 
@@ -570,8 +561,10 @@ def test_an_edit_towards_seven_is_a_seven(mnist, trained, classify, record_prope
 
 @pytest.mark.slow
 def test_a_conditional_model_asked_for_a_class_yields_that_class(trained, classify, record_property):
-    # The fewer latents there are, the less room they have for the class beside the label.
-    model = trained("mlp_vae", 5, conditional=True, latent_dim=2)
+    # The size of the code and the weight of the KL are the recipe's; the dense network trains faster.
+    recipe = load_recipe("conditional_vae").model
+    objective = {"name": "beta", **recipe.objective.keywords()}
+    model = trained("mlp_vae", 5, conditional=True, latent_dim=recipe.latent_dim, objective=objective)
     asked = np.repeat(np.arange(10), 200)
     rate = float((classify(latent_space.sample(model, len(asked), label=asked).images) == asked).mean())
     print(f"\nof the class that was asked for: {rate}")

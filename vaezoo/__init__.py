@@ -13,11 +13,13 @@ __version__ = "0.1.0"
 _HOME = {
     "VaezooError": "vaezoo.errors",
     "create_model": "vaezoo.zoo",
+    "export": "vaezoo.exporting",
     "load": "vaezoo.zoo",
     "load_data": "vaezoo.data",
     "load_recipe": "vaezoo.config",
     "recipe_names": "vaezoo.config",
     "train": "vaezoo.training",
+    "verify": "vaezoo.exporting",
 }
 
 __all__ = ["__version__", *_HOME]

@@ -7,6 +7,7 @@ from pathlib import Path
 from vaezoo.atomic import plain_errors, write_file, write_text
 from vaezoo.cli.latent_files import write_arrays
 from vaezoo.cli.quiet import quiet_tensorflow
+from vaezoo.cli.recipes import add_assignments
 from vaezoo.config import parse_assignments
 
 
@@ -18,14 +19,7 @@ def add_commands(commands):
     )
     command.add_argument("--data", metavar="DATA", help="train the recipes on this, as in `vaezoo train`")
     command.add_argument("--epochs", metavar="N", help="train each for so long (the fewest that a recipe asks for)")
-    command.add_argument(
-        "--set",
-        dest="assignments",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        help="override a key of every recipe",
-    )
+    add_assignments(command)
     command.add_argument("--seed", type=int, default=0, metavar="N", help="the seed of samples and pairs (0)")
     command.add_argument("--pairs", type=int, default=500, metavar="N", help="pairs to measure the smoothness on (500)")
     command.add_argument("--out", metavar="DIR", help="the folder of the runs and pictures (default: runs/compare)")
@@ -33,10 +27,9 @@ def add_commands(commands):
 
 
 def _compare(arguments):
-    assignments = list(arguments.assignments)
-    assignments += [f"data.name={arguments.data}"] if arguments.data else []
-    assignments += [f"training.epochs={arguments.epochs}"] if arguments.epochs else []
-    overrides = parse_assignments(assignments)
+    overrides = parse_assignments(arguments.assignments)
+    overrides |= {"data.name": arguments.data} if arguments.data else {}
+    overrides |= parse_assignments([f"training.epochs={arguments.epochs}"]) if arguments.epochs else {}
     with quiet_tensorflow():
         import numpy as np
 

@@ -18,6 +18,11 @@ def add_commands(commands):
 def add_recipe(command):
     """Let a command take a recipe and overrides."""
     command.add_argument("model", help="the name of a recipe, or a .yaml file")
+    add_assignments(command)
+
+
+def add_assignments(command):
+    """Let a command take overrides of a recipe's keys."""
     command.add_argument(
         "--set",
         dest="assignments",

@@ -25,13 +25,14 @@ def add_commands(commands):
 
 
 def _train(arguments):
-    assignments = list(arguments.assignments)
+    overrides = parse_assignments(arguments.assignments)
     for option, (key, _, _) in SHORTCUTS.items():
         if (value := getattr(arguments, option)) is not None:
-            assignments.append(f"{key}={value}")
+            # Names and paths are taken as they stand; a number is read as YAML reads one.
+            overrides |= {key: value} if option in ("data", "precision") else parse_assignments([f"{key}={value}"])
     if arguments.image_size:
-        assignments.append(f"data.image_size=[{','.join(arguments.image_size)}]")
-    recipe = load_recipe(arguments.model, parse_assignments(assignments))
+        overrides |= parse_assignments([f"data.image_size=[{','.join(arguments.image_size)}]"])
+    recipe = load_recipe(arguments.model, overrides)
     with quiet_tensorflow():
         from vaezoo.training import train
     train(recipe, arguments.out, animate=arguments.animate)
