@@ -1,10 +1,11 @@
 """The table of agreement: its bounds, its text, and the Markdown of the model card."""
 
-# What an export may differ from Keras by, for outputs within [0, 1]; beyond it, nothing is published. "largest" is over
-# every pixel of 1,000 images, "worst_row" the mean error of the image that fares worst. Eight bits are judged by the
-# latter: the logits of a well-trained decoder turn by tens for a unit of z, so that on an edge single pixels move by
-# 0.1 or 0.2 under any 8-bit arithmetic, in images that no eye can tell apart. Measured on conv_vae, MNIST, 7 and
-# 12 epochs: float32 1.3e-6; float16 6.3e-4 and 4e-5; dynamic range (decoder, encoder) 3e-3, 1.2e-2; int8 1.3e-2, 1.5e-2.
+# What an export may differ from Keras by, for outputs within [0, 1]; beyond it, nothing is published. "largest" is
+# over every pixel of 1,000 images, "worst_row" the mean error of the image that fares worst. Eight bits are judged by
+# the latter: the logits of a well-trained decoder turn by tens for a unit of z, so that on an edge single pixels move
+# by 0.1 or 0.2 under any 8-bit arithmetic, in images that no eye can tell apart. Measured on conv_vae, MNIST, 7 and
+# 12 epochs: float32 1.3e-6; float16 6.3e-4 and 4e-5; dynamic range (decoder, encoder) 3e-3, 1.2e-2; int8 1.3e-2,
+# 1.5e-2.
 BOUNDS = {
     "float32": {"largest": 1e-5},
     "float16": {"largest": 1e-3, "worst_row": 5e-4},
