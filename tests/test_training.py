@@ -94,6 +94,18 @@ def test_mixed_precision_trains_with_float32_terms(precision, tiny_recipe, bars_
     np.testing.assert_allclose(decoder(z), model.images(z), atol=2e-2)
 
 
+@pytest.mark.parametrize("limit", [0.5, None])
+def test_a_long_gradient_is_shortened(limit, tiny_recipe, bars_file, tmp_path, monkeypatch):
+    # Adam's first momentum is a tenth of the first gradient that reaches it.
+    settings = {"training.clip_norm": limit, "training.epochs": 1, "training.batch_size": 380}
+    recipe = tiny(tiny_recipe, bars_file, **settings)
+    optimizer = train(recipe, tmp_path / "run", quiet=True).model.optimizer
+    assert int(optimizer.iterations) == 1
+    momenta = [v.numpy().ravel() for v in optimizer.variables if "momentum" in v.path]
+    norm = 10 * np.linalg.norm(np.concatenate(momenta))
+    assert norm == pytest.approx(limit, rel=1e-4) if limit else norm > 1
+
+
 def test_the_plain_autoencoder_reports_no_bound(tiny_recipe, bars_file, tmp_path):
     recipe = tiny(tiny_recipe, bars_file, **{"model.posterior": "point", "model.objective": "reconstruction"})
     assert set(train(recipe, tmp_path / "run", quiet=True).test) == {"loss", "reconstruction"}

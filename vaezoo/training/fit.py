@@ -72,7 +72,7 @@ def train(recipe: Recipe | str, out: str | Path | None = None, quiet: bool = Fal
     steps, steps_per_call = _steps(data, settings)
     xla = use_xla(model, settings.compilation)
     model.compile(
-        optimizer=keras.optimizers.Adam(_learning_rate(settings, steps)),
+        optimizer=keras.optimizers.Adam(_learning_rate(settings, steps), global_clipnorm=settings.clip_norm),
         jit_compile=xla,
         steps_per_execution=steps_per_call,
     )
