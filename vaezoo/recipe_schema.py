@@ -194,9 +194,10 @@ class Training(Section):
     batch_size: Annotated[int, Field(ge=1, le=65_536)] = 128
     learning_rate: Annotated[float, Field(gt=0, le=1e4)] = 1e-3
     schedule: Literal["constant", "cosine"] = "cosine"
-    # A longer gradient is shortened to this (as in Child 2021, arXiv:2011.10650). On binarized MNIST none was longer
-    # than 270; under the likelihoods of grey levels the first steps make far longer ones, and Adam then throws the
-    # model off: conv_vae on 360 small colour images ended at -894 nats without a limit, and at -464 with it.
+    # A longer gradient is shortened to this (as in Child 2021, arXiv:2011.10650). On binarized MNIST none of the
+    # first 150 was longer than 270; under the likelihoods of grey levels the first steps make far longer ones, and
+    # Adam then throws the model off: conv_vae on 360 small colour images ended at -894 nats without a limit, and at
+    # -464 with it.
     clip_norm: Annotated[float, Field(gt=0, le=1e9)] | None = 1000.0
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     compilation: Literal["auto", "xla", "graph"] = "auto"
