@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import signal
 
 import keras
 import numpy as np
@@ -11,8 +13,9 @@ from PIL import Image
 import vaezoo
 from vaezoo import plots
 from vaezoo.config import load_recipe
-from vaezoo.training import Run, callbacks, train
+from vaezoo.training import Run, callbacks, fit, train
 from vaezoo.training.compilation import epoch_shape, use_xla
+from vaezoo.training.run_directory import RunDirectory
 
 
 def tiny(tiny_recipe, bars_file, **overrides):
@@ -137,6 +140,22 @@ def test_a_nan_stops_the_run_and_keeps_the_epoch_before(tiny_recipe, bars_file, 
     with pytest.raises(vaezoo.VaezooError, match=r"became nan in epoch 2.*epoch 1 of 2 is kept"):
         train(tiny(tiny_recipe, bars_file), tmp_path / "run", quiet=True)
     assert vaezoo.load(tmp_path / "run").optimizer.iterations == 10
+
+
+def test_ctrl_c_does_not_break_into_the_writing_of_a_model(tiny_recipe, bars_file, tmp_path, monkeypatch):
+    real = RunDirectory.model
+
+    def pressed_while_writing(self, name, model):
+        os.kill(os.getpid(), signal.SIGINT)
+        return real(self, name, model)
+
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(RunDirectory, "model", pressed_while_writing)
+    monkeypatch.setattr(fit, "_leave", lambda *arguments: None)
+    with pytest.raises(KeyboardInterrupt, match="epoch 1 of 2 is kept"):
+        train(tiny(tiny_recipe, bars_file), tmp_path / "run", quiet=True)
+    assert int(vaezoo.load(tmp_path / "run").optimizer.iterations) == 10
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.parametrize("images", [1, 7, 100, 421 * 128, 57_000, 60_000, 10**6])

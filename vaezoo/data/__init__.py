@@ -7,7 +7,7 @@ from vaezoo.data.dataset import Data
 from vaezoo.data.split import Split
 from vaezoo.errors import VaezooError
 
-__all__ = ["BINARIZATIONS", "Data", "Split", "binarize", "is_path", "load_data"]
+__all__ = ["BINARIZATIONS", "Data", "Split", "binarize", "canonical_name", "load_data"]
 
 
 def load_data(name, *, image_size=None, validation=0.05, seed=0, memory_limit=2 * 2**30) -> Data:
@@ -40,7 +40,7 @@ def load_data(name, *, image_size=None, validation=0.05, seed=0, memory_limit=2 
         from vaezoo.data import glyphs
 
         return glyphs.load(*options)
-    if is_path(name):
+    if _is_path(name):
         from vaezoo.data import files
 
         return files.load(name, *options)
@@ -49,7 +49,14 @@ def load_data(name, *, image_size=None, validation=0.05, seed=0, memory_limit=2 
     return tfds_sets.load(name, *options)
 
 
-def is_path(name):
+def canonical_name(name):
+    """The name of a set as it is, or the absolute path of the user's own images: the same set, from any folder."""
+    if name == "glyphs" or not _is_path(name):
+        return name
+    return os.path.realpath(os.path.expanduser(name))
+
+
+def _is_path(name):
     """Whether the name means files: one with a path's look, or one that exists and names no known set."""
     if isinstance(name, os.PathLike) or name.startswith((".", "/", "~")) or name.endswith((".npy", ".npz")):
         return True

@@ -13,7 +13,7 @@ from PIL import Image
 from vaezoo.data import drawing, tfds_sets
 
 # Each drawn uniformly and independently of the digit and of one another: name → (lowest, highest). As wide as leaves
-# every digit whole: 8 of the 70,000 touch the border, faintly.
+# every digit whole: a handful of the 70,000 touch the border, faintly.
 RANGES = {
     "rotation": (-16.0, 16.0),  # degrees, counter-clockwise
     "slant": (-0.25, 0.25),  # of the height, the top leaning to the right

@@ -1,10 +1,9 @@
 """A split: images (and labels) as batches, shuffled and endless for training, ordered and finite otherwise."""
 
-import functools
-
 import numpy as np
 
-from vaezoo.data.binarization import binarize, check_binarization, ink_above, pixel_noise
+from vaezoo.data import binarization
+from vaezoo.data.binarization import check_binarization, ink_above, pixel_noise
 from vaezoo.errors import VaezooError
 
 # What a random stream is for. Folded into the seed, so that no two purposes ever share their numbers.
@@ -72,7 +71,7 @@ class Split:
 
         self._check(batch_size, binarize, seed, labels)
         self._check_epoch(batch_size, steps_per_epoch)
-        change = functools.partial(_change, binarize)
+        mode = binarize
 
         def keys_of_epoch(epoch):
             keys = self._epoch_keys(fold([seed, ORDER], epoch), batch_size, steps_per_epoch)
@@ -80,7 +79,7 @@ class Split:
 
         def batch(epoch, step, keys):
             images, classes = self._read(keys)
-            images = change(_unit(images), fold([seed, TRAINING_PIXELS], epoch, step))
+            images = binarization.binarize(_unit(images), mode, fold([seed, TRAINING_PIXELS], epoch, step))
             return {"image": images, "label": classes} if labels else images
 
         with tf.device("CPU:0"):
@@ -117,7 +116,7 @@ class Split:
         def batch(keys, noise=None):
             images, classes = self._read(keys)
             images = _unit(images)
-            images = _change(mode, images, None) if noise is None else ink_above(noise, images)
+            images = binarization.binarize(images, mode) if noise is None else ink_above(noise, images)
             return {"image": images, "label": classes} if labels else images
 
         with tf.device("CPU:0"):
@@ -175,10 +174,6 @@ def fold(seed, *numbers):
     for number in numbers:
         seed = tf.random.experimental.stateless_fold_in(seed, tf.cast(number, tf.int64), alg="philox")
     return seed
-
-
-def _change(mode, images, seed):
-    return binarize(images, mode, seed)
 
 
 def _unit(images):

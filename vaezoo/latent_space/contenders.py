@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from vaezoo.config import load_recipe, recipe_names
+from vaezoo.data import canonical_name
 from vaezoo.errors import VaezooError, unknown
 from vaezoo.recipe_schema import Recipe
 from vaezoo.training import Run, train
@@ -60,9 +61,7 @@ def _check_same_images(found):
     described = {}
     for key, contender in found.items():
         data = contender.data if isinstance(contender, Recipe) else contender.recipe.data
-        path = Path(data.name)
-        name = str(path.resolve()) if path.exists() and data.name != "glyphs" else data.name
-        described[key] = f"{name}, size {data.image_size or 'as it is'}, binarize={data.binarize}"
+        described[key] = f"{canonical_name(data.name)}, size {data.image_size or 'as it is'}, binarize={data.binarize}"
     first = next(iter(described))
     for key, images in described.items():
         if images != described[first]:

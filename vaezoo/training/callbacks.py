@@ -1,7 +1,9 @@
 """What happens at the end of an epoch: a row in metrics.csv, the model on disk, a line on the screen."""
 
 import math
+import signal
 import sys
+import threading
 import time
 
 import keras
@@ -44,6 +46,37 @@ class Recorder(keras.callbacks.Callback):
         self.run.model("model.keras", self.model)
         self.rows.append({"epoch": epoch + 1, **terms, **rate})
         self.run.table("metrics.csv", self.rows)
+
+
+class Interruption(keras.callbacks.Callback):
+    """Let Ctrl-C end training between two calls of the step, after the `Recorder`, which must come before this.
+
+    Python raises KeyboardInterrupt wherever the process is; in the middle of HDF5's writing that can crash it. This is
+    a context around `fit`. A second Ctrl-C is not held back.
+    """
+
+    def __enter__(self):
+        self.asked, self.before = False, None
+        if threading.current_thread() is threading.main_thread():  # only there can Python handle a signal
+            self.before = signal.signal(signal.SIGINT, self._ask)
+        return self
+
+    def __exit__(self, *_):
+        if self.before is not None:
+            signal.signal(signal.SIGINT, self.before)
+
+    def _ask(self, _signal, _frame):
+        self.asked = True
+        signal.signal(signal.SIGINT, self.before)
+
+    def on_train_batch_end(self, batch, logs=None):
+        """End the training if that was asked for."""
+        if self.asked:
+            raise KeyboardInterrupt
+
+    def on_epoch_end(self, epoch, logs=None):
+        """The same, after an epoch was kept."""
+        self.on_train_batch_end(0)
 
 
 class Progress(keras.callbacks.Callback):

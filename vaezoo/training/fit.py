@@ -15,13 +15,13 @@ import numpy as np
 import vaezoo
 from vaezoo import plots
 from vaezoo.config import load_recipe, to_yaml
-from vaezoo.data import is_path
+from vaezoo.data import canonical_name
 from vaezoo.errors import VaezooError
 from vaezoo.models.standalone import standalone_decoder, standalone_encoder
 from vaezoo.models.vae import VAE
 from vaezoo.recipe_schema import Recipe
 from vaezoo.training.animation import LatentFilm, leave_film
-from vaezoo.training.callbacks import Progress, Recorder
+from vaezoo.training.callbacks import Interruption, Progress, Recorder
 from vaezoo.training.compilation import epoch_shape, on_gpu, use_xla
 from vaezoo.training.run_directory import RunDirectory, free_path, load_recipe_data
 from vaezoo.zoo import build_model
@@ -56,7 +56,8 @@ def train(recipe: Recipe | str, out: str | Path | None = None, quiet: bool = Fal
         KeyboardInterrupt: after Ctrl-C, with a message that says what was kept.
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    recipe = _with_absolute_data(recipe)
+    named = recipe.data.model_copy(update={"name": canonical_name(recipe.data.name)})
+    recipe = recipe.model_copy(update={"data": named})  # so that the run can be read from any folder
     settings = recipe.training
 
     def say(line):
@@ -88,15 +89,21 @@ def train(recipe: Recipe | str, out: str | Path | None = None, quiet: bool = Fal
     recorder = Recorder(run, steps * settings.batch_size)
     film = [LatentFilm.of(run.path, data, model.conditional, **batches)] if animate else []
     try:
-        model.fit(
-            data.train.training_batches(settings.batch_size, steps, **batches),
-            epochs=settings.epochs,
-            steps_per_epoch=steps,
-            validation_data=data.validation.batches(EVALUATION_BATCH, **batches) if data.validation else None,
-            shuffle=False,
-            verbose=0,
-            callbacks=[recorder, *film, *([] if quiet else [Progress(recorder, settings.epochs, steps)])],
-        )
+        with Interruption() as interruption:
+            model.fit(
+                data.train.training_batches(settings.batch_size, steps, **batches),
+                epochs=settings.epochs,
+                steps_per_epoch=steps,
+                validation_data=data.validation.batches(EVALUATION_BATCH, **batches) if data.validation else None,
+                shuffle=False,
+                verbose=0,
+                callbacks=[
+                    recorder,
+                    *film,
+                    *([] if quiet else [Progress(recorder, settings.epochs, steps)]),
+                    interruption,
+                ],
+            )
         seconds = time.perf_counter() - started
         test = model.evaluate(data.test.batches(EVALUATION_BATCH, **batches), verbose=0, return_dict=True)
         run.json("test.json", {**test, "images": len(data.test), "training_seconds": round(seconds, 1)})
@@ -108,14 +115,6 @@ def train(recipe: Recipe | str, out: str | Path | None = None, quiet: bool = Fal
         raise VaezooError(f"{error} ({_keep_last_epoch(run, recipe, data, recorder, environment)})") from None
     say(f"\ntest figures ({len(data.test):,} images, nats an image)\n{_table(test)}\n\nthe run is in {run.path}")
     return Trained(run.path, model, test)
-
-
-def _with_absolute_data(recipe):
-    """The recipe with the path of the user's own data made absolute, so that the run can be read from anywhere."""
-    if recipe.data.name == "glyphs" or not is_path(recipe.data.name):
-        return recipe
-    path = Path(recipe.data.name).expanduser().resolve()
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"name": str(path)})})
 
 
 def _check_likelihood(recipe, model, data):
