@@ -163,7 +163,7 @@ def test_ctrl_c_keeps_the_last_finished_epoch(tiny_recipe, bars_file, tmp_path):
                 process.send_signal(signal.SIGINT)
                 break
         rest = process.stderr.read()
-    assert process.returncode == 130
+    assert process.returncode == 130, rest
     kept = re.search(r"interrupted; epoch (\d+) of 100000 is kept in (\S+)", rest)
     assert kept[2] == str(out / "model.keras")
     model = keras.models.load_model(out / "model.keras")
