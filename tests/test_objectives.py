@@ -13,7 +13,7 @@ from vaezoo.errors import VaezooError
 from vaezoo.likelihoods import Normal
 from vaezoo.models.vae import VAE
 from vaezoo.networks import mlp_decoder, mlp_encoder
-from vaezoo.objectives import ELBO, BetaELBO, Reconstruction, kl_divergence
+from vaezoo.objectives import ELBO, IWAE, BetaELBO, Reconstruction, kl_divergence
 from vaezoo.posteriors import SMALLEST_SCALE, DiagonalNormal, FullNormal, Point
 from vaezoo.priors import StandardNormal
 
@@ -47,13 +47,13 @@ def sigma_points(loc, scale):
 
 
 def batch(samples=K):
-    """x [B,H,W,C], z [K,B,D], p(x|z), and log p(x|z) [K,B] by SciPy."""
+    """x [B,H,W,C], z [K,B,D], z → p(x|z), and log p(x|z) [K,B] by SciPy."""
     rng = np.random.default_rng(0)
     x = rng.uniform(size=(B, 2, 2, 1)).astype("float32")
     params = rng.normal(0.5, 0.3, (samples, B, 2, 2, 1)).astype("float32")
     z = q().sample(samples, seed=(7, 8))
     log_prob = stats.norm.logpdf(x.astype("float64"), params.astype("float64"), 0.2).sum((-3, -2, -1))
-    return x, z, Normal(scale=0.2).distribution(params), log_prob
+    return x, z, lambda _: Normal(scale=0.2).distribution(params), log_prob
 
 
 # KL
@@ -108,8 +108,8 @@ def test_a_point_has_no_kl(method):
 @pytest.mark.parametrize("samples", [1, K])
 @pytest.mark.parametrize("kl", ["auto", "closed_form", "monte_carlo"])
 def test_the_elbo_is_minus_reconstruction_minus_kl_averaged_over_the_samples(kl, samples):
-    x, z, likelihood, log_prob = batch(samples)
-    terms = ELBO(samples=samples, kl=kl)(x, q(), z, prior(), likelihood, step=0)
+    x, z, decode, log_prob = batch(samples)
+    terms = ELBO(samples=samples, kl=kl)(x, q(), z, prior(), decode, step=0)
     assert set(terms) == set(ELBO.term_names)
     expected = KL
     if kl == "monte_carlo":
@@ -122,9 +122,9 @@ def test_the_elbo_is_minus_reconstruction_minus_kl_averaged_over_the_samples(kl,
 
 @pytest.mark.parametrize("beta", [0.0, 0.5, 1.0, 4.0])
 def test_beta_weighs_the_kl_in_the_loss_and_leaves_the_elbo_alone(beta):
-    x, z, likelihood, _ = batch()
-    terms = BetaELBO(beta=beta, samples=K)(x, q(), z, prior(), likelihood, step=3)
-    true = ELBO(samples=K)(x, q(), z, prior(), likelihood, step=3)
+    x, z, decode, _ = batch()
+    terms = BetaELBO(beta=beta, samples=K)(x, q(), z, prior(), decode, step=3)
+    true = ELBO(samples=K)(x, q(), z, prior(), decode, step=3)
     assert set(terms) == set(BetaELBO.term_names)
     for name in ("elbo", "reconstruction", "kl"):
         np.testing.assert_array_equal(terms[name], true[name])
@@ -133,8 +133,8 @@ def test_beta_weighs_the_kl_in_the_loss_and_leaves_the_elbo_alone(beta):
 
 @pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
 def test_the_reconstruction_weight_changes_the_loss_and_leaves_the_elbo_alone(weight):
-    x, z, likelihood, log_prob = batch()
-    terms = BetaELBO(beta=2.0, reconstruction_weight=weight, samples=K)(x, q(), z, prior(), likelihood, step=3)
+    x, z, decode, log_prob = batch()
+    terms = BetaELBO(beta=2.0, reconstruction_weight=weight, samples=K)(x, q(), z, prior(), decode, step=3)
     np.testing.assert_allclose(terms["loss"], -weight * log_prob.mean(0) + 2.0 * KL, rtol=1e-5)
     np.testing.assert_allclose(terms["reconstruction"], -log_prob.mean(0), rtol=1e-5)
     np.testing.assert_allclose(terms["elbo"], log_prob.mean(0) - KL, rtol=1e-5)
@@ -148,11 +148,11 @@ WARM_UP = {"start": 0.5, "end": 2.0, "steps": 200}
 )
 @pytest.mark.parametrize("jit_compile", [None, False, True], ids=["eager", "graph", "xla"])
 def test_the_warm_up_is_linear_and_then_stays(step, weight, jit_compile):
-    x, z, likelihood, _ = batch()
+    x, z, decode, _ = batch()
     objective = BetaELBO(beta=WARM_UP, samples=K)
 
     def call(step):
-        return objective(x, q(), z, prior(), likelihood, step)
+        return objective(x, q(), z, prior(), decode, step)
 
     # The optimizer's step is an integer tensor, so one traced function must serve every step.
     function = call if jit_compile is None else tf.function(call, jit_compile=jit_compile)
@@ -172,31 +172,70 @@ def test_a_warm_up_may_go_down():
 
 
 def test_reconstruction_is_the_negative_log_likelihood_and_knows_no_kl():
-    x, z, likelihood, log_prob = batch(samples=1)
+    x, z, decode, log_prob = batch(samples=1)
     point = Point().distribution(LOC)
-    terms = Reconstruction()(x, point, z, prior(), likelihood, step=0)
+    terms = Reconstruction()(x, point, z, prior(), decode, step=0)
     assert set(terms) == set(Reconstruction.term_names) == {"loss", "reconstruction"}
     for value in terms.values():
         np.testing.assert_allclose(value, -log_prob[0], rtol=1e-5)
 
 
-@pytest.mark.parametrize("objective", [ELBO, BetaELBO])
-def test_an_objective_without_samples_or_with_an_unknown_kl_is_refused(objective):
+@pytest.mark.parametrize("doubly", [False, True])
+@pytest.mark.parametrize("samples", [1, K])
+def test_the_importance_weighted_bound_is_the_mean_of_the_weights_in_logarithms(samples, doubly):
+    x, z, decode, log_prob = batch(samples)
+    terms = IWAE(samples, doubly)(x, q(), z, prior(), decode, step=0)
+    assert set(terms) == set(IWAE.term_names)
+    log_ratio = stats.norm.logpdf(z, LOC, SCALE).sum(-1) - stats.norm.logpdf(z).sum(-1)  # [K,B]
+    bound = special.logsumexp(log_prob - log_ratio, axis=0) - np.log(samples)
+    np.testing.assert_allclose(terms["loss"], -bound, rtol=1e-5)
+    np.testing.assert_allclose(terms["elbo"], (log_prob - log_ratio).mean(0), rtol=1e-5)
+    np.testing.assert_allclose(terms["kl"], log_ratio.mean(0), rtol=1e-4)
+    np.testing.assert_allclose(terms["reconstruction"], -log_prob.mean(0), rtol=1e-5)
+
+
+def test_the_importance_weighted_bound_of_one_sample_is_the_elbo_with_a_monte_carlo_kl():
+    x, z, decode, _ = batch(samples=1)
+    one, elbo = IWAE(1)(x, q(), z, prior(), decode, 0), ELBO(kl="monte_carlo")(x, q(), z, prior(), decode, 0)
+    for name in elbo:
+        np.testing.assert_allclose(one[name], elbo[name], rtol=1e-6)
+
+
+def test_the_importance_weighted_bound_survives_weights_that_no_float_holds():
+    x, z, decode, _ = batch()
+    far = IWAE(K)(x + 100, q(), z, prior(), decode, 0)["loss"]  # log weights of about -10^6
+    assert np.isfinite(far).all()
+    assert (np.asarray(far) > 1e5).all()
+
+
+@pytest.mark.parametrize("objective", [ELBO, BetaELBO, IWAE])
+def test_an_objective_without_samples_is_refused(objective):
     with pytest.raises(VaezooError, match="at least 1 sample"):
         objective(samples=0)
+
+
+@pytest.mark.parametrize("objective", [ELBO, BetaELBO])
+def test_an_unknown_kl_is_refused(objective):
     with pytest.raises(VaezooError, match=r"unknown kl 'exact'.*closed_form"):
         objective(kl="exact")
 
 
 @pytest.mark.parametrize(
     "objective",
-    [ELBO(samples=K, kl="monte_carlo"), BetaELBO(beta=WARM_UP, samples=K), BetaELBO(3.0, 0.5), Reconstruction()],
+    [
+        ELBO(samples=K, kl="monte_carlo"),
+        BetaELBO(beta=WARM_UP, samples=K),
+        BetaELBO(3.0, 0.5),
+        IWAE(K),
+        IWAE(K, True),
+        Reconstruction(),
+    ],
 )
 def test_an_objective_comes_back_from_its_configuration(objective):
     twin = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(objective))
     assert type(twin) is type(objective)
-    x, z, likelihood, _ = batch()
-    original, restored = (each(x, q(), z, prior(), likelihood, tf.constant(50)) for each in (objective, twin))
+    x, z, decode, _ = batch()
+    original, restored = (each(x, q(), z, prior(), decode, tf.constant(50)) for each in (objective, twin))
     assert twin.samples == objective.samples
     for name in original:
         np.testing.assert_array_equal(restored[name], original[name])
@@ -268,8 +307,15 @@ def test_the_encoders_gradient_is_the_closed_one_in_expectation(objective, beta)
 
 @pytest.mark.parametrize(
     ("posterior", "objective"),
-    [(DiagonalNormal(), ELBO()), (FullNormal(), ELBO()), (FullNormal(), BetaELBO()), (Point(), Reconstruction())],
-    ids=["diagonal", "full", "full_beta", "point"],
+    [
+        (DiagonalNormal(), ELBO()),
+        (FullNormal(), ELBO()),
+        (FullNormal(), BetaELBO()),
+        (FullNormal(), IWAE(K)),
+        (FullNormal(), IWAE(K, True)),
+        (Point(), Reconstruction()),
+    ],
+    ids=["diagonal", "full", "full_beta", "full_iwae", "full_iwae_doubly", "point"],
 )
 def test_the_gradient_reaches_every_parameter_of_the_posterior_and_of_the_decoder(posterior, objective):
     vae = linear_vae(posterior, objective)
@@ -278,6 +324,32 @@ def test_the_gradient_reaches_every_parameter_of_the_posterior_and_of_the_decode
         loss = tf.reduce_mean(vae.terms(x, (1, 2), step=0)["loss"])
     for gradient in tape.gradient(loss, vae.trainable_variables):
         assert (np.asarray(gradient) != 0).all()
+
+
+def gradients(vae, x, draws):
+    """The gradient of the loss by every variable [draws,...], for draws of the noise."""
+
+    @tf.function
+    def gradient(seed):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(vae.terms(x, seed, step=0)["loss"])
+        return [tf.convert_to_tensor(g) for g in tape.gradient(loss, vae.trainable_variables)]
+
+    return [np.array(g, "float64") for g in zip(*(gradient(tf.constant([1, i])) for i in range(draws)), strict=True)]
+
+
+@pytest.mark.parametrize("posterior", [DiagonalNormal, FullNormal])
+def test_the_doubly_reparameterized_gradient_is_the_plain_one_in_expectation(posterior):
+    x = np.random.default_rng(1).uniform(size=(6, 2, 2, 1)).astype("float32")
+    plain, doubly = (gradients(linear_vae(posterior(), IWAE(K, choice)), x, 4000) for choice in (False, True))
+    spread = []
+    for one, other in zip(plain, doubly, strict=True):
+        error = np.sqrt((one.var(0) + other.var(0)) / len(one))
+        assert (np.abs(one.mean(0) - other.mean(0)) < 4.5 * error + 1e-5).all()
+        assert (np.abs(one.mean(0)) > 10 * error).any()  # the errors are small enough to tell
+        spread.append(other.var(0).mean() / one.var(0).mean())
+    assert max(spread[:2]) < 0.9  # the encoder's: what it is for
+    np.testing.assert_allclose(spread[2:], 1, atol=0.15)  # the decoder's is the plain one
 
 
 def test_the_gradient_of_a_reconstruction_is_that_of_the_squared_error():

@@ -1,8 +1,10 @@
-"""Objectives: x, q(z|x), z, p(z) and p(x|z) → the loss to minimise and the terms to watch, in nats.
+"""Objectives: x, q(z|x), z, p(z) and z → p(x|z) → the loss to minimise and the terms to watch, in nats.
 
 Every term is [B]: one number an image, averaged over the Monte-Carlo samples. `reconstruction` is -E_q[log p(x|z)],
 `kl` is KL(q(z|x) || p(z)), and `elbo` is always the true bound, -(reconstruction + kl), whatever is minimised.
 """
+
+import math
 
 import keras
 import tensorflow as tf
@@ -57,7 +59,7 @@ class Objective:
             raise VaezooError(f"an objective needs at least 1 sample of the posterior, not {samples}")
         self.samples = samples
 
-    def __call__(self, x, q, z, prior, likelihood, step):
+    def __call__(self, x, q, z, prior, decode, step):
         """The terms of the objective.
 
         Args:
@@ -65,7 +67,7 @@ class Objective:
             q: the posterior q(z|x), over [B,D].
             z: samples of it [K,B,D].
             prior: p(z), over [D].
-            likelihood: p(x|z), over images, for every sample [K,B].
+            decode: z → p(x|z), over images, for every sample [K,B].
             step: the number of optimizer steps taken, an integer tensor.
 
         Returns:
@@ -102,9 +104,9 @@ class ELBO(Objective):
             raise VaezooError(f"unknown kl '{kl}'. Allowed: {', '.join(KL_METHODS)}.")
         self.kl = kl
 
-    def __call__(self, x, q, z, prior, likelihood, step):
+    def __call__(self, x, q, z, prior, decode, step):
         """The terms; see `Objective`."""
-        reconstruction = -tf.reduce_mean(likelihood.log_prob(x), axis=0)  # [B]
+        reconstruction = -tf.reduce_mean(decode(z).log_prob(x), axis=0)  # [B]
         kl = kl_divergence(q, prior, z, self.kl)  # [B]
         loss = self.reconstruction_weight * reconstruction + self.kl_weight(step) * kl
         return {"loss": loss, "elbo": -reconstruction - kl, "reconstruction": reconstruction, "kl": kl}
@@ -151,6 +153,67 @@ class BetaELBO(ELBO):
         return {"beta": self.beta, "reconstruction_weight": self.reconstruction_weight, **super().get_config()}
 
 
+@OBJECTIVES.register("iwae")
+@keras.saving.register_keras_serializable("vaezoo")
+class IWAE(Objective):
+    """loss = -log 1/K sum_k w_k, w_k = p(x|z_k) p(z_k) / q(z_k|x): the importance-weighted bound.
+
+    It lies between the ELBO, which it is at K = 1, and log p(x), which it approaches as K grows (Burda et al. 2016,
+    equation 8). The other terms are those of the ELBO over the same samples, with the Monte-Carlo KL.
+
+    Args:
+        samples: K.
+        doubly_reparameterized: give the posterior's parameters the gradient of Tucker et al. (2019, equation 8,
+            arXiv:1810.04152): the same in expectation, and its noise does not drown it as K grows. It is for the
+            posteriors whose density is a function of their parameters alone: the normal ones.
+    """
+
+    term_names = ("loss", "elbo", "reconstruction", "kl")
+
+    def __init__(self, samples=5, doubly_reparameterized=False):
+        super().__init__(samples)
+        self.doubly_reparameterized = doubly_reparameterized
+
+    def __call__(self, x, q, z, prior, decode, step):
+        """The terms; see `Objective`."""
+        if self.doubly_reparameterized:
+            q, z, weigh = _doubly_reparameterized(q, z)
+        log_likelihood = decode(z).log_prob(x)  # [K,B]
+        log_ratio = q.log_prob(z) - prior.log_prob(z)  # [K,B]
+        log_weights = log_likelihood - log_ratio
+        loss = math.log(self.samples) - tf.reduce_logsumexp(log_weights, axis=0)  # [B]
+        if self.doubly_reparameterized:
+            weigh(tf.stop_gradient(tf.nn.softmax(log_weights, axis=0)))
+        reconstruction, kl = -tf.reduce_mean(log_likelihood, axis=0), tf.reduce_mean(log_ratio, axis=0)
+        return {"loss": loss, "elbo": -reconstruction - kl, "reconstruction": reconstruction, "kl": kl}
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {**super().get_config(), "doubly_reparameterized": self.doubly_reparameterized}
+
+
+def _doubly_reparameterized(q, z):
+    """q with its parameters held fixed, z whose gradient is multiplied by weights [K,B], and how to set those.
+
+    The gradient of the bound weighs sample k by w~_k = w_k / sum_j w_j. What reaches the parameters of q through z has
+    to be weighed by it once more, and the weights are known only once z has been decoded; hence they are set later,
+    yet before the gradient is taken.
+    """
+    if not isinstance(q, tf.__internal__.CompositeTensor):
+        raise VaezooError(
+            f"the doubly-reparameterized gradient needs a normal posterior, not {q.name}; "
+            "set model.objective.doubly_reparameterized=false"
+        )
+    weights = []
+
+    @tf.custom_gradient
+    def weighted(z):
+        return tf.identity(z), lambda upstream: upstream * weights[0][..., tf.newaxis]
+
+    fixed = tf.nest.map_structure(tf.stop_gradient, q, expand_composites=True)
+    return fixed, weighted(z), weights.append
+
+
 @OBJECTIVES.register("reconstruction")
 @keras.saving.register_keras_serializable("vaezoo")
 class Reconstruction(Objective):
@@ -161,9 +224,9 @@ class Reconstruction(Objective):
     def __init__(self):
         super().__init__(samples=1)
 
-    def __call__(self, x, q, z, prior, likelihood, step):
+    def __call__(self, x, q, z, prior, decode, step):
         """The terms; see `Objective`."""
-        reconstruction = -tf.reduce_mean(likelihood.log_prob(x), axis=0)  # [B]
+        reconstruction = -tf.reduce_mean(decode(z).log_prob(x), axis=0)  # [B]
         return {"loss": reconstruction, "reconstruction": reconstruction}
 
     def get_config(self):

@@ -150,6 +150,14 @@ class BetaELBO(ELBO):
     reconstruction_weight: Weight = 1.0
 
 
+class IWAE(Part):
+    """`objectives.IWAE`."""
+
+    name: Literal["iwae"]
+    samples: Samples = 5
+    doubly_reparameterized: bool = False
+
+
 class Reconstruction(Part):
     """`objectives.Reconstruction`."""
 
@@ -166,7 +174,7 @@ class Model(Section):
     prior: one_of(StandardNormal) = StandardNormal(name="standard_normal")
     decoder: one_of(MLP, ConvDecoder)
     likelihood: one_of(Bernoulli, ContinuousBernoulli, Normal, DiscretizedLogistic)
-    objective: one_of(ELBO, BetaELBO, Reconstruction) = ELBO(name="elbo")
+    objective: one_of(ELBO, BetaELBO, IWAE, Reconstruction) = ELBO(name="elbo")
 
     @model_validator(mode="after")
     def _point_has_no_kl(self):

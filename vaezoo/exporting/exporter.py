@@ -139,7 +139,7 @@ def _numbers(version):
 def _gap(run, functions):
     """How far the float32 decoder is from the trained model itself, which may compute in half precision."""
     with tf.device("CPU:0"):  # a GPU may round float32 products to 10 bits, in either of the two
-        z = run.model.prior.distribution().sample(64, seed=(0, 0))
+        z = run.model.prior_distribution().sample(64, seed=(0, 0))
         label = tf.range(64) % run.model.classes if run.model.conditional else None
         inputs = {"z": z} if label is None else {"z": z, "label": label}
         gap = float(np.abs(functions.decode(inputs)["image"] - run.model.images(z, label)).max())

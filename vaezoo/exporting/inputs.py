@@ -23,7 +23,7 @@ def measured_inputs(run, seed=0):
         conditional model "z_label" and "image_label", int32.
     """
     model = run.model
-    z = model.prior.distribution().sample(COUNT, seed=fold_seed(seed, PURPOSE, 0)).numpy()
+    z = model.prior_distribution().sample(COUNT, seed=fold_seed(seed, PURPOSE, 0)).numpy()
     images, labels = _first_images(run, run.data.test, COUNT)
     # Grey levels in 256 steps: any image is as good for a comparison, and these are small on disk.
     inputs = {"z": z, "image": np.round(images * 255).astype("uint8")}
@@ -49,7 +49,7 @@ def calibration_inputs(run, seed=0):
     model = run.model
     images, labels = _first_images(run, run.data.train, CALIBRATION)
     codes = model.encode(images, labels).sample(seed=fold_seed(seed, PURPOSE, 1))
-    draws = model.prior.distribution().sample(CALIBRATION_DRAWS, seed=fold_seed(seed, PURPOSE, 2))
+    draws = model.prior_distribution().sample(CALIBRATION_DRAWS, seed=fold_seed(seed, PURPOSE, 2))
     z = np.concatenate([codes, draws]).astype("float32")
     inputs = {"decode": {"z": z}, "encode": {"image": images}}
     if model.conditional:

@@ -54,7 +54,7 @@ class Functions:
 
         One draw a row, so that a row's image does not depend on which requests the server batched together.
         """
-        prior = self.vae.prior.distribution()
+        prior = self.vae.prior_distribution()
         code = tf.TensorSpec([self.vae.latent_dim], tf.float32)
         z = tf.map_fn(
             lambda seed: tf.cast(prior.sample(seed=seed), tf.float32), inputs["seed"], fn_output_signature=code

@@ -110,7 +110,7 @@ def kl_bits(model, images, labels=None):
     for number, (x, y) in enumerate(_batches(model, images, labels)):
         q = model.encode(x, y)
         z = q.sample(KL_SAMPLES, seed=fold_seed(model.seed, EVALUATION, number))
-        bits.append(np.asarray(kl_divergence(q, model.prior.distribution(), z)) / math.log(2))
+        bits.append(np.asarray(kl_divergence(q, model.prior_distribution(), z)) / math.log(2))
     return np.concatenate(bits)
 
 

@@ -69,7 +69,7 @@ def style_by_class(model, codes):
 
 def prior_codes(model, n, seed=0):
     """Codes z ~ p(z) [n,D]: the very draws of `VAE.sample` with that seed."""
-    return np.asarray(model.prior.distribution().sample(n, seed=fold_seed(checked_seed(seed), SAMPLING, 0)))
+    return np.asarray(model.prior_distribution().sample(n, seed=fold_seed(checked_seed(seed), SAMPLING, 0)))
 
 
 class Manifold(NamedTuple):

@@ -118,6 +118,10 @@ class VAE(keras.Model):
         """
         return self.likelihood.distribution(self._decoder_params(z, label))
 
+    def prior_distribution(self):
+        """p(z), a TFP distribution over codes [D]."""
+        return self.prior.distribution()
+
     def images(self, z, label=None):
         """Decode codes z [...,D] to the pictures to show [...,H,W,C]: the mean of p(x|z), within [0, 1]."""
         return self.likelihood.image(self._decoder_params(z, label))
@@ -133,7 +137,7 @@ class VAE(keras.Model):
         Returns:
             Images [n,H,W,C] in [0, 1]: the mean of p(x|z) for each z ~ p(z).
         """
-        z = self.prior.distribution().sample(n, seed=fold_seed(seed, SAMPLING, 0))  # [n,D]
+        z = self.prior_distribution().sample(n, seed=fold_seed(seed, SAMPLING, 0))  # [n,D]
         return self.images(z, label)
 
     def call(self, inputs):
@@ -158,7 +162,7 @@ class VAE(keras.Model):
         x, label = self._unpack(inputs)
         q = self.encode(x, label)
         z = q.sample(self.objective.samples, seed=seed)  # [K,B,D]
-        return self.objective(x, q, z, self.prior.distribution(), self.decode(z, label), step)
+        return self.objective(x, q, z, self.prior_distribution(), lambda z: self.decode(z, label), step)
 
     def train_step(self, data):
         """One step of the optimizer on a batch; returns the epoch's means so far."""
