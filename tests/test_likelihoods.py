@@ -20,6 +20,15 @@ LEVELS = np.arange(256) / 255.0
 EXTREMES = (-1e4, -100.0, -1.0, 0.0, 1.0, 100.0, 1e4)
 
 
+@pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "xla"])
+def test_the_bernoulli_sums_a_whole_image_without_losing_digits(jit_compile):
+    rng = np.random.default_rng(0)
+    logits, x = rng.normal(-2, 6, (3, 5, 28, 28, 1)).astype("float32"), rng.integers(2, size=(5, 28, 28, 1))
+    log_prob = tf.function(lambda x: Bernoulli().distribution(logits).log_prob(x), jit_compile=jit_compile)
+    exact = bernoulli_log_prob_of_any_logits(x, logits.astype("float64")).sum((-3, -2, -1))  # about -1,500 nats
+    np.testing.assert_allclose(log_prob(x.astype("float32")), exact, atol=5e-4)
+
+
 def softplus(x):
     return np.logaddexp(0.0, np.asarray(x, np.float64))
 

@@ -126,6 +126,23 @@ def test_samples_have_the_mean_and_the_covariance_of_the_named_parameters(poster
         np.testing.assert_array_less(np.abs(np.cov(z[:, b].T) - covariance), 4.5 * covariance_error)
 
 
+@every_normal
+@pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "xla"])
+def test_samples_are_a_function_of_the_seed_wherever_they_are_compiled(posterior, params_of, expressed, jit_compile):
+    params = tf.constant(params_of(*gaussians(2, 3, seed=3)))
+
+    @tf.function(jit_compile=jit_compile)
+    def draw(seed):
+        q = posterior().distribution(params)
+        return q.sample(seed=seed), q.sample((4, 5), seed=seed)
+
+    one, many = draw(tf.constant([5, 6]))
+    assert one.shape == (2, 3)
+    assert many.shape == (4, 5, 2, 3)
+    np.testing.assert_array_equal(draw(tf.constant([5, 6]))[1], many)
+    assert not np.isin(draw(tf.constant([5, 7]))[1], many).any()
+
+
 def test_the_full_normal_expresses_correlation_that_the_diagonal_one_cannot():
     loc, tril = np.zeros((1, 2)), np.array([[[1.0, 0.0], [-0.9, 0.4]]])
     q = FullNormal().distribution(full_params(loc, tril))

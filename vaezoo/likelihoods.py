@@ -44,6 +44,20 @@ class Likelihood(keras.layers.Layer):
             )
 
 
+class BernoulliImage(tfd.Independent):
+    """`tfd.Independent(tfd.Bernoulli(logits), 3)` whose log-probability is one fused expression.
+
+    log p(x) = sum x l - softplus(l), for logits l, over rows of H*W*C numbers: TFP's own takes two softplus and three
+    axes, and with the samples of an importance-weighted bound it was half of the training step.
+    """
+
+    def _log_prob(self, x):
+        logits = self.distribution.logits  # [...,H,W,C]
+        size = int(np.prod(logits.shape[-3:]))
+        logits, x = (tf.reshape(t, tf.concat([tf.shape(t)[:-3], [size]], axis=0)) for t in (logits, x))
+        return tf.reduce_sum(x * logits - tf.nn.softplus(logits), axis=-1)
+
+
 def _is_binary(images):
     return bool(np.all((images == 0) | (images == 1)))
 
@@ -55,7 +69,7 @@ class Bernoulli(Likelihood):
 
     def distribution(self, params):
         """params [...,H,W,C] are logits."""
-        return tfd.Independent(tfd.Bernoulli(logits=params, dtype=tf.float32), 3)
+        return BernoulliImage(tfd.Bernoulli(logits=params, dtype=tf.float32), 3)
 
     def image(self, params):
         """The probability of a one."""

@@ -19,8 +19,10 @@ TRAINING, EVALUATION, SAMPLING = 1, 2, 3
 
 def fold_seed(seed, purpose, step):
     """A stateless seed [2] that is a function of (seed, purpose, step) alone."""
-    root = tf.random.experimental.stateless_fold_in(tf.stack([tf.cast(seed, tf.int32), 0]), purpose)
-    return tf.random.experimental.stateless_fold_in(root, tf.cast(step, tf.int32))
+    root = tf.stack([tf.cast(seed, tf.int32), 0])
+    for number in (purpose, step):  # Philox by name, as for the noise itself: see `posteriors`
+        root = tf.random.experimental.stateless_fold_in(root, tf.cast(number, tf.int32), alg="philox")
+    return root
 
 
 @keras.saving.register_keras_serializable("vaezoo")
