@@ -84,12 +84,12 @@ class VAE(keras.Model):
         """Build the small parts; the encoder and the decoder are functional models, built when they were made."""
         shapes = (
             (self.posterior, self.encoder.output_shape),
-            (self.prior, (None, self.latent_dim)),
+            (self.prior, (None, self.latent_dim), self.image_shape),
             (self.likelihood, self.decoder.output_shape),
         )
-        for part, shape in shapes:
+        for part, *sizes in shapes:
             if not part.built:  # Keras builds a part that it reads from a file by itself
-                part.build(shape)
+                part.build(*sizes)
         self.built = True
 
     # What a trained model is used for
@@ -120,7 +120,12 @@ class VAE(keras.Model):
 
     def prior_distribution(self):
         """p(z), a TFP distribution over codes [D]."""
-        return self.prior.distribution()
+
+        def encode(images):  # the classes take turns among images that have none
+            label = tf.range(len(images)) % self.classes if self.conditional else None
+            return self.encode(images, label)
+
+        return self.prior.distribution(encode)
 
     def images(self, z, label=None):
         """Decode codes z [...,D] to the pictures to show [...,H,W,C]: the mean of p(x|z), within [0, 1]."""
