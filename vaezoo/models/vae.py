@@ -122,7 +122,7 @@ class VAE(keras.Model):
         """p(z), a TFP distribution over codes [D]."""
 
         def encode(images):  # the classes take turns among images that have none
-            label = tf.range(len(images)) % self.classes if self.conditional else None
+            label = tf.range(images.shape[0]) % self.classes if self.conditional else None
             return self.encode(images, label)
 
         return self.prior.distribution(encode)
