@@ -1,4 +1,4 @@
-"""The flow posterior: the masks by Jacobians, the density by change of variables, by its inverse and by its integral."""
+"""The flow posterior: its masks by Jacobians, its density by change of variables, by the inverse, by the integral."""
 
 import keras
 import numpy as np

@@ -82,7 +82,9 @@ def test_samples_of_a_mixture_follow_its_law():
     prior, weights, loc, scale = mixture(2, 3)
     z = prior.distribution().sample(4000, seed=(1, 2)).numpy()
     for d in range(2):
-        law = stats.Mixture([stats.Normal(mu=m, sigma=s) for m, s in zip(loc[:, d], scale[:, d])], weights=weights)
+        law = stats.Mixture(
+            [stats.Normal(mu=m, sigma=s) for m, s in zip(loc[:, d], scale[:, d], strict=True)], weights=weights
+        )
         assert stats.kstest(z[:, d], law.cdf).pvalue > 1e-3
 
 
@@ -125,13 +127,9 @@ def test_a_mixture_draws_for_each_seed_of_a_request_and_passes_gradients_in_a_gr
 def vamp_model(components, **overrides):
     keras.utils.set_random_seed(0)
     small = {"name": "mlp", "hidden": [8]}
-    keywords = {
-        "latent_dim": 2,
-        "encoder": small,
-        "decoder": small,
-        "prior": {"name": "vamp", "components": components},
-    }
-    return create_model("mlp_vae", image_shape=IMAGE_SHAPE, classes=3, **{**keywords, **overrides})
+    prior = {"name": "vamp", "components": components}
+    overrides = {"latent_dim": 2, "encoder": small, "decoder": small, "prior": prior, **overrides}
+    return create_model("mlp_vae", image_shape=IMAGE_SHAPE, classes=3, **overrides)
 
 
 @pytest.mark.parametrize("posterior", ["diagonal_normal", "full_normal"])

@@ -1,7 +1,7 @@
 """Priors: p(z), with or without weights.
 
-A prior is a Keras layer: one that learns keeps its weights there, and builds its distribution anew for every call. Build
-it with the shape (None, D), and with (H, W, C) if it may hold images.
+A prior is a Keras layer: one that learns keeps its weights there, and its distribution is built anew for every call.
+Build it with the shape (None, D), and with (H, W, C) for one that holds images.
 """
 
 import math
