@@ -144,6 +144,9 @@ def test_vamp_is_the_mixture_of_the_posteriors_of_its_pseudo_inputs(posterior, c
     expected = special.logsumexp(np.asarray(each, "float64"), axis=0) - np.log(5)
     log_prob = model.prior_distribution().log_prob(z)
     np.testing.assert_allclose(log_prob, expected, rtol=1e-5)
+    draws = model.prior_distribution().sample(4000, seed=(1, 2)).numpy()
+    centre = np.mean([model.encode(u[k : k + 1], classes[k]).mean()[0] for k in range(5)], axis=0)
+    assert (np.abs(draws.mean(0) - centre) < 4 * draws.std(0) / np.sqrt(4000)).all()
 
 
 def test_vamp_with_one_pseudo_input_is_its_posterior():
