@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from vaezoo.errors import VaezooError
 from vaezoo.networks.made import MaskedDense, made
-from vaezoo.objectives import kl_divergence
+from vaezoo.objectives import IWAE, kl_divergence
 from vaezoo.posteriors import DiagonalNormal, Flow
 from vaezoo.priors import StandardNormal
 
@@ -200,3 +201,10 @@ def test_a_flow_stays_in_float32_and_comes_back_with_its_weights(tmp_path):
     twin = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(posterior))
     twin.set_weights(posterior.get_weights())
     np.testing.assert_array_equal(twin.distribution(params).log_prob(np.ones(3, "float32")), log_prob)
+
+
+def test_the_doubly_reparameterized_gradient_is_refused_for_a_flow():
+    posterior = flow(3)
+    q = posterior.distribution(params_for(posterior, 3))
+    with pytest.raises(VaezooError, match="InverseAutoregressiveFlow; set model.objective.doubly"):
+        IWAE(2, doubly_reparameterized=True)(None, q, q.sample(2, seed=(1, 2)), None, None, 0)

@@ -22,6 +22,8 @@ def standalone_decoder(vae):
 def standalone_encoder(vae):
     """image [B,H,W,C] → the posterior's parameters, {"loc" [B,D], "scale" [B,D]} for a diagonal normal.
 
+    `loc` is the code of the image under every posterior; of a flow there is nothing but it.
+
     Args:
         vae: a `VAE`.
 

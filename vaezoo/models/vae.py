@@ -102,7 +102,7 @@ class VAE(keras.Model):
             label: classes [B], for a conditional model.
 
         Returns:
-            q(z|x), a TFP distribution over [B,D]: `.mean()`, `.sample(K)`, `.log_prob(z)`.
+            q(z|x), a TFP distribution over [B,D]: `.sample(K)`, `.log_prob(z)`, and of all but a flow `.mean()`.
         """
         return self.posterior.distribution(self.encoder(self._inputs("image", x, label)))
 
