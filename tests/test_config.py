@@ -89,6 +89,25 @@ def test_a_mistake_is_named_on_one_line(assignment, words):
         assert word in message
 
 
+MISMATCHES = {
+    "posterior=point objective=reconstruction prior=vamp": ["'vamp' would learn", "model.prior=standard_normal"],
+    "posterior=flow prior=vamp": ["'vamp' needs", "model.posterior=diagonal_normal, or model.prior=mixture"],
+    "posterior=flow objective=iwae objective.doubly_reparameterized=true": [
+        "not for 'flow'",
+        "model.objective.doubly_reparameterized=false",
+    ],
+}
+
+
+@pytest.mark.parametrize(("assignments", "words"), MISMATCHES.items(), ids=MISMATCHES)
+def test_parts_that_do_not_fit_are_named_on_one_line_with_what_to_set(assignments, words):
+    with pytest.raises(VaezooError) as error:
+        load_recipe("mlp_vae", parse_assignments([f"model.{assignment}" for assignment in assignments.split()]))
+    assert "\n" not in str(error.value)
+    for word in words:
+        assert word in str(error.value)
+
+
 UNREADABLE = {
     "a: 1\na: 2": "stands twice",
     "a: &x [1]\nb: *x": "aliases",

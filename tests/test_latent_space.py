@@ -29,13 +29,15 @@ DECODER = RNG.uniform(-0.05, 0.05, (D, 6)).astype("float32")  # small: images st
 IMAGES = RNG.uniform(0.2, 0.8, (6, *SHAPE)).astype("float32")
 
 
-def linear_model(posterior=None, classes=0):
+def linear_model(posterior=None, classes=0, prior=None):
     """encode(x) = x @ ENCODER, decode(z) = 0.5 + z @ DECODER (and 0.1 times the class on the first pixel)."""
     posterior = posterior or posteriors.DiagonalNormal()
     point = isinstance(posterior, posteriors.Point)
     encoder = mlp_encoder(SHAPE, posterior.params_size(D), classes, hidden=())
     decoder = mlp_decoder(D, SHAPE, 1, classes, hidden=())
-    bias = np.zeros(D, "float32") if point else np.concatenate([np.zeros(D, "float32"), RAW_SCALES])
+    bias = np.zeros(posterior.params_size(D), "float32")
+    if not point:
+        bias[D : 2 * D] = RAW_SCALES
     kernel = np.zeros((6 + classes, len(bias)), "float32")
     kernel[:6, :D] = ENCODER
     encoder.layers[-2].set_weights([kernel, bias])
@@ -43,7 +45,8 @@ def linear_model(posterior=None, classes=0):
     of_class[:, 0] = 0.1 * np.arange(classes)
     decoder.layers[-3].set_weights([np.concatenate([DECODER, of_class]), np.full(6, 0.5, "float32")])
     objective = objectives.Reconstruction() if point else objectives.ELBO()
-    return VAE(encoder, posterior, priors.StandardNormal(), decoder, likelihoods.Normal(0.1), objective)
+    prior = prior or priors.StandardNormal()
+    return VAE(encoder, posterior, prior, decoder, likelihoods.Normal(0.1), objective)
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +98,28 @@ def test_information_is_the_mean_kl_of_each_axis(linear):
     assert found.unit == "bits"
     assert list(found.order) == list(np.argsort(-kl))
     np.testing.assert_allclose(latent_space.kl_bits(linear, IMAGES).mean(), kl.sum(), rtol=1e-5)
+
+
+def test_information_is_measured_by_the_moments_of_a_learned_prior():
+    model = linear_model(prior=priors.Mixture(components=1))
+    loc, scale = np.array([[1.0, -2.0, 0.5]]), np.array([[0.5, 2.0, 3.0]])
+    model.prior.loc.assign(loc)
+    model.prior.raw_scale.assign(np.log(np.expm1(scale - posteriors.SMALLEST_SCALE)))
+    mean, spread = codes_of(IMAGES), np.log1p(np.exp(RAW_SCALES)) + posteriors.SMALLEST_SCALE
+    kl = tfd.kl_divergence(tfd.Normal(mean, spread), tfd.Normal(*np.float32([loc, scale]))).numpy().mean(0)
+    np.testing.assert_allclose(latent_space.information(model, IMAGES).values, kl / math.log(2), rtol=1e-4)
+
+
+def test_information_of_a_flow_is_estimated_from_samples(linear):
+    images = np.tile(IMAGES, (100, 1, 1, 1))
+    model = linear_model(posteriors.Flow(blocks=1, context=2))
+    last = model.posterior.networks[0].layers[-1]
+    last.set_weights([0 * last.kernel.numpy(), np.repeat(np.float32([0, 100]), D)])  # m = 0, sigma = 1: the identity
+    exact, found = latent_space.information(linear, images), latent_space.information(model, images)
+    assert found.unit == "bits"
+    # the moments of 64 draws put an image off by 1/64 nats or so, and the 600 images average their noise
+    np.testing.assert_allclose(found.values, exact.values, rtol=0.05, atol=0.05)
+    assert (found.values != exact.values).all()
 
 
 def test_an_autoencoder_has_variances_and_no_bits():

@@ -77,6 +77,8 @@ def test_a_loaded_model_is_the_saved_one(trained, case):
     assert int(loaded.optimizer.iterations) == 2
     for ours, theirs in zip(model.optimizer.variables, loaded.optimizer.variables, strict=True):
         np.testing.assert_array_equal(ours, theirs, err_msg=ours.path)
+    z = np.ones((3, model.latent_dim), "float32")
+    np.testing.assert_array_equal(loaded.prior_distribution().log_prob(z), model.prior_distribution().log_prob(z))
     for part in ("posterior", "prior", "likelihood", "objective"):
         assert getattr(loaded, part).get_config() == getattr(model, part).get_config()
     assert (loaded.seed, loaded.name, loaded.dtype_policy.name) == (model.seed, model.name, model.dtype_policy.name)
@@ -88,10 +90,11 @@ def test_what_an_app_calls(trained, case):
     inputs, codes = inputs_of(model), codes_of(model)
     image, label = (inputs["image"], inputs["label"]) if model.conditional else (inputs, None)
     z, z_label = (codes["z"], codes["label"]) if model.conditional else (codes, None)
-    q = model.encode(image, label)
-    assert q.mean().shape == (32, model.latent_dim)
+    code = model.posterior.mean(model.encoder(inputs))
+    assert code.shape == (32, model.latent_dim)
+    assert model.encode(image, label).sample(3).shape == (3, *code.shape)
     reconstruction = model(inputs).numpy()
-    np.testing.assert_allclose(reconstruction, model.images(q.mean(), label), atol=1e-6)
+    np.testing.assert_allclose(reconstruction, model.images(code, label), atol=1e-6)
     assert reconstruction.shape == (32, *IMAGE_SHAPE)
     assert reconstruction.min() >= 0
     assert reconstruction.max() <= 1
@@ -138,8 +141,7 @@ for folder, codes, images in json.load(open(sys.argv[1])):
         assert decoded.dtype == np.float32
         assert 0 <= decoded.min() <= decoded.max() <= 1
         np.testing.assert_allclose(decoded, model.images(z, label), atol=1e-6)
-        image, label = (inputs["image"], inputs["label"]) if model.conditional else (inputs, None)
-        np.testing.assert_allclose(np.load(folder / "loc.npy"), model.encode(image, label).mean(), atol=1e-5)
+        np.testing.assert_allclose(np.load(folder / "loc.npy"), model.posterior.mean(model.encoder(inputs)), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -188,6 +190,42 @@ def test_a_part_writes_every_argument_of_its_constructor_into_its_config(name):
     part = PARTS[kind][name]()
     arguments = set(inspect.signature(PARTS[kind][name]).parameters) - {"kwargs"}
     assert arguments <= set(part.get_config())
+
+
+# Parts and keywords that no recipe has
+UNUSED = {
+    "mixture_flow": {
+        "prior": {"name": "mixture", "components": 7},
+        "posterior": {"name": "flow", "blocks": 3, "hidden": [8, 6], "context": 4},
+        "conditional": True,
+    },
+    "vamp_full": {"prior": {"name": "vamp", "components": 12}, "posterior": "full_normal", "conditional": True},
+}
+
+
+@pytest.mark.parametrize("parts", UNUSED.values(), ids=UNUSED)
+def test_parts_that_no_recipe_has_learn_and_survive_saving(parts, bars_file, tmp_path):
+    body = {"name": "mlp", "hidden": [32]}
+    keras.utils.set_random_seed(0)
+    model = vaezoo.create_model(
+        "mlp_vae", image_shape=IMAGE_SHAPE, classes=8, latent_dim=3, encoder=body, decoder=body, **parts
+    )
+    model.compile(keras.optimizers.Adam(3e-3), jit_compile=False)
+    with np.load(bars_file) as arrays:
+        images, rows = arrays["x_train"] / np.float32(255), arrays["y_train"]
+    inputs = {"image": images, "label": rows} if model.conditional else images
+    before = model.get_weights()
+    elbo = model.fit(inputs, batch_size=40, epochs=12, verbose=0).history["elbo"]
+    assert elbo[0] > -50  # 64 pixels at ln 2 are -44
+    assert elbo[-1] > elbo[0] + 10
+    assert all((new != old).any() for new, old in zip(model.get_weights(), before, strict=True))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.evaluate(inputs, verbose=0) == model.evaluate(inputs, verbose=0)
+    z = np.ones((3, 3), "float32")
+    np.testing.assert_array_equal(loaded.prior_distribution().log_prob(z), model.prior_distribution().log_prob(z))
+    code = standalone_encoder(loaded)(inputs)["loc"]
+    np.testing.assert_allclose(code, model.posterior.mean(model.encoder(inputs)), atol=1e-5)
 
 
 def test_changed_keywords_survive_saving():

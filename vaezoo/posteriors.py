@@ -10,9 +10,10 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from keras import ops
 
+from vaezoo.networks.made import made
 from vaezoo.registry import POSTERIORS
 
-tfd = tfp.distributions
+tfb, tfd = tfp.bijectors, tfp.distributions
 
 SMALLEST_SCALE = 1e-4  # keeps log q(z|x) finite in float32; far below the scale of any code in use
 
@@ -50,7 +51,7 @@ class Posterior(keras.layers.Layer):
         raise NotImplementedError
 
     def parameters(self, params):
-        """params [B,P] → the named parameters of q(z|x); `loc` [B,D] is always one of them."""
+        """params [B,P] → the named parameters of q(z|x); `loc` [B,D] is always one of them: the code of each image."""
         raise NotImplementedError
 
     def distribution(self, params):
@@ -58,7 +59,7 @@ class Posterior(keras.layers.Layer):
         raise NotImplementedError
 
     def mean(self, params):
-        """params [B,P] → the mean of q(z|x) [B,D]."""
+        """params [B,P] → the code of each image without chance [B,D]: the mean of q(z|x), where that is known."""
         return self.parameters(params)["loc"]
 
 
@@ -127,3 +128,121 @@ class Point(Posterior):
     def distribution(self, params):
         """params [B,D] → a distribution whose every sample is the code."""
         return tfd.VectorDeterministic(params)
+
+
+@POSTERIORS.register("flow")
+@keras.saving.register_keras_serializable("vaezoo")
+class Flow(Posterior):
+    """q(z|x) by inverse autoregressive flow: a diagonal normal, bent by masked networks (Kingma et al. 2016).
+
+    z_0 ~ N(loc, diag(scale^2)), then block by block z_t = sigma * z_(t-1) + (1 - sigma) * m (their equations 13 and
+    14), where m and sigma of a variable are functions of the context h and of the variables of z_(t-1) before it; the
+    order turns round from block to block. Samples and their density take one pass; the density of any other code takes
+    a pass a variable.
+
+    Args:
+        blocks: how many; with 0 it is the diagonal normal.
+        hidden: the widths of the hidden layers of a block's network.
+        context: C, how many numbers h the encoder gives to every block.
+    """
+
+    def __init__(self, blocks=2, hidden=(320,), context=64, **kwargs):
+        super().__init__(**kwargs)
+        self.blocks, self.hidden, self.context = blocks, tuple(hidden), context
+
+    def params_size(self, latent_dim):
+        """2 D + C: the locations and the raw scales of z_0, then h."""
+        return 2 * latent_dim + self.context
+
+    def build(self, params_shape):
+        """Make the masked network of each block."""
+        latent_dim = (params_shape[-1] - self.context) // 2
+        self.networks = [
+            made(latent_dim, self.context, self.hidden, backwards=t % 2 == 1, name=f"made_{t}")
+            for t in range(self.blocks)
+        ]
+
+    def parameters(self, params):
+        """params [B,P] → {loc [B,D]}: the code to show for an image, which is where the flow takes the mean of z_0.
+
+        It is not the mean of q(z|x), which has no closed form.
+        """
+        z, _, h = self._start(params)
+        for network in self.networks:
+            m, sigma = _gate(network, z, h)
+            z = sigma * z + (1 - sigma) * m
+        return {"loc": z}
+
+    def distribution(self, params):
+        """params [B,P] → the transformed normal."""
+        loc, scale, h = self._start(params)
+        blocks = [AutoregressiveGate(network, h) for network in self.networks]
+        return tfd.TransformedDistribution(
+            tfd.MultivariateNormalDiag(loc, scale), tfb.Chain(blocks[::-1]), name="InverseAutoregressiveFlow"
+        )
+
+    def get_config(self):
+        """The constructor's arguments."""
+        own = {"blocks": self.blocks, "hidden": list(self.hidden), "context": self.context}
+        return {**super().get_config(), **own}
+
+    def _start(self, params):
+        """params [B,P] → loc [B,D] and scale [B,D] of z_0, h [B,C]."""
+        latent_dim = (params.shape[-1] - self.context) // 2
+        loc, raw, h = ops.split(params, [latent_dim, 2 * latent_dim], axis=-1)
+        return loc, ops.softplus(raw) + SMALLEST_SCALE, h
+
+
+def _gate(network, z, h):
+    """z [B,D], h [B,C] → m [B,D], sigma [B,D] in (0, 1), near 1 at first: a block begins close to the identity."""
+    m, s = ops.split(network(ops.concatenate([h, z], axis=-1)), 2, axis=-1)
+    return m, SMALLEST_SCALE + (1 - SMALLEST_SCALE) * ops.sigmoid(s + 2.0)
+
+
+class AutoregressiveGate(tfb.Bijector):
+    """One block: z → sigma * z + (1 - sigma) * m, whose Jacobian is triangular with sigma on its diagonal.
+
+    Args:
+        network: from `made`.
+        h: the context [B,C]; z is [...,B,D], or [...,1,D] for one code under every context.
+    """
+
+    def __init__(self, network, h):
+        self._network, self._h = network, h
+        super().__init__(forward_min_event_ndims=1, parameters={"network": network, "h": h}, name="autoregressive_gate")
+
+    @classmethod
+    def _parameter_properties(cls, dtype):
+        return {}  # the batch is that of the normal, which h comes with
+
+    def _forward(self, z):
+        m, sigma = self._gate(z)
+        return sigma * z + (1 - sigma) * m
+
+    def _forward_log_det_jacobian(self, z):
+        _, sigma = self._gate(z)
+        return tf.reduce_sum(tf.math.log(sigma), axis=-1)
+
+    def _inverse(self, y):
+        y = tf.broadcast_to(y, self._shape(y))  # the loop's shape must not change
+
+        def resolve(z):
+            m, sigma = self._gate(z)
+            return [(y - (1 - sigma) * m) / sigma]
+
+        # What stands before a variable is right after as many rounds, so all D are after D.
+        rounds = y.shape[-1]
+        return tf.while_loop(lambda z: True, resolve, [tf.zeros_like(y)], maximum_iterations=rounds)[0]
+
+    def _gate(self, z):
+        """m, sigma [...,B,D]."""
+        shape = self._shape(z)
+        h = tf.broadcast_to(self._h, tf.concat([shape[:-1], tf.shape(self._h)[-1:]], axis=0))
+        z = tf.broadcast_to(z, shape)
+        rows = [tf.reshape(tensor, [-1, tensor.shape[-1]]) for tensor in (z, h)]
+        return [tf.reshape(values, shape) for values in _gate(self._network, *rows)]
+
+    def _shape(self, z):
+        """[...,B,D], with the axes of z and the batch of h."""
+        batch = tf.broadcast_dynamic_shape(tf.shape(z)[:-1], tf.shape(self._h)[:-1])
+        return tf.concat([batch, tf.shape(z)[-1:]], axis=0)

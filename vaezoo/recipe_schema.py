@@ -87,10 +87,33 @@ class Point(Part):
     name: Literal["point"]
 
 
+class Flow(Part):
+    """`posteriors.Flow`."""
+
+    name: Literal["flow"]
+    blocks: Annotated[int, Field(ge=0, le=64)] = 2
+    hidden: Annotated[Widths, Field(min_length=1)] = (320,)
+    context: Width = 64
+
+
 class StandardNormal(Part):
     """`priors.StandardNormal`."""
 
     name: Literal["standard_normal"]
+
+
+class Mixture(Part):
+    """`priors.Mixture`."""
+
+    name: Literal["mixture"]
+    components: Width = 50
+
+
+class VampPrior(Part):
+    """`priors.VampPrior`."""
+
+    name: Literal["vamp"]
+    components: Width = 500
 
 
 class Bernoulli(Part):
@@ -170,18 +193,34 @@ class Model(Section):
     latent_dim: Width
     conditional: bool = False
     encoder: one_of(MLP, ConvEncoder)
-    posterior: one_of(DiagonalNormal, FullNormal, Point) = DiagonalNormal(name="diagonal_normal")
-    prior: one_of(StandardNormal) = StandardNormal(name="standard_normal")
+    posterior: one_of(DiagonalNormal, FullNormal, Flow, Point) = DiagonalNormal(name="diagonal_normal")
+    prior: one_of(StandardNormal, Mixture, VampPrior) = StandardNormal(name="standard_normal")
     decoder: one_of(MLP, ConvDecoder)
     likelihood: one_of(Bernoulli, ContinuousBernoulli, Normal, DiscretizedLogistic)
     objective: one_of(ELBO, BetaELBO, IWAE, Reconstruction) = ELBO(name="elbo")
 
     @model_validator(mode="after")
-    def _point_has_no_kl(self):
-        if self.posterior.name == "point" and self.objective.name != "reconstruction":
+    def _parts_fit(self):
+        posterior, prior, objective = self.posterior.name, self.prior.name, self.objective
+        if posterior == "point" and objective.name != "reconstruction":
             raise ValueError(
-                f"the objective '{self.objective.name}' needs a KL, which is infinite for the posterior 'point'; "
+                f"the objective '{objective.name}' needs a KL, which is infinite for the posterior 'point'; "
                 "set model.objective=reconstruction, or model.posterior=diagonal_normal"
+            )
+        if prior != "standard_normal" and objective.name == "reconstruction":
+            raise ValueError(
+                f"the objective 'reconstruction' has no KL, so the prior '{prior}' would learn nothing; "
+                "set model.prior=standard_normal"
+            )
+        if prior == "vamp" and posterior == "flow":
+            raise ValueError(
+                "the prior 'vamp' needs the density of a code under every pseudo-input's posterior, which takes "
+                "'flow' a pass for each latent; set model.posterior=diagonal_normal, or model.prior=mixture"
+            )
+        if posterior == "flow" and getattr(objective, "doubly_reparameterized", False):
+            raise ValueError(
+                "the doubly-reparameterized gradient is for normal posteriors, not for 'flow'; "
+                "set model.objective.doubly_reparameterized=false, or model.posterior=diagonal_normal"
             )
         return self
 

@@ -27,6 +27,7 @@ class Functions:
     def __init__(self, vae):
         self.vae = vae
         self.decoder, self.encoder = standalone_decoder(vae), standalone_encoder(vae)
+        self.prior = vae.prior_distribution()  # computed here, once: a request need not encode pseudo-inputs
         self.conditional = vae.conditional
         label = {"label": ((), tf.int32)} if vae.conditional else {}
         image, z = {"image": (vae.image_shape, tf.float32)}, {"z": ((vae.latent_dim,), tf.float32)}
@@ -54,10 +55,9 @@ class Functions:
 
         One draw a row, so that a row's image does not depend on which requests the server batched together.
         """
-        prior = self.vae.prior_distribution()
         code = tf.TensorSpec([self.vae.latent_dim], tf.float32)
         z = tf.map_fn(
-            lambda seed: tf.cast(prior.sample(seed=seed), tf.float32), inputs["seed"], fn_output_signature=code
+            lambda seed: tf.cast(self.prior.sample(seed=seed), tf.float32), inputs["seed"], fn_output_signature=code
         )
         return {**self.decode({**inputs, "z": z}), "z": z}
 

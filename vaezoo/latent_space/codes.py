@@ -11,7 +11,7 @@ from vaezoo.objectives import kl_divergence
 from vaezoo.posteriors import Point
 
 BATCH = 1000
-KL_SAMPLES = 64  # of the posterior, where the KL has no closed form
+SAMPLES = 64  # of the posterior, where what is asked of it has no closed form
 
 
 def embed(model, images, labels=None):
@@ -75,8 +75,9 @@ def information(model, images, labels=None):
     """How much each latent axis tells about the image.
 
     For axis i it is the mean over the images of KL(N(m_i, s_i^2) || N(0, 1)) = (m_i^2 + s_i^2 - 1) / 2 - ln s_i, in
-    bits, with m and s the posterior's mean and standard deviation. A posterior without a spread (an autoencoder's) has
-    no such number; then it is the variance of the code.
+    bits, with m and s the posterior's mean and standard deviation, as the mean and the standard deviation of the prior
+    measure them. A posterior without a spread (an autoencoder's) has no such number; then it is the variance of the
+    code.
 
     Args:
         model: a `VAE`.
@@ -87,15 +88,28 @@ def information(model, images, labels=None):
         An `Information`.
     """
     means, spreads = [], []
-    for x, y in _batches(model, images, labels):
-        q = model.encode(x, y)
-        means.append(np.asarray(q.mean(), "float64"))
-        spreads.append(np.asarray(q.stddev(), "float64"))
+    for number, (x, y) in enumerate(_batches(model, images, labels)):
+        mean, spread = _moments(model.encode(x, y), fold_seed(model.seed, EVALUATION, number))
+        means.append(mean)
+        spreads.append(spread)
     mean, spread = np.concatenate(means), np.concatenate(spreads)  # [N,D]
     if not spread.all():
         return Information(mean.var(0), "variance")
+    prior = model.prior_distribution()
+    centre, unit = np.asarray(prior.mean(), "float64"), np.asarray(prior.stddev(), "float64")  # [D]
+    mean, spread = (mean - centre) / unit, spread / unit
     nats = ((mean**2 + spread**2 - 1) / 2 - np.log(spread)).mean(0)
     return Information(nats / math.log(2), "bits")
+
+
+def _moments(q, seed):
+    """The mean and the standard deviation of each code [B,D]; a flow's, which have no closed form, from samples."""
+    try:
+        mean, spread = q.mean(), q.stddev()
+    except NotImplementedError:
+        z = q.sample(SAMPLES, seed=seed)  # [K,B,D]
+        mean, spread = np.mean(z, axis=0), np.std(z, axis=0, ddof=1)
+    return np.asarray(mean, "float64"), np.asarray(spread, "float64")
 
 
 def kl_bits(model, images, labels=None):
@@ -109,7 +123,7 @@ def kl_bits(model, images, labels=None):
     bits = []
     for number, (x, y) in enumerate(_batches(model, images, labels)):
         q = model.encode(x, y)
-        z = q.sample(KL_SAMPLES, seed=fold_seed(model.seed, EVALUATION, number))
+        z = q.sample(SAMPLES, seed=fold_seed(model.seed, EVALUATION, number))
         bits.append(np.asarray(kl_divergence(q, model.prior_distribution(), z)) / math.log(2))
     return np.concatenate(bits)
 

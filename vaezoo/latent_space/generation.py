@@ -94,7 +94,7 @@ def manifold(model, span=3.0, size=20, axes=None, quantile=False, label=None):
 
     Args:
         model: a `VAE`.
-        span: the grid covers [-span, span] on either axis, in the prior's standard deviations.
+        span: the grid covers [-span, span] on either axis: standard deviations, if the prior is a standard normal.
         size: S, how many values each axis takes, at least 2.
         axes: the two latent axes; by default the first two. For more than two latents take the most informative, as
             `information(...).order[:2]` tells them.

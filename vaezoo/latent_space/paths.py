@@ -166,7 +166,7 @@ def traverse(model, image, label=None, span=3.0, steps=11, axes=None):
         model: a `VAE`.
         image: [H,W,C] in [0, 1].
         label: its class, for a conditional model.
-        span: in the prior's standard deviations.
+        span: in units of the code, the standard deviations of a standard normal prior.
         steps: S, at least 2.
         axes: which axes, in which order; by default all, as they stand. `information(...).order` has the most
             informative first.

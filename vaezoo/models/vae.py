@@ -86,12 +86,12 @@ class VAE(keras.Model):
         """Build the small parts; the encoder and the decoder are functional models, built when they were made."""
         shapes = (
             (self.posterior, self.encoder.output_shape),
-            (self.prior, (None, self.latent_dim)),
+            (self.prior, (None, self.latent_dim), self.image_shape),
             (self.likelihood, self.decoder.output_shape),
         )
-        for part, shape in shapes:
+        for part, *sizes in shapes:
             if not part.built:  # Keras builds a part that it reads from a file by itself
-                part.build(shape)
+                part.build(*sizes)
         self.built = True
 
     # What a trained model is used for
@@ -104,7 +104,7 @@ class VAE(keras.Model):
             label: classes [B], for a conditional model.
 
         Returns:
-            q(z|x), a TFP distribution over [B,D]: `.mean()`, `.sample(K)`, `.log_prob(z)`.
+            q(z|x), a TFP distribution over [B,D]: `.sample(K)`, `.log_prob(z)`, and of all but a flow `.mean()`.
         """
         return self.posterior.distribution(self.encoder(self._inputs("image", x, label)))
 
@@ -122,7 +122,12 @@ class VAE(keras.Model):
 
     def prior_distribution(self):
         """p(z), a TFP distribution over codes [D]."""
-        return self.prior.distribution()
+
+        def encode(images):  # the classes take turns among images that have none
+            label = tf.range(images.shape[0]) % self.classes if self.conditional else None
+            return self.encode(images, label)
+
+        return self.prior.distribution(encode)
 
     def images(self, z, label=None):
         """Decode codes z [...,D] to the pictures to show [...,H,W,C]: the mean of p(x|z), within [0, 1]."""
