@@ -178,7 +178,7 @@ class Flow(Posterior):
         loc, scale, h = self._start(params)
         blocks = [AutoregressiveGate(network, h) for network in self.networks]
         return tfd.TransformedDistribution(
-            tfd.MultivariateNormalDiag(loc, scale), tfb.Chain(blocks[::-1]), name="InverseAutoregressiveFlow"
+            DiagonalNormalDistribution(loc, scale), tfb.Chain(blocks[::-1]), name="InverseAutoregressiveFlow"
         )
 
     def get_config(self):
