@@ -1,0 +1,97 @@
+"""Who takes part, and how each is run: in a process of its own, from which one line of figures comes back."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from vaezoo.errors import VaezooError
+
+
+class Contender(NamedTuple):
+    """A script that trains.
+
+    Attributes:
+        title: as the table calls it.
+        module: of this package.
+        mode: the script's second argument, if it has one.
+        requires: what must be installed beside vaezoo.
+    """
+
+    title: str
+    module: str
+    mode: str | None = None
+    requires: str | None = None
+
+
+CONTENDERS = {
+    "vaezoo": Contender("vaezoo", "vaezoo_train"),
+    "jax": Contender("JAX, one scan an epoch", "jax_scan", requires="jax"),
+    "keras": Contender("Keras script, defaults", "keras_script"),
+    "torch_compiled": Contender("torch, compiled", "torch_script", "compiled", "torch"),
+    "torch_eager": Contender("torch, eager", "torch_script", "eager", "torch"),
+    "pythae": Contender("pythae", "pythae_trainer", requires="pythae"),
+}
+PRODUCTS = ("numpy", "tensorflow", "torch")  # whose matrix product sets the machine's rate
+RUNTIMES = {
+    "keras_call": "Keras, model(z)",
+    "keras_predict": "Keras, predict_on_batch",
+    "keras_function": "Keras, tf.function with XLA",
+    "saved_model": "SavedModel",
+    "litert": "LiteRT",
+}
+
+
+def train(contender: Contender, case: dict) -> dict:
+    """Let a contender train.
+
+    Args:
+        contender: which.
+        case: the fields of a `clock.Case`, without its start.
+
+    Returns:
+        {images_per_second, first_step_seconds, loss, parameters, peak_bytes}, or {"failed": why}.
+    """
+    if contender.requires and not importlib.util.find_spec(contender.requires):
+        return {"failed": f"not installed: pip install {contender.requires}"}
+    mode = [contender.mode] if contender.mode else []
+    return _run(contender.module, json.dumps({**case, "started": time.time()}), *mode)
+
+
+def product(library: str) -> dict:
+    """{flops_per_second, peak_bytes} of a library's float32 matrix product, or {"failed": why}."""
+    if not importlib.util.find_spec(library):
+        return {"failed": f"not installed: pip install {library}"}
+    return _run("matrix_product", library)
+
+
+def decode(runtime: str, export: str) -> dict:
+    """{median_seconds, p95_seconds, peak_bytes} of decoding one code by a runtime, or {"failed": why}."""
+    return _run("decoding", runtime, export)
+
+
+def prepare(what: str, *arguments: str) -> dict:
+    """Run `prepare`; what goes wrong there ends the benchmark with its line."""
+    figures = _run("prepare", what, *arguments)
+    if "failed" in figures:
+        raise VaezooError(figures["failed"].removeprefix("vaezoo.errors.VaezooError: "))
+    return figures
+
+
+def _run(module, *arguments):
+    """Run a script of this package; the figures on its last line, or {"failed": why}."""
+    paths = [str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
+    environment = {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(
+        [sys.executable, "-m", f"benchmarking.{module}", *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        return {"failed": (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]}
+    return json.loads(done.stdout.splitlines()[-1])

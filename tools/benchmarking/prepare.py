@@ -1,0 +1,38 @@
+"""What the contenders read, made once: `images` for those that train, `export` for those that decode."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from benchmarking.clock import answer
+from vaezoo.data import load_data
+from vaezoo.errors import VaezooError
+
+
+def images(name, count, path):
+    """Write training images of a set in black and white, and some test images for vaezoo, which asks for them."""
+    data = load_data(name, validation=0)
+    if len(data.train) < int(count):
+        raise VaezooError(
+            f"'{name}' has {len(data.train)} training images, fewer than {count}; give a smaller --images"
+        )
+    np.savez(path, x_train=data.train.head(int(count)) > 0.5, x_test=data.test.head(100) > 0.5)
+    return {"image_shape": data.image_shape}
+
+
+def export_run(network, data, folder):
+    """Train a network for one epoch and export it."""
+    from vaezoo.config import load_recipe
+    from vaezoo.exporting import export
+    from vaezoo.training import train
+
+    settings = {"data.name": data, "data.validation": 0, "data.binarize": "none", "training.epochs": 1}
+    folder = Path(folder)
+    run = train(load_recipe(network, settings), out=folder / "run", quiet=True)
+    export(run.path, folder / "export", formats=["savedmodel", "litert"], quantizations=["float32"])
+    return {}
+
+
+if __name__ == "__main__":
+    answer(**{"images": images, "export": export_run}[sys.argv[1]](*sys.argv[2:]))
