@@ -3,9 +3,18 @@
 import difflib
 from collections.abc import Iterable
 
+LONGEST_NAME = 100  # characters that a message quotes
+
 
 class VaezooError(ValueError):
-    """Bad input. The message says, on one line, what was given, what is allowed and how to mend it."""
+    """Bad input. The message says, on one line, what was given, what is allowed and how to mend it.
+
+    Args:
+        message: may quote a stranger's file. What would break the line, or steer the terminal, is shown escaped.
+    """
+
+    def __init__(self, message: str):
+        super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in message))
 
 
 def unknown(kind: str, given: object, allowed: Iterable[str], hint: str = "") -> VaezooError:
@@ -20,7 +29,8 @@ def unknown(kind: str, given: object, allowed: Iterable[str], hint: str = "") ->
     Returns:
         The error, ready to raise.
     """
-    allowed = sorted(allowed)
-    nearest = difflib.get_close_matches(str(given), allowed, n=1, cutoff=0.5)
+    allowed, given = sorted(allowed), str(given)
+    given = given if len(given) <= LONGEST_NAME else f"{given[:LONGEST_NAME]}..."
+    nearest = difflib.get_close_matches(given, allowed, n=1, cutoff=0.5)
     suggestion = f" Did you mean '{nearest[0]}'?" if nearest else ""
     return VaezooError(f"unknown {kind} '{given}'.{suggestion} {hint or 'Allowed: ' + ', '.join(allowed) + '.'}")

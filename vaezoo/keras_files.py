@@ -25,12 +25,13 @@ UNSTORED = 2**16  # bytes of variables that a model has and a file need not hold
 NUMBERS = ("bool", "int32", "int64", "float32", "float64")
 
 # Layers that do arithmetic alone: none takes a function, opens a file or looks anything up.
-LAYERS = frozenset(
-    "Activation Add Average AveragePooling2D BatchNormalization Concatenate Conv2D Conv2DTranspose Dense "
-    "DepthwiseConv2D Dropout ELU Embedding Flatten GlobalAveragePooling2D GroupNormalization Identity InputLayer "
-    "LayerNormalization LeakyReLU MaxPooling2D Multiply Permute ReLU Rescaling Reshape SeparableConv2D Softmax "
-    "Subtract UnitNormalization UpSampling2D ZeroPadding2D".split()
-)
+LAYERS = {
+    "Activation", "Add", "Average", "AveragePooling2D", "BatchNormalization", "Concatenate", "Conv2D",
+    "Conv2DTranspose", "Dense", "DepthwiseConv2D", "Dropout", "ELU", "Embedding", "Flatten",
+    "GlobalAveragePooling2D", "GroupNormalization", "Identity", "InputLayer", "LayerNormalization", "LeakyReLU",
+    "MaxPooling2D", "Multiply", "Permute", "ReLU", "Rescaling", "Reshape", "SeparableConv2D", "Softmax", "Subtract",
+    "UnitNormalization", "UpSampling2D", "ZeroPadding2D",
+}  # fmt: skip
 # Other modules of Keras, and what of each is let in: every subclass of this one.
 FAMILIES = {
     "keras": keras.DTypePolicy,
