@@ -18,7 +18,7 @@ def refusal(capsys, *argv):
     assert printed.out == ""
     assert printed.err.startswith("vaezoo: ")
     assert printed.err.count("\n") == 1
-    assert len(printed.err) < 700
+    assert len(printed.err) < 900
     assert printed.err.strip().isprintable()
     return printed.err
 

@@ -3,17 +3,20 @@
 import difflib
 from collections.abc import Iterable
 
-LONGEST_NAME = 100  # characters that a message quotes
+LONGEST = 700  # characters of a message
 
 
 class VaezooError(ValueError):
     """Bad input. The message says, on one line, what was given, what is allowed and how to mend it.
 
     Args:
-        message: may quote a stranger's file. What would break the line, or steer the terminal, is shown escaped.
+        message: may quote a stranger's file: what would break the line or steer the terminal is shown escaped, and
+            the middle of a very long message is left out.
     """
 
     def __init__(self, message: str):
+        if len(message) > LONGEST:
+            message = f"{message[: LONGEST // 2]} ... {message[-LONGEST // 4 :]}"
         super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in message))
 
 
@@ -30,7 +33,6 @@ def unknown(kind: str, given: object, allowed: Iterable[str], hint: str = "") ->
         The error, ready to raise.
     """
     allowed, given = sorted(allowed), str(given)
-    given = given if len(given) <= LONGEST_NAME else f"{given[:LONGEST_NAME]}..."
     nearest = difflib.get_close_matches(given, allowed, n=1, cutoff=0.5)
     suggestion = f" Did you mean '{nearest[0]}'?" if nearest else ""
     return VaezooError(f"unknown {kind} '{given}'.{suggestion} {hint or 'Allowed: ' + ', '.join(allowed) + '.'}")

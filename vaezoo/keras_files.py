@@ -65,8 +65,7 @@ def load_keras_file(path):
             return keras.saving.load_model(path, safe_mode=True)
     except Exception as error:  # Keras's and HDF5's readers raise many kinds
         reason = " ".join(str(error).split()) or type(error).__name__
-        shown = reason if len(reason) <= 300 else f"{reason[:300]}..."
-        raise VaezooError(f"'{path}' cannot be loaded: {shown}") from error
+        raise VaezooError(f"'{path}' cannot be loaded: {reason}") from error
 
 
 def check_keras_file(path):
