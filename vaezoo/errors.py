@@ -1,6 +1,8 @@
 """The one kind of error that is the user's to mend: a single line that the command line prints as it is."""
 
+import contextlib
 import difflib
+import re
 from collections.abc import Iterable
 
 LONGEST = 700  # characters of a message
@@ -36,3 +38,17 @@ def unknown(kind: str, given: object, allowed: Iterable[str], hint: str = "") ->
     nearest = difflib.get_close_matches(given, allowed, n=1, cutoff=0.5)
     suggestion = f" Did you mean '{nearest[0]}'?" if nearest else ""
     return VaezooError(f"unknown {kind} '{given}'.{suggestion} {hint or 'Allowed: ' + ', '.join(allowed) + '.'}")
+
+
+@contextlib.contextmanager
+def errors_of_readers():
+    """Give back a VaezooError that was raised while TensorFlow read the images: it makes an error of its own of it."""
+    try:
+        yield
+    except Exception as error:
+        if not type(error).__module__.startswith("tensorflow."):  # not imported here, where it may not be needed
+            raise
+        found = re.search("VaezooError: (.*)", str(error))
+        if not found:
+            raise
+        raise VaezooError(found[1]) from error
