@@ -119,6 +119,8 @@ def _check_members(members):
 
 def _check_config(config):
     """Raise unless every class that the configuration names, at any depth, is one that vaezoo's models have."""
+    if not isinstance(config, dict):
+        raise ValueError("its config.json describes no model")
     rest = [config]
     while rest:
         part = rest.pop()
