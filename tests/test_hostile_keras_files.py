@@ -15,6 +15,7 @@ from hostile import KerasFile, refusal
 
 import vaezoo
 from vaezoo import keras_files
+from vaezoo.cli import main
 from vaezoo.config import load_recipe, to_yaml
 from vaezoo.errors import VaezooError
 from vaezoo.models.standalone import standalone_decoder, standalone_encoder
@@ -278,6 +279,20 @@ def test_weights_that_are_written_anew_load(run):
     file.edit_weights(replace(lambda group: group.create_dataset("0", data=np.full((64, 4), 0.5, "f4"))))
     file.write(run / "model.keras")
     assert (vaezoo.load(run).encoder.get_weights()[0] == 0.5).all()
+
+
+def test_nothing_is_written_through_a_link_in_a_strangers_run(run, tmp_path, capsys):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "mine.txt").write_text("mine")
+    (run / "pictures").symlink_to(tmp_path / "elsewhere")
+    assert "pictures' is a link to" in refusal(capsys, "sample", run, "-n", "1")
+    assert not list((tmp_path / "elsewhere").iterdir())
+    (run / "pictures").unlink()
+    (run / "pictures").mkdir()
+    for name in (".writing.sample.png", ".writing.sample.npz", "sample.png", "sample.npz"):
+        (run / "pictures" / name).symlink_to(tmp_path / "mine.txt")
+    assert main(["sample", str(run), "-n", "1"]) == 0
+    assert (tmp_path / "mine.txt").read_text() == "mine"
 
 
 def test_only_arithmetic_is_let_in():
