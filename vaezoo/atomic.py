@@ -25,6 +25,7 @@ def write_file(path: str | Path, writer: Callable[[Path], object]) -> Path:
     beside = path.with_name(f".writing.{path.name}")
     with plain_errors(path):
         try:
+            beside.unlink(missing_ok=True)  # a link that lies there would be followed
             writer(beside)
             with open(beside, "rb") as file:
                 os.fsync(file.fileno())

@@ -2,6 +2,7 @@
 
 import copy
 import fnmatch
+import os
 import re
 import reprlib
 import typing
@@ -63,8 +64,8 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
         if not equals or not key.strip():
             raise VaezooError(f"cannot set '{assignment}': write KEY=VALUE, as in model.latent_dim=32")
         try:
-            overrides[key.strip()] = yaml.load(value, _Loader)
-        except (yaml.YAMLError, ValueError) as error:
+            overrides[key.strip()] = _parse(value)
+        except ValueError as error:
             raise VaezooError(f"cannot read the value in '{assignment}': {_one_line(error)}") from None
     return overrides
 
@@ -83,7 +84,7 @@ def to_yaml(recipe: Recipe) -> str:
 def _find(name_or_path: str) -> Path:
     if name_or_path.endswith((".yaml", ".yml")):
         path = Path(name_or_path)
-        if not path.is_file():
+        if not os.path.isfile(path):  # unlike Path.is_file, this takes any text
             raise VaezooError(f"there is no recipe file '{path}'; give a .yaml file, or a name from `vaezoo list`")
         return path
     names = recipe_names()
@@ -101,10 +102,11 @@ class _Loader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node, deep=False):
-        keys = [key.value for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.YAMLError(f"the key '{key}' stands twice")
+        seen = set()
+        for key in (str(key.value) for key, _ in node.value):
+            if key in seen:
+                raise yaml.YAMLError(f"the key {reprlib.repr(key)} stands twice")
+            seen.add(key)
         return super().construct_mapping(node, deep)
 
 
@@ -126,15 +128,23 @@ class _Dumper(yaml.SafeDumper):
 def _read(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > LARGEST_RECIPE:
-            raise VaezooError(f"the recipe '{path}' is larger than {LARGEST_RECIPE:,} bytes; this is no recipe")
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
-        if isinstance(error, VaezooError):
-            raise
+            raise ValueError(f"it is larger than {LARGEST_RECIPE:,} bytes, and no recipe is")
+        content = _parse(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise VaezooError(f"cannot read the recipe '{path}': {_one_line(error)}") from None
     if not isinstance(content, dict):
         raise VaezooError(f"the recipe '{path}' must hold keys and values; `vaezoo show conv_vae` prints an example")
     return content
+
+
+def _parse(text: str) -> Any:
+    """The value that YAML text stands for; a ValueError for text that stands for none."""
+    try:
+        return yaml.load(text, _Loader)
+    except (
+        Exception
+    ) as error:  # PyYAML's constructors raise many kinds: `!!int ""` an IndexError, `!!bool x` a KeyError
+        raise ValueError(_one_line(error) or type(error).__name__) from None
 
 
 def _override(content: dict[str, Any], dotted: str, value: Any) -> None:
@@ -146,7 +156,7 @@ def _override(content: dict[str, Any], dotted: str, value: Any) -> None:
         elif child is None:
             child = {}
         elif not isinstance(child, dict):
-            raise VaezooError(f"cannot set '{dotted}': '{key}' holds {child!r}, which has no keys of its own")
+            raise VaezooError(f"cannot set '{dotted}': '{key}' holds {_shown(child)}, which has no keys of its own")
         content[key] = child
         content = child
     content[last] = copy.deepcopy(value)
@@ -154,6 +164,13 @@ def _override(content: dict[str, Any], dotted: str, value: Any) -> None:
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
+
+
+def _shown(value: Any) -> str:
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # Python does not write out an integer of more than 4,300 digits
+        return "a number of thousands of digits"
 
 
 def _describe(error: ValidationError, source: str) -> str:
@@ -172,12 +189,12 @@ def _describe(error: ValidationError, source: str) -> str:
         case "missing":
             return f"{source}: the key '{path}' is missing"
         case "union_tag_not_found":
-            return f"{source}: '{path}' must be the name of a part, or hold it as 'name', not {reprlib.repr(given)}"
+            return f"{source}: '{path}' must be the name of a part, or hold it as 'name', not {_shown(given)}"
         case "value_error":
             return f"{source}: {context['error']}"
     more = error.error_count() - 1
     message = complaint["msg"].removeprefix("Input ")
-    return f"{source}: '{path}' {message}, not {reprlib.repr(given)}" + (f" (and {more} more)" if more else "")
+    return f"{source}: '{path}' {message}, not {_shown(given)}" + (f" (and {more} more)" if more else "")
 
 
 def _locate(loc: tuple[str | int, ...]) -> tuple[str, list[type[BaseModel]]]:

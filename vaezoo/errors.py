@@ -1,11 +1,25 @@
 """The one kind of error that is the user's to mend: a single line that the command line prints as it is."""
 
+import contextlib
 import difflib
+import re
 from collections.abc import Iterable
+
+LONGEST = 700  # characters of a message
 
 
 class VaezooError(ValueError):
-    """Bad input. The message says, on one line, what was given, what is allowed and how to mend it."""
+    """Bad input. The message says, on one line, what was given, what is allowed and how to mend it.
+
+    Args:
+        message: may quote a stranger's file: what would break the line or steer the terminal is shown escaped, and
+            the middle of a very long message is left out.
+    """
+
+    def __init__(self, message: str):
+        if len(message) > LONGEST:
+            message = f"{message[: LONGEST // 2]} ... {message[-LONGEST // 4 :]}"
+        super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in message))
 
 
 def unknown(kind: str, given: object, allowed: Iterable[str], hint: str = "") -> VaezooError:
@@ -20,7 +34,21 @@ def unknown(kind: str, given: object, allowed: Iterable[str], hint: str = "") ->
     Returns:
         The error, ready to raise.
     """
-    allowed = sorted(allowed)
-    nearest = difflib.get_close_matches(str(given), allowed, n=1, cutoff=0.5)
+    allowed, given = sorted(allowed), str(given)
+    nearest = difflib.get_close_matches(given, allowed, n=1, cutoff=0.5)
     suggestion = f" Did you mean '{nearest[0]}'?" if nearest else ""
     return VaezooError(f"unknown {kind} '{given}'.{suggestion} {hint or 'Allowed: ' + ', '.join(allowed) + '.'}")
+
+
+@contextlib.contextmanager
+def errors_of_readers():
+    """Give back a VaezooError that was raised while TensorFlow read the images: it makes an error of its own of it."""
+    try:
+        yield
+    except Exception as error:
+        if not type(error).__module__.startswith("tensorflow."):  # not imported here, where it may not be needed
+            raise
+        found = re.search("VaezooError: (.*)", str(error))
+        if not found:
+            raise
+        raise VaezooError(found[1]) from error

@@ -16,6 +16,7 @@ Filters = Annotated[tuple[Width, ...], Field(strict=False, min_length=1, max_len
 KernelSize = Annotated[int, Field(ge=1, le=15)]
 Activation = Literal["relu", "gelu", "silu", "elu", "leaky_relu", "softplus", "tanh", "sigmoid"]
 Weight = Annotated[float, Field(ge=0, le=1e6)]
+Side = Annotated[int, Field(ge=1, le=4096)]  # pixels; a batch of 100 grey images of that size takes 7 GB
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
@@ -228,10 +229,10 @@ class Model(Section):
 class Data(Section):
     """Which images, how many of them are held out, and whether they are made black and white."""
 
-    name: Annotated[str, Field(min_length=1)] = "glyphs"
+    name: Annotated[str, Field(pattern=r"^[^\x00]+$", max_length=4096)] = "glyphs"
     binarize: Literal["none", "threshold", "dynamic"] = "none"
     validation: Annotated[float, Field(ge=0, le=0.5)] = 0.05
-    image_size: Annotated[tuple[Width, Width], Field(strict=False)] | None = None
+    image_size: Annotated[tuple[Side, Side], Field(strict=False)] | None = None
 
 
 class Training(Section):
@@ -257,7 +258,7 @@ class Recipe(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
     summary: str = ""
     paper: str = ""
-    parameters: Annotated[int, Field(ge=0)] | None = None  # at the default size; a test counts them
+    parameters: Annotated[int, Field(ge=0, le=10**12)] | None = None  # at the default size; a test counts them
     model: Model
     data: Data = Data()
     training: Training = Training()

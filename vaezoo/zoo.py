@@ -8,9 +8,13 @@ import keras
 from vaezoo import likelihoods, networks, objectives, posteriors, priors  # noqa: F401 (they fill the registries)
 from vaezoo.config import load_recipe
 from vaezoo.errors import VaezooError
+from vaezoo.keras_files import load_keras_file
 from vaezoo.models import vae as vae_module
 from vaezoo.recipe_schema import Recipe
 from vaezoo.registry import DECODERS, ENCODERS, LIKELIHOODS, OBJECTIVES, POSTERIORS, PRIORS
+from vaezoo.weight_limit import weights_within
+
+LARGEST_MODEL = 2**31  # bytes of weights; training takes three times as much
 
 
 def create_model(name, image_shape=(28, 28, 1), classes=10, **overrides):
@@ -43,7 +47,11 @@ def build_model(recipe: Recipe, image_shape, classes=0):
         )
     posterior = POSTERIORS[model.posterior.name](**model.posterior.keywords())
     likelihood = LIKELIHOODS[model.likelihood.name](**model.likelihood.keywords())
-    with _precision(recipe.training.precision):
+    too_large = (
+        f"the model '{recipe.name}' needs more than {LARGEST_MODEL // 2**30} GiB of weights for images of "
+        f"{'×'.join(map(str, image_shape))}; make its widths, latent_dim or the images (data.image_size) smaller"
+    )
+    with _precision(recipe.training.precision), weights_within(LARGEST_MODEL, too_large):
         encoder = ENCODERS[model.encoder.name](
             image_shape, posterior.params_size(model.latent_dim), classes, **model.encoder.keywords()
         )
@@ -72,12 +80,15 @@ def load(run):
         The `VAE`, compiled as it was trained.
 
     Raises:
-        VaezooError: if the folder holds no run.
+        VaezooError: if the folder holds no run, or a file that is broken or not to be trusted: nothing of it was run.
     """
     path = Path(run) / "model.keras"
     if not path.is_file():
         raise VaezooError(f"'{run}' holds no run: there is no {path.name} in it; `vaezoo train` makes one")
-    return keras.models.load_model(path)
+    model = load_keras_file(path)
+    if not isinstance(model, vae_module.VAE):
+        raise VaezooError(f"'{path}' holds no VAE but a {type(model).__name__}; give the folder of a run")
+    return model
 
 
 @contextlib.contextmanager

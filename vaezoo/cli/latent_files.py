@@ -105,6 +105,10 @@ def leave(arguments, name, figure, arrays, frames=None, **timing):
         picture = Path(arguments.out)
     else:
         folder = Path(arguments.run) / PICTURES
+        if folder.resolve() != Path(arguments.run).resolve() / PICTURES:
+            raise VaezooError(
+                f"'{folder}' is a link to {folder.resolve()}; remove it, or say where to write with --out"
+            )
         number, picture = 1, folder / f"{name}.png"
         while picture.exists():
             number += 1

@@ -6,7 +6,7 @@ import sys
 
 from vaezoo import __version__
 from vaezoo.cli import comparing, exporting, latent, recipes, training
-from vaezoo.errors import VaezooError
+from vaezoo.errors import VaezooError, errors_of_readers
 
 GROUPS = (recipes, training, latent, comparing, exporting)
 
@@ -25,7 +25,8 @@ def main(argv=None):
     """Run a command; returns its exit code: 0, or 2 for bad input, or 130 after Ctrl-C."""
     arguments = build_parser().parse_args(argv)
     try:
-        arguments.command(arguments)
+        with errors_of_readers():
+            arguments.command(arguments)
     except VaezooError as error:
         print(f"vaezoo: {error}", file=sys.stderr)
         return 2

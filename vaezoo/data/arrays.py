@@ -1,7 +1,6 @@
 """Images in .npy and .npz files, checked before anything is trained on them."""
 
 import math
-import zipfile
 
 import numpy as np
 
@@ -17,6 +16,7 @@ KEYS = (
     ("train_images", "train_labels", "test_images", "test_labels"),  # MedMNIST
     ("x", "y", "x_test", "y_test"),
 )
+NPZ_LIMIT = 2**32  # bytes: an .npz is held whole, and one of a few kilobytes can unpack to terabytes
 CHUNK = 2**26  # bytes converted at a time, so that checking a large file takes little memory
 
 
@@ -37,7 +37,7 @@ def load(name, path, image_size, validation, seed, memory_limit):
     Raises:
         VaezooError: naming what is wrong with the file.
     """
-    arrays = _open(name, path)
+    arrays = _open(name, path, max(NPZ_LIMIT, memory_limit))
     images, labels, test_images, test_labels = _pick(name, arrays) if path.suffix == ".npz" else (arrays, *[None] * 3)
     images = _shaped(name, images)
     _check_values(name, images)
@@ -58,15 +58,24 @@ def load(name, path, image_size, validation, seed, memory_limit):
     return make_data(name, train, test, class_names, validation, seed)
 
 
-def _open(name, path):
+def _open(name, path, npz_limit):
     """The array of an .npy, memory-mapped, or the dict of arrays in an .npz; never unpickles."""
     try:
         if path.suffix == ".npy":
             return np.lib.format.open_memmap(path, mode="r")
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             wanted = [key for key in file.files if any(key in keys for keys in KEYS)]
-            return {key: file[key] for key in wanted} or dict.fromkeys(file.files)
-    except (ValueError, OSError, EOFError, MemoryError, KeyError, TypeError, SyntaxError, zipfile.BadZipFile) as error:
+            unpacked = sum(m.file_size for m in file.zip.infolist() if m.filename.removesuffix(".npy") in wanted)
+            if unpacked > npz_limit:
+                raise VaezooError(
+                    f"'{name}' unpacks to {unpacked / 2**30:,.1f} GiB, and at most {npz_limit / 2**30:,.1f} are held: "
+                    "save the images as an .npy, which is read as it is needed, or as a folder."
+                )
+            # (a member that is no array comes as bytes)
+            return {key: np.asarray(file[key]) for key in wanted} or dict.fromkeys(file.files)
+    except VaezooError:
+        raise
+    except Exception as error:  # NumPy's reader, and those of zip and of its compressions, raise many kinds
         kind = "objects" if "object" in str(error).lower() else "no array that can be read"
         raise VaezooError(
             f"'{name}' holds {kind} ({str(error).splitlines()[0] if str(error) else type(error).__name__}): save a "

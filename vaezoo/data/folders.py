@@ -130,6 +130,8 @@ def _has_orientation(image):
 
 @contextlib.contextmanager
 def _opened(file):
+    if not os.path.isfile(file):  # a named pipe, which would be waited for, or a link to nothing
+        raise VaezooError(f"'{file}' is no file: replace or remove it.")
     try:
         with Image.open(file, formats=FORMATS) as image:
             yield image

@@ -4,7 +4,7 @@ import numpy as np
 
 from vaezoo.data import binarization
 from vaezoo.data.binarization import check_binarization, ink_above, pixel_noise
-from vaezoo.errors import VaezooError
+from vaezoo.errors import VaezooError, errors_of_readers
 
 # What a random stream is for. Folded into the seed, so that no two purposes ever share their numbers.
 ORDER, TRAINING_PIXELS, ORDERED_PIXELS = 0x6F72646572, 0x747261696E, 0x706978656C73
@@ -131,13 +131,15 @@ class Split:
         """The first images as float32 [min(count, N), H, W, C] in [0, 1], never binarized."""
         if count < 1:
             return np.zeros((0, *self.image_shape), "float32")
-        return next(iter(self.batches(min(count, self.size)))).numpy()
+        with errors_of_readers():
+            return next(iter(self.batches(min(count, self.size)))).numpy()
 
     def labels_head(self, count):
         """The labels of `head(count)`, int32, or None where there are none."""
         if self.labels is not None or not self.has_labels or count < 1:
             return None if self.labels is None else self.labels[:count]
-        return next(iter(self.batches(min(count, self.size), labels=True)))["label"].numpy()
+        with errors_of_readers():
+            return next(iter(self.batches(min(count, self.size), labels=True)))["label"].numpy()
 
     def _check(self, batch_size, mode, seed, labels):
         check_binarization(mode)

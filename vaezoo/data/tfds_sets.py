@@ -120,7 +120,7 @@ def _builder(name):
     import tensorflow_datasets as tfds
 
     base, _, config = name.partition("/")
-    if not is_name(name) and not (base and (_shared_folder() / base).is_dir()):  # your own prepared set is fine
+    if not is_name(name) and not (base and os.path.isdir(_shared_folder() / base)):  # your own prepared set is fine
         names = [*tfds.list_builders(with_community_datasets=False), "glyphs"]
         hint = "Give glyphs, an image set of tensorflow-datasets such as mnist, or a path to your own images."
         raise unknown("data set", name, names, hint)

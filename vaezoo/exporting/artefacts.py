@@ -107,9 +107,9 @@ def load(artefact: Artefact, threads: int) -> Callable[[dict], dict]:
 
 
 def _keras(artefact, _threads):
-    import keras
+    from vaezoo.keras_files import load_keras_file
 
-    model = keras.saving.load_model(artefact.path)
+    model = load_keras_file(artefact.path)
 
     def run(inputs):
         outputs = model.predict_on_batch(inputs if len(inputs) > 1 else next(iter(inputs.values())))

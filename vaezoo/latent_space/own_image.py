@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from vaezoo.data.folders import FORMATS
 from vaezoo.errors import VaezooError
 
+READ = (*FORMATS, "TIFF", "PPM")  # not all that Pillow knows: for EPS it starts Ghostscript
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 SAME_SHAPE = 0.02  # by how much the ratio of height to width may differ
 
@@ -20,7 +22,7 @@ def read_image(path, image_shape, invert=False):
     what to cut away, or what lies behind.
 
     Args:
-        path: the picture, in any format that Pillow reads.
+        path: the picture: PNG, JPEG, BMP, GIF, WebP, TIFF or PPM.
         image_shape: (H, W, C) of the model.
         invert: turn light and dark round, for ink on paper where the model knows light on dark.
 
@@ -57,7 +59,7 @@ def _open(path):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as picture:
+            with Image.open(path, formats=READ) as picture:
                 frames = getattr(picture, "n_frames", 1)
                 picture.load()
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 # The modules, not their classes: importing vaezoo after one of them has begun to import Keras brings us here early.
 from vaezoo import likelihoods, objectives, posteriors, priors  # noqa: F401
-from vaezoo.errors import VaezooError
+from vaezoo.errors import VaezooError, errors_of_readers
 
 # Streams of random numbers; two purposes never share one.
 TRAINING, EVALUATION, SAMPLING = 1, 2, 3
@@ -196,7 +196,8 @@ class VAE(keras.Model):
         images = x.get("image") if isinstance(x, dict) else x
         if isinstance(images, np.ndarray):
             self.likelihood.check(images)
-        return super().fit(x, *args, **kwargs)
+        with errors_of_readers():
+            return super().fit(x, *args, **kwargs)
 
     @property
     def metrics(self):

@@ -24,7 +24,7 @@ from vaezoo.training.animation import LatentFilm, leave_film
 from vaezoo.training.callbacks import Interruption, Progress, Recorder
 from vaezoo.training.compilation import epoch_shape, on_gpu, use_xla
 from vaezoo.training.run_directory import RunDirectory, free_path, load_recipe_data
-from vaezoo.zoo import build_model
+from vaezoo.zoo import build_model, load
 
 EVALUATION_BATCH = 1000
 
@@ -204,7 +204,7 @@ def _keep_last_epoch(run, recipe, data, recorder, environment):
         return "no epoch was finished, so nothing was kept"
     with contextlib.suppress(VaezooError):  # a full disk has room for nothing more, and the model is already there
         run.json("environment.json", {**environment, "status": "interrupted", "epochs": len(recorder.rows)})
-        _leave(run, recipe, keras.models.load_model(run.path / "model.keras"), data, recorder.rows)
+        _leave(run, recipe, load(run.path), data, recorder.rows)
     return f"epoch {len(recorder.rows)} of {recipe.training.epochs} is kept in {run.path / 'model.keras'}"
 
 

@@ -1,0 +1,62 @@
+"""The maintainer's audit, as far as it goes without the network: the floors, and what becomes of an answer."""
+
+import importlib.util
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+specification = importlib.util.spec_from_file_location("audit", ROOT / "tools" / "audit.py")
+audit = importlib.util.module_from_spec(specification)
+specification.loader.exec_module(audit)
+
+
+def test_the_floors_of_this_project():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    found, without = audit.floors(project)
+    assert found["keras"] == "3.15"
+    assert found["tensorflow-datasets"] == "4.9.10"
+    assert len(found) + len(without) == len(project["dependencies"])
+    assert audit.floors(project, extras=True)[0].items() >= found.items()
+
+
+def test_every_way_to_write_a_requirement():
+    project = {
+        "name": "own",
+        "dependencies": ["a>=1", "b_c[x]>=2.3,<4", "d >= 1.0rc1 ; python_version < '3.12'", "e", "f==3", "g<2,>=1.5"],
+        "optional-dependencies": {"all": ["own[x]", "h>=7"]},
+    }
+    assert audit.floors(project) == ({"a": "1", "b_c": "2.3", "d": "1.0rc1", "g": "1.5"}, ["e", "f"])
+    assert audit.floors(project, extras=True)[0]["h"] == "7"
+
+
+SAFE = {"name": "a", "version": "1", "vulns": []}
+HOLE = {"id": "PYSEC-1", "aliases": ["CVE-1"], "fix_versions": ["1.2"], "description": "..."}
+UNKNOWN = {"name": "c", "skip_reason": "not found"}
+
+
+@pytest.mark.parametrize(
+    ("dependencies", "code", "line"),
+    [
+        ([SAFE], 0, "no advisory"),
+        ([SAFE, {"name": "b", "version": "1", "vulns": [HOLE]}], 1, "b 1: PYSEC-1, CVE-1; mended in 1.2"),
+        ([SAFE, UNKNOWN], 2, "nothing is known of: c"),
+        ([UNKNOWN, {"name": "b", "version": "1", "vulns": [HOLE]}], 1, "b 1: PYSEC-1"),
+    ],
+)
+def test_what_becomes_of_an_answer(dependencies, code, line):
+    lines, found = audit.verdict({"dependencies": dependencies})
+    assert found == code
+    assert line in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [("No module named pip_audit", "pip-audit is not installed"), ("\nConnectionError: no route", "no answer: Conn")],
+)
+def test_without_the_tool_or_the_network(said, line, monkeypatch, capsys):
+    done = audit.subprocess.CompletedProcess([], 1, stdout="", stderr=said)
+    monkeypatch.setattr(audit.subprocess, "run", lambda *_, **__: done)
+    assert audit.main([]) == 2
+    assert line in capsys.readouterr().err
