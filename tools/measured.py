@@ -1,0 +1,77 @@
+"""A run that is trained once and measured once: what the tables of figures are made of, resumable at any point."""
+
+import csv
+import io
+import json
+import sys
+from pathlib import Path
+
+from vaezoo.atomic import write_text
+from vaezoo.evaluation import evaluate
+from vaezoo.training import Run, resume, train
+
+
+def measured(recipe, folder, samples, limit=None):
+    """The row of a recipe: train it unless the folder holds the finished run, measure it unless that was done.
+
+    Args:
+        recipe: a `Recipe`.
+        folder: the run directory; one that training left unfinished is resumed.
+        samples: K, the importance samples of each image.
+        limit: take only the first so many test images; None for all.
+
+    Returns:
+        A mapping, for `write_csv`: the figures in nats an image, and all that it takes to get them again.
+    """
+    folder = Path(folder)
+    if not (folder / "recipe.yaml").exists():
+        train(recipe, folder)
+    elif not (folder / "test.json").exists():
+        resume(folder)
+    run = Run(folder)
+    if _what_is_trained(run.recipe) != _what_is_trained(recipe):
+        raise SystemExit(f"'{folder}' holds a run of other settings; remove it, or give another --out")
+    report = _report(run, folder / f"evidence-{samples}{f'-of-{limit}' if limit else ''}.json", samples, limit)
+    settings, test = run.recipe.training, json.loads((folder / "test.json").read_text())
+    evidence, elbo = report["evidence"], report["bound"]["elbo"]
+    return {
+        "nll": round(-evidence["log_evidence"]["value"], 2),
+        "nll_standard_error": round(evidence["log_evidence"]["standard_error"], 2),
+        "elbo": round(elbo["value"], 2),
+        "kl": round(report["bound"]["kl"]["value"], 2),
+        "active_units": report["code"]["active_units"],
+        "latents": report["latents"],
+        "importance_samples": samples,
+        "test_images": report["images"],
+        "parameters": run.model.count_params(),
+        "epochs": settings.epochs,
+        "batch_size": settings.batch_size,
+        "learning_rate": settings.learning_rate,
+        "schedule": settings.schedule,
+        "seed": settings.seed,
+        "training_seconds": round(test["training_seconds"]),
+        "evaluation_seconds": round(report["seconds"]),
+        "vaezoo": report["versions"]["vaezoo"],
+        "tensorflow": report["versions"]["tensorflow"],
+    }
+
+
+def write_csv(path, rows):
+    """Write rows of equal keys."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def _what_is_trained(recipe):
+    return recipe.model_dump(include={"model", "data", "training"})
+
+
+def _report(run, path, samples, limit):
+    if not path.exists():
+        print(f"measuring {run.path} with {samples:,} importance samples", file=sys.stderr)
+        report, _ = evaluate(run, samples, limit)
+        write_text(path, json.dumps(report, indent=2) + "\n")
+    return json.loads(path.read_text())

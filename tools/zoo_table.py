@@ -1,0 +1,36 @@
+"""Train and measure every VAE of the zoo at its default, and write the table of the README.
+
+    python tools/zoo_table.py               # on MNIST; ended at any moment, the same command goes on
+"""
+
+import argparse
+from pathlib import Path
+
+from measured import measured, write_csv
+from vaezoo.config import load_recipe, recipe_names
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", nargs="+", metavar="NAME", help="of the recipes (all VAEs)")
+    parser.add_argument("--epochs", type=int, metavar="N", help="instead of each recipe's own")
+    parser.add_argument("--samples", type=int, default=1000, metavar="N", help="importance samples (1000)")
+    parser.add_argument("--limit", type=int, metavar="N", help="the first N test images (all)")
+    parser.add_argument("--data", default="mnist", metavar="DATA")
+    parser.add_argument("--out", type=Path, default=Path("runs/zoo_table"), metavar="DIR")
+    parser.add_argument("--table", type=Path, metavar="FILE", help="the CSV to write (DIR/table.csv)")
+    options = parser.parse_args(argv)
+    overrides = {"data.name": options.data, **({"training.epochs": options.epochs} if options.epochs else {})}
+    recipes = [load_recipe(name, overrides) for name in options.models or recipe_names()]
+    rows = []
+    for recipe in recipes:
+        if recipe.model.posterior.name == "point":  # an autoencoder has no likelihood to measure
+            continue
+        figures = measured(recipe, options.out / recipe.name, options.samples, options.limit)
+        rows.append({"recipe": recipe.name, **figures})
+        write_csv(options.table or options.out / "table.csv", rows)
+        print(f"{recipe.name}: ELBO {figures['elbo']}, NLL {figures['nll']} ± {figures['nll_standard_error']}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
