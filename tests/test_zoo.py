@@ -14,6 +14,7 @@ import pytest
 import vaezoo
 from vaezoo import recipe_schema
 from vaezoo.config import load_recipe, recipe_names
+from vaezoo.keras_files import check_keras_file
 from vaezoo.models.standalone import standalone_decoder, standalone_encoder
 from vaezoo.registry import DECODERS, ENCODERS, LIKELIHOODS, OBJECTIVES, POSTERIORS, PRIORS
 
@@ -82,6 +83,14 @@ def test_a_loaded_model_is_the_saved_one(trained, case):
     for part in ("posterior", "prior", "likelihood", "objective"):
         assert getattr(loaded, part).get_config() == getattr(model, part).get_config()
     assert (loaded.seed, loaded.name, loaded.dtype_policy.name) == (model.seed, model.name, model.dtype_policy.name)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_its_files_hold_nothing_that_a_strangers_may_not(trained, case):
+    # Where this fails, a Keras layer is new here: it belongs into keras_files.LAYERS, if it does arithmetic alone.
+    _, _, folder = trained[case]
+    for name in ("model.keras", "decoder.keras", "encoder.keras"):
+        assert check_keras_file(folder / name) > 0
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -30,7 +30,8 @@ def create_model(name, image_shape=(28, 28, 1), classes=10, **overrides):
         A `VAE`. Compile it with an optimizer and fit it, or call it.
 
     Raises:
-        VaezooError: for a recipe that is not valid, or an image shape that the networks do not fit.
+        VaezooError: for a recipe that is not valid, an image shape that the networks do not fit, or more than
+            LARGEST_MODEL bytes of weights.
     """
     recipe = load_recipe(name, {f"model.{key}": value for key, value in overrides.items()})
     return build_model(recipe, image_shape, classes)

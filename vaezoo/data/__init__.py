@@ -20,7 +20,8 @@ def load_data(name, *, image_size=None, validation=0.05, seed=0, memory_limit=2 
         image_size: (H, W) to resize every image to, antialiased, whatever its aspect; None keeps the images' own.
         validation: fraction of the training images to hold out, in [0, 0.5]; 0 for none.
         seed: chooses the validation images, an int >= 0.
-        memory_limit: bytes; a set whose decoded images need more is streamed from disk. (An .npz is always held.)
+        memory_limit: bytes; a set whose decoded images need more is streamed from disk. (An .npz is
+            always held, up to 4 GiB or this limit, whichever is more.)
 
     Returns:
         A Data. Test images never train: where a set has no test split, a tenth of it is held out, the same tenth
