@@ -114,7 +114,7 @@ class VampPrior(Prior):
     def build(self, z_shape, image_shape=None):
         """Make the pseudo-inputs, of (H, W, C) = `image_shape`."""
         super().build(z_shape)
-        # Dark noise, as most of a drawing is dark: after two epochs of MNIST 2 nats ahead of noise about mid-grey.
+        # Dark noise, as most of a drawing is dark: after two epochs of MNIST 2 nats ahead of mid-grey noise.
         dark = keras.initializers.RandomNormal(mean=-3.0, stddev=1.0)
         self.logits = self.add_weight(name="logits", shape=(self.components, *image_shape), initializer=dark)
 
