@@ -98,7 +98,7 @@ class Mixture(Prior):
 @PRIORS.register("vamp")
 @keras.saving.register_keras_serializable("vaezoo")
 class VampPrior(Prior):
-    """p(z) = 1/K sum_k q(z|u_k), u_k learned pseudo-inputs in [0, 1] (Tomczak & Welling 2018, equation 9).
+    """p(z) = 1/K sum_k q(z|u_k), u_k learned pseudo-inputs in [0, 1] (Tomczak & Welling 2018, arXiv:1705.07120).
 
     The pseudo-inputs go through the model's own encoder, so the prior follows the aggregated posterior as both learn.
     What is learned is their logits: clipped instead, a pixel at its bound would have no gradient.
