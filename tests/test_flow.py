@@ -206,5 +206,5 @@ def test_a_flow_stays_in_float32_and_comes_back_with_its_weights(tmp_path):
 def test_the_doubly_reparameterized_gradient_is_refused_for_a_flow():
     posterior = flow(3)
     q = posterior.distribution(params_for(posterior, 3))
-    with pytest.raises(VaezooError, match="InverseAutoregressiveFlow; set model.objective.doubly"):
+    with pytest.raises(VaezooError, match=r"InverseAutoregressiveFlow; set model\.objective\.doubly"):
         IWAE(2, doubly_reparameterized=True)(None, q, q.sample(2, seed=(1, 2)), None, None, 0)

@@ -6,6 +6,8 @@ import pytest
 import tensorflow as tf
 from scipy import special, stats
 
+from vaezoo.exporting import signatures
+from vaezoo.exporting.graph_check import check_saved_model
 from vaezoo.posteriors import SMALLEST_SCALE, DiagonalNormal
 from vaezoo.priors import Mixture, StandardNormal, VampPrior
 from vaezoo.registry import PRIORS
@@ -175,6 +177,17 @@ def test_the_gradient_reaches_the_pseudo_inputs_and_the_encoder(jit_compile):
     found = gradients()
     assert all(np.isfinite(gradient).all() and np.abs(gradient).max() > 0 for gradient in found)
     assert (np.abs(found[0]).max((1, 2, 3)) > 0).all()  # every pseudo-input
+
+
+@pytest.mark.parametrize("prior", ["mixture", "vamp"])
+def test_a_learned_prior_is_sampled_by_the_served_model_as_by_the_model(prior, tmp_path):
+    model = vamp_model(None, prior={"name": prior, "components": 3})
+    signatures.save(signatures.Functions(model), tmp_path / "served", ["sample"])
+    check_saved_model(tmp_path / "served")
+    served = tf.saved_model.load(tmp_path / "served").signatures["sample"]
+    z = served(seed=tf.constant([[1, 2], [3, 4]]))["z"]
+    distribution = model.prior_distribution()
+    np.testing.assert_allclose(z, [distribution.sample(seed=(1, 2)), distribution.sample(seed=(3, 4))], rtol=1e-5)
 
 
 def test_vamp_is_float32_under_mixed_precision(tmp_path):

@@ -135,10 +135,10 @@ class Point(Posterior):
 class Flow(Posterior):
     """q(z|x) by inverse autoregressive flow: a diagonal normal, bent by masked networks (Kingma et al. 2016).
 
-    z_0 ~ N(loc, diag(scale^2)), then block by block z_t = sigma * z_(t-1) + (1 - sigma) * m (their equations 13 and
-    14), where m and sigma of a variable are functions of the context h and of the variables of z_(t-1) before it; the
-    order turns round from block to block. Samples and their density take one pass; the density of any other code takes
-    a pass a variable.
+    z_0 ~ N(loc, diag(scale^2)), then block by block z_t = sigma * z_(t-1) + (1 - sigma) * m (their algorithm 1), where
+    m and sigma of a variable are functions of the context h and of the variables of z_(t-1) before it; the order turns
+    round from block to block. Samples and their density take one pass; the density of any other code takes a pass a
+    variable.
 
     Args:
         blocks: how many; with 0 it is the diagonal normal.

@@ -98,7 +98,7 @@ class Mixture(Prior):
 @PRIORS.register("vamp")
 @keras.saving.register_keras_serializable("vaezoo")
 class VampPrior(Prior):
-    """p(z) = 1/K sum_k q(z|u_k), u_k learned pseudo-inputs in [0, 1] (Tomczak & Welling 2018, equation 9).
+    """p(z) = 1/K sum_k q(z|u_k), u_k learned pseudo-inputs in [0, 1] (Tomczak & Welling 2018, arXiv:1705.07120).
 
     The pseudo-inputs go through the model's own encoder, so the prior follows the aggregated posterior as both learn.
     What is learned is their logits: clipped instead, a pixel at its bound would have no gradient.
@@ -114,7 +114,7 @@ class VampPrior(Prior):
     def build(self, z_shape, image_shape=None):
         """Make the pseudo-inputs, of (H, W, C) = `image_shape`."""
         super().build(z_shape)
-        # Dark noise, as most of a drawing is dark: after two epochs of MNIST 2 nats ahead of noise about mid-grey.
+        # Dark noise, as most of a drawing is dark: after two epochs of MNIST 2 nats ahead of mid-grey noise.
         dark = keras.initializers.RandomNormal(mean=-3.0, stddev=1.0)
         self.logits = self.add_weight(name="logits", shape=(self.components, *image_shape), initializer=dark)
 
