@@ -13,6 +13,7 @@ from pathlib import Path
 from benchmarking.contenders import CONTENDERS
 from benchmarking.networks import NETWORKS
 from benchmarking.rounds import measure
+
 from vaezoo.errors import VaezooError, unknown
 
 

@@ -71,6 +71,8 @@ def product(library: str) -> dict:
 
 def decode(runtime: str, export: str) -> dict:
     """{median_seconds, p95_seconds, peak_bytes} of decoding one code by a runtime, or {"failed": why}."""
+    if runtime == "litert" and not importlib.util.find_spec("ai_edge_litert"):
+        return {"failed": "not installed: pip install ai-edge-litert"}
     return _run("decoding", runtime, export)
 
 

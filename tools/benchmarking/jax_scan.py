@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -16,9 +17,9 @@ LAYOUT = ("NHWC", "HWIO", "NHWC")
 def initial_weights(key, shapes):
     """Glorot's uniform kernels and zero biases: a list of pairs."""
     weights = []
-    for key, shape in zip(jax.random.split(key, len(shapes)), shapes, strict=True):
+    for own, shape in zip(jax.random.split(key, len(shapes)), shapes, strict=True):
         fans = math.prod(shape[:-2]) * (shape[-2] + shape[-1])
-        kernel = jax.random.uniform(key, shape, minval=-1, maxval=1) * math.sqrt(6 / fans)
+        kernel = jax.random.uniform(own, shape, minval=-1, maxval=1) * math.sqrt(6 / fans)
         weights.append((kernel, jnp.zeros(shape[-1])))
     return weights
 
@@ -27,7 +28,7 @@ def mlp(model, image_shape):
     """The shapes of the kernels, the encoder and the decoder: functions of weights and inputs."""
     widths = [math.prod(image_shape), *model["encoder"]["hidden"], 2 * model["latent_dim"]]
     back = [model["latent_dim"], *model["decoder"]["hidden"], math.prod(image_shape)]
-    shapes = [*zip(widths[:-1], widths[1:], strict=True), *zip(back[:-1], back[1:], strict=True)]
+    shapes = [*pairwise(widths), *pairwise(back)]
     first = len(widths) - 1
 
     def encode(weights, x):
@@ -46,10 +47,10 @@ def conv(model, image_shape):
     down, up = [channels, *encoder["filters"]], decoder["filters"]
     flat = height * width // 4 ** len(encoder["filters"]) * down[-1]
     small = (height // 2 ** len(up), width // 2 ** len(up), up[0])
-    shapes = [(encoder["kernel_size"],) * 2 + pair for pair in zip(down[:-1], down[1:], strict=True)]
+    shapes = [(encoder["kernel_size"],) * 2 + pair for pair in pairwise(down)]
     shapes += [(flat, encoder["dense"]), (encoder["dense"], 2 * model["latent_dim"])]
     shapes += [(model["latent_dim"], decoder["dense"]), (decoder["dense"], math.prod(small))]
-    shapes += [(decoder["kernel_size"],) * 2 + pair for pair in zip(up[:-1], up[1:], strict=True)]
+    shapes += [(decoder["kernel_size"],) * 2 + pair for pair in pairwise(up)]
     shapes += [(decoder["kernel_size"],) * 2 + (up[-1], 4 * channels)]
     first = len(down) - 1
     activate = ACTIVATIONS[encoder["activation"]], ACTIVATIONS[decoder["activation"]]

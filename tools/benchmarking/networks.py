@@ -1,6 +1,7 @@
 """The networks that every contender builds, and their floating-point operations, counted from the layers."""
 
 import math
+from itertools import pairwise
 from typing import NamedTuple
 
 from vaezoo.config import load_recipe
@@ -48,7 +49,7 @@ def layers(model: Model, image_shape) -> list[Layer]:
 
 
 def _dense(*widths):
-    return [Layer((inputs, outputs), outputs) for inputs, outputs in zip(widths[:-1], widths[1:], strict=True)]
+    return [Layer((inputs, outputs), outputs) for inputs, outputs in pairwise(widths)]
 
 
 def _mlp(model, H, W, C):

@@ -1,5 +1,6 @@
 """What the contenders read, made once: `images` for those that train, `export` for those that decode."""
 
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -30,7 +31,8 @@ def export_run(network, data, folder):
     settings = {"data.name": data, "data.validation": 0, "data.binarize": "none", "training.epochs": 1}
     folder = Path(folder)
     run = train(load_recipe(network, settings), out=folder / "run", quiet=True)
-    export(run.path, folder / "export", formats=["savedmodel", "litert"], quantizations=["float32"])
+    formats = ["savedmodel", "litert"] if importlib.util.find_spec("ai_edge_litert") else ["savedmodel"]
+    export(run.path, folder / "export", formats=formats, quantizations=["float32"])
     return {}
 
 

@@ -1,6 +1,7 @@
 """The encoder and the decoder in PyTorch, for `torch_script` and `pythae_trainer`."""
 
 import math
+from itertools import pairwise
 
 from torch import nn
 
@@ -29,8 +30,7 @@ def build(model, image_shape):
 
 def dense(activation, *widths):
     """Linear layers with the activation between them."""
-    pairs = zip(widths[:-1], widths[1:], strict=True)
-    stack = [part for inputs, outputs in pairs for part in (nn.Linear(inputs, outputs), activation())]
+    stack = [part for inputs, outputs in pairwise(widths) for part in (nn.Linear(inputs, outputs), activation())]
     return stack[:-1]
 
 
