@@ -19,7 +19,7 @@ from vaezoo.errors import VaezooError
 from vaezoo.training.compilation import on_gpu
 
 SIZE = 64  # F: few enough that 1,000 images estimate a covariance
-BATCH, STEPS, EPOCHS = 128, 1500, 20  # it stops at whichever comes first; on MNIST 1,500 steps are 3.2 epochs
+BATCH, STEPS, EPOCHS = 128, 1000, 20  # whichever ends first; on MNIST 1,000 steps are 2.1 epochs
 EVALUATION_BATCH = 1000
 
 
