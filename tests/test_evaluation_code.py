@@ -58,7 +58,7 @@ def test_the_true_posterior_of_all_images_together_is_the_prior():
     found = aggregated_posterior(vae, X)
     expected = -np.linalg.slogdet(MODEL.posterior_covariance)[1] / 2  # I(x; z) = 1/2 log det (I + W^T W / s^2)
     assert expected > 3
-    assert abs(found.mutual_information.mean() - expected) < 0.2  # seen: ...
+    assert abs(found.mutual_information.mean() - expected) < 0.2
     assert abs(found.marginal_kl.mean()) < 0.05
 
 

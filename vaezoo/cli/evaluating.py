@@ -70,12 +70,14 @@ def _pictures(report):
     from vaezoo.evaluation.report import headline
 
     if evidence := report["evidence"]:
-        columns = ([point[key] for point in evidence["curve"]] for key in ("samples", "value", "standard_error"))
-        samples, values, errors = (np.array(column, "float64") for column in columns)
+        curve, rises = evidence["curve"], [point["above_elbo"] for point in evidence["curve"]]
         figure = plots.evidence_curve(
-            samples.astype(int), values, np.nan_to_num(errors), report["bound"]["elbo"]["value"],
-            f"{headline(report)}\nlog p(x) by the number of samples; the band is one standard error",
-        )  # fmt: skip
+            [point["samples"] for point in curve],
+            [rise["value"] for rise in rises],
+            [rise["standard_error"] or 0 for rise in rises],
+            report["bound"]["elbo"]["value"],
+            f"{headline(report)}\nlog p(x) by number of samples; bars: standard error of the height above the ELBO",
+        )
         yield "evidence.png", "log p(x) by the number of importance samples", figure
     if kl := report["code"]["kl_per_latent"]:
         active = np.array(report["code"]["variance_of_means"]) > ACTIVE

@@ -73,7 +73,7 @@ def log_evidence(model, images, samples=1000, labels=None, seed=0, samples_at_on
     if samples < 1:
         raise VaezooError(f"{samples} importance samples; give at least 1")
     size, blocks = min(IMAGES, len(images)), math.ceil(samples / BLOCK)
-    log_weights = _compiled(model, samples_at_once or _samples_at_once(model, size))
+    log_weights = _compiled(model, size, samples_at_once or _samples_at_once(model, size))
     starts = range(0, len(images), size)
     parts = []
     for number, start in enumerate(starts):
@@ -132,14 +132,13 @@ class _Running:
         return np.stack(self.curve), self.log_likelihood / self.samples, self.log_ratio / self.samples, effective
 
 
-def _compiled(model, at_once):
+def _compiled(model, images, at_once):
     """x [B,H,W,C], label [B] or None, seed [2] → log p(x|z) and log q(z|x) - log p(z), both [BLOCK,B].
 
     A graph, not XLA: on a CPU, XLA draws normal numbers with 30 times the time of the graph's generator, which is then
     more than decoding them takes (784-200-200-50: 90,000 draws a second against 2,400,000), and gains nothing else.
     """
 
-    @tf.function
     def log_weights(x, label, seed):
         q, prior = model.encode(x, label), model.prior_distribution()
         z = q.sample(BLOCK, seed=seed)  # [S,B,D]
@@ -154,7 +153,10 @@ def _compiled(model, at_once):
         )
         return tf.reshape(log_likelihood, tf.shape(log_q)), log_q - tf.reshape(log_prior, tf.shape(log_q))
 
-    return log_weights
+    label = tf.TensorSpec([images], tf.int32) if model.conditional else None
+    return tf.function(log_weights).get_concrete_function(
+        tf.TensorSpec([images, *model.image_shape]), label, tf.TensorSpec([2], tf.int32)
+    )
 
 
 def _samples_at_once(model, images):

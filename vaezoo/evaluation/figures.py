@@ -105,7 +105,10 @@ def _evidence(found, elbo):
         "sampling_error": float(np.sqrt(noise.sum()) / len(noise)),
         "gap": figure(found.log_evidence - elbo),
         "effective_samples": {f"percentile_{p}": float(np.percentile(found.effective_samples, p)) for p in (5, 50, 95)},
-        "curve": [{"samples": int(k), **figure(values)} for k, values in zip(found.samples, found.curve, strict=True)],
+        "curve": [
+            {"samples": int(k), **figure(values), "above_elbo": figure(values - elbo)}
+            for k, values in zip(found.samples, found.curve, strict=True)
+        ],
     }
 
 

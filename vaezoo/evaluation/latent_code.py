@@ -99,18 +99,15 @@ def aggregated_posterior(model, images, labels=None, seed=0):
     Returns:
         An `AggregatedPosterior`.
     """
-    slow = not isinstance(_posteriors(model, images[:1], labels)[0], tfd.MultivariateNormalLinearOperator)
-    if slow:
-        chosen = _spaced(len(images), CODES_OF_SLOW)
-        images, labels = images[chosen], None if labels is None else labels[chosen]
-    chosen = _spaced(len(images), CODES)
+    slow = not isinstance(_posteriors(model, images, labels, [0])[0], tfd.MultivariateNormalLinearOperator)
+    known = _spaced(len(images), CODES_OF_SLOW if slow else len(images))
     z, log_own = [], []
-    for number, q in enumerate(_posteriors(model, images[chosen], None if labels is None else labels[chosen])):
+    for number, q in enumerate(_posteriors(model, images, labels, known[_spaced(len(known), CODES)])):
         z.append(q.sample(seed=fold_seed(seed, IMPORTANCE, -1 - number)))  # no number of a batch of `log_evidence`
         log_own.append(q.log_prob(z[-1]))
     z, log_own = tf.concat(z, 0), np.concatenate(log_own).astype("float64")  # [M,D], [M]
     log_sum = np.full(len(z), -np.inf)
-    for q in _posteriors(model, images, labels):
+    for q in _posteriors(model, images, labels, known):
         size = q.batch_shape[0]  # B
         step = max(1, AT_ONCE // (size * model.latent_dim))
         for start in range(0, len(z), step):
@@ -120,13 +117,14 @@ def aggregated_posterior(model, images, labels=None, seed=0):
             log_sum[start : start + step] = np.logaddexp(
                 log_sum[start : start + step], np.logaddexp.reduce(log_q, axis=1)
             )
-    log_aggregated = log_sum - math.log(len(images))
+    log_aggregated = log_sum - math.log(len(known))
     log_prior = np.asarray(model.prior_distribution().log_prob(z), "float64")
-    return AggregatedPosterior(log_own - log_aggregated, log_aggregated - log_prior, len(images))
+    return AggregatedPosterior(log_own - log_aggregated, log_aggregated - log_prior, len(known))
 
 
-def _posteriors(model, images, labels):
-    return [model.encode(x, y) for x, y in batches(model, images, labels)]
+def _posteriors(model, images, labels, indices):
+    """The posteriors of some of the images, a batch after the other."""
+    return [model.encode(x, y) for x, y in batches(model, images[indices], None if labels is None else labels[indices])]
 
 
 def _spaced(count, most):

@@ -10,38 +10,47 @@ SETTLED = 0.1  # nats: more samples are worth their time if the last tenfold rai
 
 
 def rows(report):
-    """The figures as rows (section, name, value, what it is), each a text."""
+    """The figures as rows (section, name, value in nats, the same in bits a dimension, what it is), each a text."""
     bound, evidence, code, samples = (report[part] for part in ("bound", "evidence", "code", "samples"))
+
+    def in_nats(section, name, figure, meaning, cost=1):
+        bits = cost * figure["value"] / report["dimensions"] / math.log(2)
+        return section, name, _value(figure, ".2f", ".2f"), f"{bits:.4f}", meaning
+
     if bound["elbo"]:
-        yield "bound", "ELBO", _nats(report, bound["elbo"]), "−reconstruction − KL, below log p(x)"
-    where = "at the code" if bound["elbo"] is None else "on average over q(z|x)"
-    yield "", "reconstruction", _nats(report, bound["reconstruction"]), f"−log p(x|z), {where}"
+        yield in_nats("bound", "ELBO", bound["elbo"], "−reconstruction − KL, below log p(x)", cost=-1)
+    where = "at the code" if bound["elbo"] is None else "averaged over q(z|x)"
+    yield in_nats("", "reconstruction", bound["reconstruction"], f"−log p(x|z), {where}")
     if bound["kl"]:
         method = {"closed_form": "in closed form", "monte_carlo": "from samples"}[bound["kl_method"]]
-        yield "", "KL", _nats(report, bound["kl"]), f"KL(q(z|x) ‖ p(z)), {method}"
+        yield in_nats("", "KL", bound["kl"], f"KL(q(z|x) ‖ p(z)), {method}")
     if evidence:
-        k = report["importance_samples"]
-        yield "evidence", "log p(x)", _nats(report, evidence["log_evidence"]), f"log 1/K Σ p(x, z) / q(z|x), K = {k:,}"
-        yield "", "gap", _nats(report, evidence["gap"]), "log p(x) − ELBO = KL(q(z|x) ‖ p(z|x))"
-        effective = evidence["effective_samples"]["percentile_50"]
-        yield "", "effective samples", f"{effective:,.1f}", f"(Σ w)² / Σ w² of {k:,}, the median image"
+        k, effective = report["importance_samples"], evidence["effective_samples"]["percentile_50"]
+        meaning = f"log 1/K Σ p(x, z) / q(z|x), K = {k:,}"
+        yield in_nats("evidence", "log p(x)", evidence["log_evidence"], meaning, cost=-1)
+        yield in_nats("", "gap", evidence["gap"], "log p(x) − ELBO = KL(q(z|x) ‖ p(z|x))")
+        yield "", "effective samples", f"{effective:,.1f}", "", f"(Σ w)² / Σ w² of {k:,}, the median image"
     active = f"{code['active_units']} of {report['latents']}"
-    yield "code", "active units", active, "latents whose mean varies over the images by more than 0.01"
+    yield "code", "active units", active, "", "latents whose posterior mean has a variance above 0.01"
     if code["mutual_information"]:
-        bounded = f"I(x; z), estimated; at most log N = {code['log_images']:.2f}"
-        yield "", "mutual information", _nats(None, code["mutual_information"]), bounded
-        divergence = _nats(None, code["marginal_kl"])
-        yield "", "marginal KL", divergence, "KL(q(z) ‖ p(z)) of all codes together; KL = I + this"
+        most = f"I(x; z); this estimate is at most log N = {code['log_images']:.2f}"
+        yield "", "mutual information", _value(code["mutual_information"], ".2f", ".2f"), "", most
+        yield "", "marginal KL", _value(code["marginal_kl"], ".2f", ".2f"), "", "KL(q(z) ‖ p(z)); KL = I(x; z) + this"
     if samples:
-        of_training = samples["of_training_images"]
-        for key, name, meaning in (
-            ("frechet_distance", "Fréchet distance", "of samples to test images, in features"),
-            ("precision", "precision", "share of samples among the test images"),
-            ("recall", "recall", "share of test images among the samples"),
-        ):
-            value = f"{_number(samples[key]['value'])} ± {_number(samples[key]['standard_error'])}"
-            meaning += f"; training images: {_number(of_training[key])}"
-            yield "samples" if key == "frechet_distance" else "", name, value, meaning
+        meanings = {
+            "frechet_distance": ("samples", "Fréchet distance", "of samples to test images"),
+            "precision": ("", "precision", "share of samples among the test images"),
+            "recall": ("", "recall", "share of test images among the samples"),
+        }
+        for key, (section, name, meaning) in meanings.items():
+            real = f"{samples['of_training_images'][key]:.3g} for training images"
+            yield section, name, _value(samples[key], ".3g", ".1g"), "", f"{meaning}; {real}"
+
+
+def _value(figure, value, error):
+    if figure["standard_error"] is None:
+        return f"{figure['value']:{value}}"
+    return f"{figure['value']:{value}} ± {figure['standard_error']:{error}}"
 
 
 def remarks(report):
@@ -116,40 +125,29 @@ def headline(report):
 
 def as_text(report):
     """The report for a terminal."""
-    table = list(rows(report))
-    widths = [max(len(row[column]) for row in table) for column in range(3)]
+    table = [("", "", "nats", "bits/dim", ""), *rows(report)]
+    widths = [max(len(row[column]) for row in table) for column in range(4)]
     lines = [
-        f"{section:<{widths[0]}}  {name:<{widths[1]}}  {value:<{widths[2]}}  {meaning}"
-        for section, name, value, meaning in table
+        "  ".join([f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)] + [row[4]]).rstrip()
+        for row in table
     ]
     return "\n".join([headline(report), "", *lines, "", *(f"- {remark}" for remark in remarks(report))])
 
 
 def as_markdown(report, pictures=()):
     """The report as a page; `pictures` are the names of files beside it, with what they show."""
-    table = [("", "figure", "nats, ± its standard error", "what it is"), ("-",) * 4, *rows(report)]
-    k, versions = report["importance_samples"], report["versions"]
+    table = [("", "", "nats", "bits/dim", "what it is"), ("-",) * 5, *rows(report)]
     lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in table]
+    versions = report["versions"]
+    made_by = [f"{name} {versions[name]}" for name in ("vaezoo", "tensorflow", "keras", "tensorflow-probability")]
     parts = [
         f"# {headline(report)}",
         "\n".join(lines),
-        f"A standard error is that of the mean over the images (of precision, recall and the Fréchet distance: over "
-        f"sets of samples). b/d: bits per dimension, nats / ({report['dimensions']:,} ln 2).",
+        "±: the standard error of the mean over the images; of precision, recall and the Fréchet distance, over sets "
+        f"of samples. Bits per dimension: what an image costs, in nats / ({report['dimensions']:,} ln 2).",
         "\n".join(f"- {remark}" for remark in remarks(report)),
         "\n\n".join(f"![{text}]({name})" for name, text in pictures),
-        f"Posterior {report['posterior']}, prior {report['prior']}, likelihood {report['likelihood']}; K = {k:,}; "
-        + ", ".join(f"{name} {versions[name]}" for name in ("vaezoo", "tensorflow", "keras", "tensorflow-probability"))
-        + f"; {versions['device']}; {report['seconds']:,.0f} s.",
+        f"Posterior {report['posterior']}, prior {report['prior']}, likelihood {report['likelihood']}. "
+        f"{', '.join(made_by)}; {versions['device']}; {report['seconds']:,.0f} s.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _nats(report, figure):
-    text = f"{figure['value']:.2f}" + ("" if figure["standard_error"] is None else f" ± {figure['standard_error']:.2f}")
-    if report is None:
-        return text
-    return f"{text}  ({figure['value'] / report['dimensions'] / math.log(2):.4f} b/d)"
-
-
-def _number(value):
-    return f"{value:.3g}"

@@ -10,13 +10,13 @@ from vaezoo.plots.style import DPI, PALETTE, TEXT
 WIDTH, HEIGHT = 6.2, 3.4  # inches
 
 
-def evidence_curve(samples, estimates, errors, elbo, title=""):
+def evidence_curve(samples, rises, errors, elbo, title=""):
     """The estimate of log p(x) over the number of importance samples, above the ELBO.
 
     Args:
         samples: K of each point [P].
-        estimates: the mean over the images [P], in nats.
-        errors: their standard errors [P].
+        rises: by how much the mean over the images is above that of the ELBO [P], in nats.
+        errors: the standard errors of that [P].
         elbo: the mean ELBO, in nats.
         title: above the picture.
 
@@ -25,17 +25,14 @@ def evidence_curve(samples, estimates, errors, elbo, title=""):
     """
     figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, layout="constrained")
     axes = _axes(figure, title, "K, importance samples", "nats an image")
-    estimates, errors = np.asarray(estimates), np.asarray(errors)
+    estimates = elbo + np.asarray(rises)
     axes.axhline(elbo, color=PALETTE[1], linestyle="--", linewidth=1.3)
-    at_right = axes.get_yaxis_transform()  # x in [0, 1] of the panel, y in nats
-    axes.text(
-        1, elbo, f"ELBO {number(elbo)} ", transform=at_right, ha="right", va="bottom", fontsize=8, color=PALETTE[1]
-    )
-    axes.fill_between(samples, estimates - errors, estimates + errors, color=PALETTE[0], alpha=0.15, linewidth=0)
-    axes.plot(samples, estimates, "o-", color=PALETTE[0], markersize=4, linewidth=1.5)
-    above = {"xytext": (0, 7), "textcoords": "offset points", "ha": "center", "fontsize": 8, "color": PALETTE[0]}
-    for count, value in zip(samples, estimates, strict=True):
-        axes.annotate(number(value), (count, value), **above)
+    end = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "bottom"}  # x in [0, 1] of the panel
+    axes.text(1, elbo, f"ELBO {number(elbo)}", fontsize=8, color=PALETTE[1], **end)
+    axes.errorbar(samples, estimates, errors, fmt="o-", color=PALETTE[0], markersize=4, linewidth=1.5, capsize=3)
+    above = {"textcoords": "offset points", "ha": "center", "fontsize": 8, "color": PALETTE[0]}
+    for count, value, error in zip(samples, estimates, errors, strict=True):
+        axes.annotate(number(value), (count, value + error), (0, 6), **above)
     axes.set_xscale("log")
     axes.set_xticks(samples, [f"{count:,}" for count in samples])
     axes.minorticks_off()
@@ -69,7 +66,8 @@ def latent_bars(kl, active, title=""):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(visible=False, axis="x")
     axes.set_xlim(-0.7, len(kl) - 0.3)
-    axes.legend(frameon=False, fontsize=8)
+    if not active.all():
+        axes.legend(frameon=False, fontsize=8)
     return figure
 
 
