@@ -14,7 +14,7 @@ from vaezoo.posteriors import Point
 # Samples are drawn in blocks of fixed shape, BLOCK for each of IMAGES images, whatever is decoded at once: so the
 # memory decides about nothing but itself. A block is large enough that encoding the images again costs a hundredth.
 BLOCK, IMAGES = 100, 100
-WIDEST = 2**22  # the numbers in the largest tensor of a decoder, 16 MB: larger ones leave the cache, and gain nothing
+WIDEST = 2**22  # numbers in the largest tensor at once, 16 MB: larger ones leave the cache, and gain nothing
 
 
 class Evidence(NamedTuple):
@@ -55,7 +55,7 @@ def log_evidence(model, images, samples=1000, labels=None, seed=0, samples_at_on
         labels: classes [N], for a conditional model.
         seed: of the draws, 0 <= seed < 2^31. The first samples of a larger K are those of a smaller one.
         samples_at_once: how many samples of each image of a batch of 100 are decoded at once, a divisor of 100; by
-            default as many as keep the decoder's largest tensor in the cache. It changes nothing but time and memory.
+            default as many as keep the largest tensor in the cache. It changes nothing but time and memory.
         progress: called with the share of the work that is done, in (0, 1].
 
     Returns:
@@ -135,8 +135,8 @@ class _Running:
 def _compiled(model, images, at_once):
     """x [B,H,W,C], label [B] or None, seed [2] → log p(x|z) and log q(z|x) - log p(z), both [BLOCK,B].
 
-    A graph, not XLA: on a CPU, XLA draws normal numbers with 30 times the time of the graph's generator, which is then
-    more than decoding them takes (784-200-200-50: 90,000 draws a second against 2,400,000), and gains nothing else.
+    A graph, not XLA: by processor time XLA gains an eighth with a 200-200 decoder and loses with convolutions, and where
+    a distribution leaves the choice of the random generator to it, that one takes 30 times as long on a CPU.
     """
 
     def log_weights(x, label, seed):
@@ -160,6 +160,7 @@ def _compiled(model, images, at_once):
 
 
 def _samples_at_once(model, images):
-    """The largest divisor of BLOCK with which no layer of the decoder puts out more than WIDEST numbers, or 1."""
+    """The largest divisor of BLOCK with which no tensor of the decoder or the prior exceeds WIDEST numbers, or 1."""
     widest = max(math.prod(layer.output.shape[1:]) for layer in model.decoder.layers)
+    widest = max(widest, getattr(model.prior, "components", 1) * model.latent_dim)  # a mixture weighs every component
     return max(n for n in range(1, BLOCK + 1) if BLOCK % n == 0 and (n == 1 or n * images * widest <= WIDEST))
