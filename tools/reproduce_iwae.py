@@ -12,6 +12,7 @@ import argparse
 from pathlib import Path
 
 from measured import measured, write_csv
+
 from vaezoo.config import load_recipe
 
 # k: the objective, the epochs, and the paper's figures: NLL and active units.

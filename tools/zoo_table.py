@@ -1,12 +1,13 @@
 """Train and measure every VAE of the zoo at its default, and write the table of the README.
 
-    python tools/zoo_table.py               # on MNIST; ended at any moment, the same command goes on
+python tools/zoo_table.py           # on MNIST; ended at any moment, the same command goes on
 """
 
 import argparse
 from pathlib import Path
 
 from measured import measured, write_csv
+
 from vaezoo.config import load_recipe, recipe_names
 
 
@@ -29,7 +30,8 @@ def main(argv=None):
         figures = measured(recipe, options.out / recipe.name, options.samples, options.limit)
         rows.append({"recipe": recipe.name, **figures})
         write_csv(options.table or options.out / "table.csv", rows)
-        print(f"{recipe.name}: ELBO {figures['elbo']}, NLL {figures['nll']} ± {figures['nll_standard_error']}", flush=True)
+        nll = f"{figures['nll']} ± {figures['nll_standard_error']}"
+        print(f"{recipe.name}: ELBO {figures['elbo']}, NLL {nll}", flush=True)
 
 
 if __name__ == "__main__":

@@ -5,10 +5,10 @@ import os
 import sys
 
 from vaezoo import __version__
-from vaezoo.cli import comparing, exporting, latent, recipes, training
+from vaezoo.cli import comparing, evaluating, exporting, latent, recipes, training
 from vaezoo.errors import VaezooError, errors_of_readers
 
-GROUPS = (recipes, training, latent, comparing, exporting)
+GROUPS = (recipes, training, evaluating, latent, comparing, exporting)
 
 
 def build_parser():

@@ -8,12 +8,13 @@ Images are [N,H,W,C] in [0, 1], as the model was trained on them; codes are [N,D
 arrays. `of_run` reads the arrays from a run directory.
 """
 
-from vaezoo.latent_space.codes import decode, embed, information, kl_bits
+from vaezoo.latent_space.codes import information, kl_bits
 from vaezoo.latent_space.comparison import Comparison, compare
 from vaezoo.latent_space.editing import Characteristic, Edits, average_code, characteristic, edit, members
 from vaezoo.latent_space.generation import Manifold, Samples, Styles, manifold, prior_codes, sample, style_by_class
 from vaezoo.latent_space.paths import Interpolation, Traversal, interpolate, step_ratio, tour, traverse
 from vaezoo.latent_space.reconstruction import Reconstructions, reconstruct
+from vaezoo.models.in_batches import decode, embed
 
 __all__ = [
     "Characteristic",

@@ -5,10 +5,10 @@ from typing import NamedTuple
 import numpy as np
 
 from vaezoo.errors import VaezooError
-from vaezoo.latent_space.codes import checked_images, decode
 from vaezoo.latent_space.generation import checked_seed, positive, sample
 from vaezoo.latent_space.paths import mix, step_ratio
 from vaezoo.latent_space.reconstruction import reconstruct
+from vaezoo.models.in_batches import checked_images, decode
 
 PATHS_AT_ONCE = 50
 STEPS = 11  # images of a path whose smoothness is measured

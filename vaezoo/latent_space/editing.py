@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vaezoo.errors import VaezooError, unknown
-from vaezoo.latent_space.codes import checked_images, checked_labels, decode, embed
+from vaezoo.models.in_batches import checked_images, checked_labels, decode, embed
 
 EXTREME = 0.2  # "high" and "low" are the top and the bottom fifth of a factor
 FEW = 64  # a factor with at most that many different values can be named by its value

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vaezoo.errors import VaezooError
-from vaezoo.latent_space.codes import checked_labels, decode
+from vaezoo.models.in_batches import checked_labels, decode
 from vaezoo.models.vae import SAMPLING, fold_seed
 
 

@@ -7,7 +7,6 @@ by a draw that is a function of the run's seed and the image's place alone.
 import contextlib
 import hashlib
 import json
-import math
 import zipfile
 
 import numpy as np
@@ -15,28 +14,14 @@ import numpy as np
 from vaezoo.atomic import write_file
 from vaezoo.data import binarize
 from vaezoo.errors import VaezooError
-from vaezoo.latent_space.codes import BATCH, embed, information
+from vaezoo.latent_space.codes import information
 from vaezoo.latent_space.editing import members
 from vaezoo.latent_space.own_image import read_image
+from vaezoo.models.in_batches import BATCH, embed
+from vaezoo.training.run_directory import images_of
 
 CACHE = "averages.npz"
 RANKING_IMAGES = 2000  # enough to put the latent axes in order
-
-
-def images_of(run, split, count=None):
-    """The first `count` images of a split, or all: float32 [N,H,W,C], and their classes [N] or None."""
-    images, labels = [], []
-    batches = split.batches(
-        BATCH, binarize=run.recipe.data.binarize, seed=run.recipe.training.seed, labels=split.has_labels
-    )
-    if count is not None:
-        batches = batches.take(math.ceil(count / BATCH))
-    for batch in batches.as_numpy_iterator():
-        if split.has_labels:
-            labels.append(batch["label"])
-            batch = batch["image"]
-        images.append(batch)
-    return np.concatenate(images)[:count], np.concatenate(labels)[:count] if labels else None
 
 
 def images_at(run, indices):

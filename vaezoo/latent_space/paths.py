@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from vaezoo.errors import VaezooError, unknown
-from vaezoo.latent_space.codes import checked_images, checked_labels, decode, embed
 from vaezoo.latent_space.generation import checked_axes, grid_values
+from vaezoo.models.in_batches import checked_images, checked_labels, decode, embed
 
 METHODS = ("linear", "spherical")
 

@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vaezoo.latent_space.codes import BATCH, checked_images, checked_labels, decode, embed, kl_bits
+from vaezoo.latent_space.codes import kl_bits
+from vaezoo.models.in_batches import BATCH, checked_images, checked_labels, decode, embed
 
 
 class Reconstructions(NamedTuple):

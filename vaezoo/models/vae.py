@@ -14,7 +14,7 @@ from vaezoo import likelihoods, objectives, posteriors, priors  # noqa: F401
 from vaezoo.errors import VaezooError, errors_of_readers
 
 # Streams of random numbers; two purposes never share one.
-TRAINING, EVALUATION, SAMPLING = 1, 2, 3
+TRAINING, EVALUATION, SAMPLING, IMPORTANCE = 1, 2, 3, 4
 
 
 def fold_seed(seed, purpose, step):

@@ -1,6 +1,7 @@
 """Pictures: arrays in, a matplotlib Figure (or the frames of a film) out. Nothing here touches a model or a file."""
 
 from vaezoo.plots.curves import training_curves
+from vaezoo.plots.evaluation import evidence_curve, latent_bars
 from vaezoo.plots.film import image_film, latent_film, round_trip, save_gif, sweep_film
 from vaezoo.plots.grids import axis_grid, image_grid, number, panels_of_images, reconstructions, ticks, tile
 from vaezoo.plots.latent_map import Plane, latent_map, latent_maps, manifold_and_map, plane_of
@@ -8,8 +9,10 @@ from vaezoo.plots.latent_map import Plane, latent_map, latent_maps, manifold_and
 __all__ = [
     "Plane",
     "axis_grid",
+    "evidence_curve",
     "image_film",
     "image_grid",
+    "latent_bars",
     "latent_film",
     "latent_map",
     "latent_maps",

@@ -144,7 +144,8 @@ def _learning_rate(settings, steps):
     return keras.optimizers.schedules.CosineDecay(settings.learning_rate, settings.epochs * steps)
 
 
-def _environment(data, model, xla):
+def versions():
+    """The versions and the machine that figures come from."""
     packages = ("tensorflow", "keras", "tensorflow-probability", "tensorflow-datasets", "numpy")
     return {
         "vaezoo": vaezoo.__version__,
@@ -152,6 +153,12 @@ def _environment(data, model, xla):
         **{package: metadata.version(package) for package in packages},
         "platform": platform.platform(),
         "device": "GPU" if on_gpu() else f"CPU, {os.cpu_count()} cores",
+    }
+
+
+def _environment(data, model, xla):
+    return {
+        **versions(),
         "precision": model.dtype_policy.name,
         "compilation": "xla" if xla else "graph",
         "seed": model.seed,

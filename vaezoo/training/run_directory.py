@@ -5,12 +5,16 @@ import csv
 import functools
 import io
 import json
+import math
 from pathlib import Path
+
+import numpy as np
 
 from vaezoo.atomic import plain_errors, write_file, write_text
 from vaezoo.config import load_recipe
 from vaezoo.data import load_data
 from vaezoo.errors import VaezooError
+from vaezoo.models.in_batches import BATCH
 from vaezoo.zoo import load
 
 FILES = ("recipe.yaml", "environment.json", "metrics.csv", "test.json", "model.keras", "encoder.keras", "decoder.keras")
@@ -97,6 +101,22 @@ class Run:
     def data(self):
         """The `Data` that it was trained on, with the same splits."""
         return load_recipe_data(self.recipe)
+
+
+def images_of(run, split, count=None):
+    """The first `count` images of a split, or all: float32 [N,H,W,C], and their classes [N] or None."""
+    images, labels = [], []
+    batches = split.batches(
+        BATCH, binarize=run.recipe.data.binarize, seed=run.recipe.training.seed, labels=split.has_labels
+    )
+    if count is not None:
+        batches = batches.take(math.ceil(count / BATCH))
+    for batch in batches.as_numpy_iterator():
+        if split.has_labels:
+            labels.append(batch["label"])
+            batch = batch["image"]
+        images.append(batch)
+    return np.concatenate(images)[:count], np.concatenate(labels)[:count] if labels else None
 
 
 def load_recipe_data(recipe):

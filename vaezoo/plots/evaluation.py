@@ -1,0 +1,83 @@
+"""Pictures of an evaluation: the evidence by samples, and the latents by what they hold."""
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from vaezoo.plots.grids import number
+from vaezoo.plots.style import DPI, PALETTE, TEXT
+
+WIDTH, HEIGHT = 6.2, 3.4  # inches
+
+
+def evidence_curve(samples, rises, errors, elbo, title=""):
+    """The estimate of log p(x) over the number of importance samples, above the ELBO.
+
+    Args:
+        samples: K of each point [P].
+        rises: by how much the mean over the images is above that of the ELBO [P], in nats.
+        errors: the standard errors of that [P].
+        elbo: the mean ELBO, in nats.
+        title: above the picture.
+
+    Returns:
+        The Figure.
+    """
+    figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, layout="constrained")
+    axes = _axes(figure, title, "K, importance samples", "nats an image")
+    estimates = elbo + np.asarray(rises)
+    axes.axhline(elbo, color=PALETTE[1], linestyle="--", linewidth=1.3)
+    end = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "bottom"}  # x in [0, 1] of the panel
+    axes.text(1, elbo, f"ELBO {number(elbo)}", fontsize=8, color=PALETTE[1], **end)
+    axes.errorbar(samples, estimates, errors, fmt="o-", color=PALETTE[0], markersize=4, linewidth=1.5, capsize=3)
+    above = {"textcoords": "offset points", "ha": "center", "fontsize": 8, "color": PALETTE[0]}
+    for count, value, error in zip(samples, estimates, errors, strict=True):
+        axes.annotate(number(value), (count, value + error), (0, 6), **above)
+    axes.set_xscale("log")
+    axes.set_xticks(samples, [f"{count:,}" for count in samples])
+    axes.minorticks_off()
+    axes.margins(x=0.08, y=0.18)
+    return figure
+
+
+def latent_bars(kl, active, title=""):
+    """The KL of each latent, the largest first.
+
+    Args:
+        kl: [D], in nats.
+        active: [D], whether each is an active unit.
+        title: above the picture.
+
+    Returns:
+        The Figure.
+    """
+    kl, active = np.asarray(kl), np.asarray(active, bool)
+    order = np.argsort(-kl, kind="stable")
+    figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, layout="constrained")
+    axes = _axes(figure, title, "latents, the largest KL first", "KL, nats an image")
+    places = np.arange(len(kl))
+    for mask, colour, label in ((active[order], PALETTE[0], "active"), (~active[order], "#BBBBBB", "not in use")):
+        if mask.any():
+            axes.bar(places[mask], kl[order][mask], color=colour, width=0.8, label=label)
+    if len(kl) <= 50:
+        size = 8 if len(kl) <= 25 else 6
+        axes.set_xticks(places, [f"z{latent}" for latent in order], fontsize=size, rotation=90)
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(visible=False, axis="x")
+    axes.set_xlim(-0.7, len(kl) - 0.3)
+    if not active.all():
+        axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def _axes(figure, title, x_label, y_label):
+    axes = figure.subplots()
+    axes.set_title(title, fontsize=10, color=TEXT, loc="left")
+    axes.set_xlabel(x_label, fontsize=9)
+    axes.set_ylabel(y_label, fontsize=9)
+    axes.tick_params(labelsize=8)
+    axes.grid(alpha=0.25, linewidth=0.5)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    return axes
