@@ -8,29 +8,25 @@ import numpy as np
 
 from benchmarking.clock import answer
 from vaezoo.exporting.artefacts import find, load
+from vaezoo.keras_files import load_keras_file
 
 CALLS = 1000
 
 
 def keras_call(folder):
-    import keras
-
-    decoder = keras.saving.load_model(folder / "decoder.keras")
+    decoder = load_keras_file(folder / "decoder.keras")
     return lambda z: decoder(z).numpy()
 
 
 def keras_predict(folder):
-    import keras
-
-    decoder = keras.saving.load_model(folder / "decoder.keras")
+    decoder = load_keras_file(folder / "decoder.keras")
     return decoder.predict_on_batch
 
 
 def keras_function(folder):
-    import keras
     import tensorflow as tf
 
-    decoder = keras.saving.load_model(folder / "decoder.keras")
+    decoder = load_keras_file(folder / "decoder.keras")
     compiled = tf.function(decoder, jit_compile=True)
     return lambda z: compiled(tf.constant(z)).numpy()
 
