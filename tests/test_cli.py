@@ -145,7 +145,7 @@ def test_a_full_disk(tiny_recipe, bars_file, tmp_path):
     )
     assert done.returncode == 2, done.stderr
     last = done.stderr.splitlines()[-1]
-    assert last.startswith(f"vaezoo: cannot write '{out / 'model.keras'}': File too large")
+    assert last.startswith(f"vaezoo: cannot write '{out / 'checkpoints/epoch-1-step-0.keras'}': File too large")
     assert not out.exists()
 
 
@@ -164,7 +164,7 @@ def test_ctrl_c_keeps_the_last_finished_epoch(tiny_recipe, bars_file, tmp_path):
                 break
         rest = process.stderr.read()
     assert process.returncode == 130, rest
-    kept = re.search(r"interrupted; epoch (\d+) of 100000 is kept in (\S+)", rest)
+    kept = re.search(r"interrupted; epoch (\d+) of 100000 is kept in (\S+); go on with `vaezoo train --resume", rest)
     assert kept[2] == str(out / "model.keras")
     model = keras.models.load_model(out / "model.keras")
     assert int(model.optimizer.iterations) == int(kept[1]) * 10

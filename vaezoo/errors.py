@@ -1,4 +1,4 @@
-"""The one kind of error that is the user's to mend: a single line that the command line prints as it is."""
+"""The one kind of error that is the user's to mend: a single line that the command line prints. And SIGTERM's end."""
 
 import difflib
 from collections.abc import Iterable
@@ -6,6 +6,10 @@ from collections.abc import Iterable
 
 class VaezooError(ValueError):
     """Bad input. The message says, on one line, what was given, what is allowed and how to mend it."""
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end by SIGTERM, and has kept what it had; a KeyboardInterrupt but for its exit code."""
 
 
 def unknown(kind: str, given: object, allowed: Iterable[str], hint: str = "") -> VaezooError:
