@@ -5,10 +5,10 @@ import os
 import sys
 
 from vaezoo import __version__
-from vaezoo.cli import comparing, exporting, latent, recipes, training
+from vaezoo.cli import comparing, exporting, inspecting, latent, recipes, training
 from vaezoo.errors import Terminated, VaezooError
 
-GROUPS = (recipes, training, latent, comparing, exporting)
+GROUPS = (recipes, training, inspecting, latent, comparing, exporting)
 
 
 def build_parser():

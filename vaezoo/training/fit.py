@@ -13,6 +13,7 @@ from vaezoo.training.animation import CODES, LatentFilm
 from vaezoo.training.callbacks import Interruption, Progress, Recorder
 from vaezoo.training.checkpoints import TrainingState
 from vaezoo.training.ending import keep_what_is_done, leave_results
+from vaezoo.training.inspection import read_environment
 from vaezoo.training.run_directory import RunDirectory, free_path
 from vaezoo.training.setup import PACKAGES, prepare
 
@@ -103,7 +104,7 @@ def resume(
                 f"the {recipe.training.epochs} asked for; give a larger --epochs"
             )
         setup = prepare(recipe, warn)
-        _check_environment(run.environment(), setup.environment, warn)
+        _check_environment(read_environment(run.path), setup.environment, warn)
         if checkpoint:
             setup.model.load_weights(checkpoint.model)
             setup.watch.steps.assign(state.epoch * setup.steps + state.step)

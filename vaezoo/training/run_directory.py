@@ -76,13 +76,6 @@ class RunDirectory:
         """Write environment.json: what training runs on, and how it stands or ended."""
         return self.json("environment.json", {**environment, "status": status, **more})
 
-    def environment(self) -> dict:
-        """What environment.json says; nothing where it cannot be read."""
-        with contextlib.suppress(OSError, ValueError):
-            content = json.loads((self.path / "environment.json").read_text(encoding="utf-8"))
-            return content if isinstance(content, dict) else {}
-        return {}
-
     def show_epoch(self, state) -> None:
         """Let model.keras and metrics.csv be those of the newest checkpoint, which an epoch's end has written."""
         link_file(self.path / "model.keras", self.checkpoints.trusted[-1].model)
