@@ -24,7 +24,7 @@ def bars(count, size=8, seed=0):
 
 
 def small_recipe(name, bars_file, **overrides):
-    """A recipe of the zoo with narrow networks, on the bars: three epochs of two calls of ten steps."""
+    """A recipe of the zoo with narrow networks, on the bars: three epochs of two calls of 19 steps."""
     sizes = {"mlp": {"hidden": [8]}, "conv": {"filters": [3, 4], "dense": 8}}
     model = load_recipe(name).model
     parts = {
@@ -32,7 +32,7 @@ def small_recipe(name, bars_file, **overrides):
         for side in ("encoder", "decoder")
         for key, value in sizes[getattr(model, side).name].items()
     }
-    settings = {"data.name": str(bars_file), "training.epochs": 3, "training.batch_size": 19}
+    settings = {"data.name": str(bars_file), "training.epochs": 3, "training.batch_size": 10}
     return load_recipe(name, {**parts, **settings, **overrides})
 
 

@@ -86,6 +86,13 @@ def test_a_run_is_never_overwritten(tiny_recipe, bars_file, tmp_path, capsys, mo
         (["train", "conv_vae", "--set", "model.likelihood=bernouli"], ["'bernouli'", "'bernoulli'"]),
         (["train", "conv_vae", "--set", "latent_dim"], ["cannot set 'latent_dim'"]),
         (["show", "nowhere.yaml"], ["no recipe file"]),
+        (["train"], ["give a model to train", "--resume DIR"]),
+        (["train", "mlp_vae", "--resume", "runs/a"], ["the run says itself", "leave out a model"]),
+        (["train", "--resume", "runs/a", "--image-size", "8", "8"], ["leave out --image-size"]),
+        (["train", "mlp_vae", "--checkpoint-every", "10"], ["no length of time", "10min"]),
+        (["train", "--resume", "nowhere"], ["'nowhere' holds no run"]),
+        (["train", "--resume", "nowhere", "--set", "model.latent_dim=3"], ["'model.latent_dim' cannot change"]),
+        (["inspect", "nowhere"], ["'nowhere' holds no run"]),
     ],
 )
 def test_bad_words_on_the_command_line(arguments, words, capsys):

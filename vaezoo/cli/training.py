@@ -19,7 +19,7 @@ def add_commands(commands):
     """Add the command of this module to the parser."""
     command = commands.add_parser("train", help="train a model")
     command.add_argument("model", nargs="?", help="the name of a recipe, or a .yaml file")
-    command.add_argument("--resume", metavar="DIR", help="go on with the run in that directory, to the same weights")
+    command.add_argument("--resume", metavar="DIR", help="go on with the run in that directory")
     add_assignments(command)
     for option, (key, metavar, text) in SHORTCUTS.items():
         command.add_argument(f"--{option}", metavar=metavar, help=f"{text} (short for --set {key}={metavar})")
@@ -52,18 +52,18 @@ def _train(arguments):
 
 
 def _resume(arguments):
-    every = _seconds(arguments.checkpoint_every)
-    given = {name for name, value in vars(arguments).items() if value} - {"resume", "epochs", "checkpoint_every"}
-    if surplus := given - {"command"}:
-        names = " and ".join(f"--{name.replace('_', '-')}" for name in sorted(surplus)).replace("--model", "a model")
-        names = names.replace("--assignments", "--set")
-        raise VaezooError(f"{names} cannot be changed in a run that goes on; with --resume give --epochs alone")
-    epochs = None
+    fixed = ("model", "out", "data", "precision", "seed", "image_size", "animate")
+    for name in fixed:
+        if getattr(arguments, name):
+            given = "a model" if name == "model" else f"--{name.replace('_', '-')}"
+            raise VaezooError(f"with --resume the run says itself what it trains; leave out {given}")
+    changes = parse_assignments(arguments.assignments)
     if arguments.epochs is not None:
-        epochs = parse_assignments([f"epochs={arguments.epochs}"])["epochs"]
+        changes |= parse_assignments([f"training.epochs={arguments.epochs}"])
+    every = _seconds(arguments.checkpoint_every)
     with quiet_tensorflow():
         from vaezoo.training import resume
-    resume(arguments.resume, epochs, checkpoint_every=every)
+    resume(arguments.resume, changes=changes, checkpoint_every=every)
 
 
 def _seconds(text):

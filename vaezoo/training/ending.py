@@ -64,7 +64,7 @@ def keep_what_is_done(run, setup, state, status, reason=None):
         run.status(setup.environment, status, epochs=epoch, **({"reason": reason} if reason else {}))
         if epoch:
             model = keras.models.load_model(run.path / "model.keras")
-            leave_results(run, setup, model, state.rows)
+            leave_results(run, setup, model, state.rows[:epoch])
     planned = setup.recipe.training.epochs
     kept = f"epoch {epoch} of {planned} is kept in {run.path / 'model.keras'}" if epoch else "no epoch was finished"
     if step:

@@ -3,7 +3,9 @@
 import dataclasses
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from vaezoo.config import load_recipe, to_yaml
 from vaezoo.errors import VaezooError
@@ -18,6 +20,7 @@ from vaezoo.training.run_directory import RunDirectory, free_path
 from vaezoo.training.setup import PACKAGES, prepare
 
 EVALUATION_BATCH = 1000
+CHANGEABLE = tuple(f"training.{key}" for key in ("epochs", "learning_rate", "schedule", "clip_norm", "on_nonfinite"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,17 +67,23 @@ def train(
 
 
 def resume(
-    path: str | Path, epochs: int | None = None, quiet: bool = False, checkpoint_every: float | None = None
+    path: str | Path,
+    epochs: int | None = None,
+    changes: Mapping[str, Any] | None = None,
+    quiet: bool = False,
+    checkpoint_every: float | None = None,
 ) -> Trained:
     """Go on with a training from its newest checkpoint that is whole.
 
-    With the epochs that were planned, the weights in the end are bit-identical to those of a training that was never
-    disturbed, on the same machine. With more of them the cosine schedule is that of the longer training from here on:
-    the learning rate rises again to where that training would have it.
+    With nothing changed, the weights in the end are bit-identical to those of a training that was never disturbed, on
+    the same machine. With more epochs the cosine schedule is that of the longer training from here on: the learning
+    rate rises again to where that training would have it.
 
     Args:
         path: the run directory.
         epochs: how many epochs there shall be in all; by default as many as were planned.
+        changes: values by dotted key, of those in CHANGEABLE, as in {"training.learning_rate": 1e-4} after a loss that
+            was not finite.
         quiet: print nothing.
         checkpoint_every: as in `train`.
 
@@ -92,8 +101,12 @@ def resume(
     def warn(line):
         say(f"warning: {line}")
 
+    changes = {**(changes or {}), **({} if epochs is None else {"training.epochs": epochs})}
+    for key in changes:
+        if key not in CHANGEABLE:
+            raise VaezooError(f"'{key}' cannot change in a run that goes on; what can: {', '.join(CHANGEABLE)}")
     with RunDirectory(path, resumed=True) as run:
-        recipe = load_recipe(run.path / "recipe.yaml", {} if epochs is None else {"training.epochs": epochs})
+        recipe = load_recipe(run.path / "recipe.yaml", changes)
         found = run.checkpoints.newest(warn)
         if found is None and (run.path / "model.keras").exists():
             raise VaezooError(f"'{path}' holds a model but no checkpoint: an earlier version made it; train it anew")
