@@ -122,6 +122,8 @@ def resume(
             setup.model.load_weights(checkpoint.model)
             setup.watch.steps.assign(state.epoch * setup.steps + state.step)
         run.text("recipe.yaml", to_yaml(setup.recipe))
+        if state.epoch < recipe.training.epochs:
+            run.drop_results()
         if state.epoch and not state.step:
             run.show_epoch(state)  # the process may have been killed between the checkpoint and these
         say(f"{setup.headline}\ngoing on in {run.path} after {state.describe()}\n")

@@ -97,6 +97,12 @@ class RunDirectory:
         """Write a matplotlib Figure."""
         return write_file(self.path / name, figure.savefig)
 
+    def drop_results(self) -> None:
+        """Remove what an earlier end has left, which a training that goes beyond it would belie."""
+        with plain_errors(self.path):
+            for name in ("test.json", "encoder.keras", "decoder.keras"):
+                (self.path / name).unlink(missing_ok=True)
+
     def discard(self) -> None:
         """Remove the files of a run that came to nothing, and the folder if nothing else is in it."""
         with contextlib.suppress(OSError):

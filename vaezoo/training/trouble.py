@@ -30,10 +30,10 @@ class Watch(keras.callbacks.Callback):
         super().__init__()
         self.patience = 1 if policy == "stop" else SKIPPED_IN_A_ROW
         self.terms = [name for name in model.objective.term_names if name != "elbo"]  # it only sums up others
-        self.terms.sort(key=("kl", "reconstruction", "loss").index)
+        self.terms.sort(key=lambda name: {"kl": 0, "reconstruction": 1, "loss": 3}.get(name, 2))  # as they are computed
         owners = {id(weight): part for part in PARTS for weight in getattr(model, part).trainable_variables}
-        self.owners = [owners[id(weight)] for weight in model.trainable_variables]
-        self.parts = [part for part in PARTS if part in self.owners]
+        self.owners = [owners.get(id(weight), "model") for weight in model.trainable_variables]
+        self.parts = list(dict.fromkeys(self.owners))
         self.optimizer = model.optimizer
         # Plain variables: they belong to this training, not to the model, so no file of the model holds them.
         self.steps = tf.Variable(0, trainable=False, dtype=tf.int64)  # taken in this training, broken ones included
