@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vaezoo.config import load_recipe
 from vaezoo.data import load_data
 
 
@@ -20,6 +21,19 @@ def bars(count, size=8, seed=0):
     images[np.arange(count), rows] = 255
     images[np.arange(count), :, columns] = 255
     return images, rows
+
+
+def small_recipe(name, bars_file, **overrides):
+    """A recipe of the zoo with narrow networks, on the bars: three epochs of two calls of 19 steps."""
+    sizes = {"mlp": {"hidden": [8]}, "conv": {"filters": [3, 4], "dense": 8}}
+    model = load_recipe(name).model
+    parts = {
+        f"model.{side}.{key}": value
+        for side in ("encoder", "decoder")
+        for key, value in sizes[getattr(model, side).name].items()
+    }
+    settings = {"data.name": str(bars_file), "training.epochs": 3, "training.batch_size": 10}
+    return load_recipe(name, {**parts, **settings, **overrides})
 
 
 @pytest.fixture(scope="session")

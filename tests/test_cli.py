@@ -86,6 +86,13 @@ def test_a_run_is_never_overwritten(tiny_recipe, bars_file, tmp_path, capsys, mo
         (["train", "conv_vae", "--set", "model.likelihood=bernouli"], ["'bernouli'", "'bernoulli'"]),
         (["train", "conv_vae", "--set", "latent_dim"], ["cannot set 'latent_dim'"]),
         (["show", "nowhere.yaml"], ["no recipe file"]),
+        (["train"], ["give a model to train", "--resume DIR"]),
+        (["train", "mlp_vae", "--resume", "runs/a"], ["the run says itself", "leave out a model"]),
+        (["train", "--resume", "runs/a", "--image-size", "8", "8"], ["leave out --image-size"]),
+        (["train", "mlp_vae", "--checkpoint-every", "10"], ["no length of time", "10min"]),
+        (["train", "--resume", "nowhere"], ["'nowhere' holds no run"]),
+        (["train", "--resume", "nowhere", "--set", "model.latent_dim=3"], ["'model.latent_dim' cannot change"]),
+        (["inspect", "nowhere"], ["'nowhere' holds no run"]),
     ],
 )
 def test_bad_words_on_the_command_line(arguments, words, capsys):
@@ -145,7 +152,7 @@ def test_a_full_disk(tiny_recipe, bars_file, tmp_path):
     )
     assert done.returncode == 2, done.stderr
     last = done.stderr.splitlines()[-1]
-    assert last.startswith(f"vaezoo: cannot write '{out / 'model.keras'}': File too large")
+    assert last.startswith(f"vaezoo: cannot write '{out / 'checkpoints/epoch-1-step-0.keras'}': File too large")
     assert not out.exists()
 
 
@@ -164,7 +171,7 @@ def test_ctrl_c_keeps_the_last_finished_epoch(tiny_recipe, bars_file, tmp_path):
                 break
         rest = process.stderr.read()
     assert process.returncode == 130, rest
-    kept = re.search(r"interrupted; epoch (\d+) of 100000 is kept in (\S+)", rest)
+    kept = re.search(r"interrupted; epoch (\d+) of 100000 is kept in (\S+); go on with `vaezoo train --resume", rest)
     assert kept[2] == str(out / "model.keras")
     model = keras.models.load_model(out / "model.keras")
     assert int(model.optimizer.iterations) == int(kept[1]) * 10

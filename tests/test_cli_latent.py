@@ -35,9 +35,9 @@ def runs(tiny_recipe, bars_file, tmp_path_factory):
 def leave_run(recipe, path):
     """A run directory as far as a later command reads it."""
     keras.utils.set_random_seed(1)
-    run = RunDirectory(path)
-    run.text("recipe.yaml", to_yaml(recipe))
-    run.model("model.keras", build_model(recipe, (8, 8, 1), 8))
+    with RunDirectory(path) as run:
+        run.text("recipe.yaml", to_yaml(recipe))
+        run.model("model.keras", build_model(recipe, (8, 8, 1), 8))
 
 
 @pytest.fixture

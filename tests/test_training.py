@@ -13,9 +13,9 @@ from PIL import Image
 import vaezoo
 from vaezoo import plots
 from vaezoo.config import load_recipe
-from vaezoo.training import Run, callbacks, fit, train
+from vaezoo.training import Run, ending, train
+from vaezoo.training.checkpoints import Checkpoints
 from vaezoo.training.compilation import epoch_shape, use_xla
-from vaezoo.training.run_directory import RunDirectory
 
 
 def tiny(tiny_recipe, bars_file, **overrides):
@@ -32,7 +32,7 @@ def test_the_run_directory_holds_everything(run):
     names = {path.name for path in run.path.iterdir()}
     assert names == {
         *("recipe.yaml", "environment.json", "metrics.csv", "test.json"),
-        *("model.keras", "encoder.keras", "decoder.keras"),
+        *("model.keras", "encoder.keras", "decoder.keras", "checkpoints"),
         *("reconstructions.png", "samples.png", "curves.png"),
     }
     rows = list(csv.DictReader((run.path / "metrics.csv").read_text().splitlines()))
@@ -130,28 +130,16 @@ def test_a_conditional_run_draws_every_class(tiny_recipe, bars_file, tmp_path, m
     assert len(images) == 64
 
 
-def test_a_nan_stops_the_run_and_keeps_the_epoch_before(tiny_recipe, bars_file, tmp_path, monkeypatch):
-    real_end = callbacks.Recorder.on_epoch_end
-
-    def broken_end(self, epoch, logs=None):
-        real_end(self, epoch, {**logs, "loss": float("nan")} if epoch == 1 else logs)
-
-    monkeypatch.setattr(callbacks.Recorder, "on_epoch_end", broken_end)
-    with pytest.raises(vaezoo.VaezooError, match=r"became nan in epoch 2.*epoch 1 of 2 is kept"):
-        train(tiny(tiny_recipe, bars_file), tmp_path / "run", quiet=True)
-    assert vaezoo.load(tmp_path / "run").optimizer.iterations == 10
-
-
 def test_ctrl_c_does_not_break_into_the_writing_of_a_model(tiny_recipe, bars_file, tmp_path, monkeypatch):
-    real = RunDirectory.model
+    real = Checkpoints.write
 
-    def pressed_while_writing(self, name, model):
+    def pressed_while_writing(self, model, state):
         os.kill(os.getpid(), signal.SIGINT)
-        return real(self, name, model)
+        return real(self, model, state)
 
     before = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(RunDirectory, "model", pressed_while_writing)
-    monkeypatch.setattr(fit, "_leave", lambda *arguments: None)
+    monkeypatch.setattr(Checkpoints, "write", pressed_while_writing)
+    monkeypatch.setattr(ending, "leave_results", lambda *arguments: None)
     with pytest.raises(KeyboardInterrupt, match="epoch 1 of 2 is kept"):
         train(tiny(tiny_recipe, bars_file), tmp_path / "run", quiet=True)
     assert int(vaezoo.load(tmp_path / "run").optimizer.iterations) == 10

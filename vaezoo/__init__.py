@@ -18,6 +18,7 @@ _HOME = {
     "load_data": "vaezoo.data",
     "load_recipe": "vaezoo.config",
     "recipe_names": "vaezoo.config",
+    "resume": "vaezoo.training",
     "train": "vaezoo.training",
     "verify": "vaezoo.exporting",
 }

@@ -1,4 +1,4 @@
-"""The one kind of error that is the user's to mend: a single line that the command line prints as it is."""
+"""The one kind of error that is the user's to mend: a single line that the command line prints. And SIGTERM's end."""
 
 import contextlib
 import difflib
@@ -20,6 +20,10 @@ class VaezooError(ValueError):
         if len(message) > LONGEST:
             message = f"{message[: LONGEST // 2]} ... {message[-LONGEST // 4 :]}"
         super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in message))
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end by SIGTERM, and has kept what it had; a KeyboardInterrupt but for its exit code."""
 
 
 def unknown(kind: str, given: object, allowed: Iterable[str], hint: str = "") -> VaezooError:

@@ -249,6 +249,7 @@ class Training(Section):
     clip_norm: Annotated[float, Field(gt=0, le=1e9)] | None = 1000.0
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     compilation: Literal["auto", "xla", "graph"] = "auto"
+    on_nonfinite: Literal["stop", "skip"] = "stop"  # what to do with a step whose loss or gradient is not finite
     seed: Seed = 0
 
 

@@ -5,10 +5,10 @@ import os
 import sys
 
 from vaezoo import __version__
-from vaezoo.cli import comparing, evaluating, exporting, latent, recipes, training
-from vaezoo.errors import VaezooError, errors_of_readers
+from vaezoo.cli import comparing, evaluating, exporting, inspecting, latent, recipes, training
+from vaezoo.errors import Terminated, VaezooError, errors_of_readers
 
-GROUPS = (recipes, training, evaluating, latent, comparing, exporting)
+GROUPS = (recipes, training, inspecting, evaluating, latent, comparing, exporting)
 
 
 def build_parser():
@@ -22,7 +22,7 @@ def build_parser():
 
 
 def main(argv=None):
-    """Run a command; returns its exit code: 0, or 2 for bad input, or 130 after Ctrl-C."""
+    """Run a command; returns its exit code: 0, or 2 for bad input, or 130 after Ctrl-C and 143 after SIGTERM."""
     arguments = build_parser().parse_args(argv)
     try:
         with errors_of_readers():
@@ -32,7 +32,7 @@ def main(argv=None):
         return 2
     except KeyboardInterrupt as interrupt:
         print(f"\nvaezoo: interrupted; {interrupt or 'nothing was kept'}", file=sys.stderr)
-        return 130
+        return 143 if isinstance(interrupt, Terminated) else 130
     except BrokenPipeError:  # as in `vaezoo list | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0

@@ -1,8 +1,11 @@
 """`vaezoo train`."""
 
+import re
+
 from vaezoo.cli.quiet import quiet_tensorflow
-from vaezoo.cli.recipes import add_recipe
+from vaezoo.cli.recipes import add_assignments
 from vaezoo.config import load_recipe, parse_assignments
+from vaezoo.errors import VaezooError
 
 SHORTCUTS = {
     "data": ("data.name", "DATA", "glyphs, a tensorflow-datasets name, a folder of images, a .npy or .npz file"),
@@ -15,16 +18,26 @@ SHORTCUTS = {
 def add_commands(commands):
     """Add the command of this module to the parser."""
     command = commands.add_parser("train", help="train a model")
-    add_recipe(command)
+    command.add_argument("model", nargs="?", help="the name of a recipe, or a .yaml file")
+    command.add_argument("--resume", metavar="DIR", help="go on with the run in that directory")
+    add_assignments(command)
     for option, (key, metavar, text) in SHORTCUTS.items():
         command.add_argument(f"--{option}", metavar=metavar, help=f"{text} (short for --set {key}={metavar})")
     command.add_argument("--image-size", metavar=("H", "W"), nargs=2, help="resize every image (data.image_size)")
     command.add_argument("--out", metavar="DIR", help="the run directory (default: runs/NAME)")
     command.add_argument("--animate", action="store_true", help="leave latent.gif, the latent space after every epoch")
+    command.add_argument(
+        "--checkpoint-every", metavar="TIME", help="also keep checkpoints within an epoch: 90s, 10min, 1h"
+    )
     command.set_defaults(command=_train)
 
 
 def _train(arguments):
+    if arguments.resume is not None:
+        return _resume(arguments)
+    if arguments.model is None:
+        raise VaezooError("give a model to train, as in `vaezoo train conv_vae`, or --resume DIR")
+    every = _seconds(arguments.checkpoint_every)
     overrides = parse_assignments(arguments.assignments)
     for option, (key, _, _) in SHORTCUTS.items():
         if (value := getattr(arguments, option)) is not None:
@@ -35,4 +48,29 @@ def _train(arguments):
     recipe = load_recipe(arguments.model, overrides)
     with quiet_tensorflow():
         from vaezoo.training import train
-    train(recipe, arguments.out, animate=arguments.animate)
+    train(recipe, arguments.out, animate=arguments.animate, checkpoint_every=every)
+
+
+def _resume(arguments):
+    fixed = ("model", "out", "data", "precision", "seed", "image_size", "animate")
+    for name in fixed:
+        if getattr(arguments, name):
+            given = "a model" if name == "model" else f"--{name.replace('_', '-')}"
+            raise VaezooError(f"with --resume the run says itself what it trains; leave out {given}")
+    changes = parse_assignments(arguments.assignments)
+    if arguments.epochs is not None:
+        changes |= parse_assignments([f"training.epochs={arguments.epochs}"])
+    every = _seconds(arguments.checkpoint_every)
+    with quiet_tensorflow():
+        from vaezoo.training import resume
+    resume(arguments.resume, changes=changes, checkpoint_every=every)
+
+
+def _seconds(text):
+    """A length of time such as 90s, 10min or 1h, in seconds."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?(s|min|h)", text)
+    if not match or not float(match[1]):
+        raise VaezooError(f"--checkpoint-every {text} is no length of time; write it as 90s, 10min or 1h")
+    return float(match[1]) * {"s": 1, "min": 60, "h": 3600}[match[2]]

@@ -50,7 +50,9 @@ class Split:
         """Keys [B] → images [B, H, W, C], uint8 or float32 in [0, 1], and labels int32 [B] or None."""
         raise NotImplementedError
 
-    def training_batches(self, batch_size, steps_per_epoch, *, binarize="none", seed=0, labels=False, first_epoch=0):
+    def training_batches(
+        self, batch_size, steps_per_epoch, *, binarize="none", seed=0, labels=False, first_epoch=0, first_step=0
+    ):
         """Endless shuffled batches; every epoch is a new permutation, cut to `steps_per_epoch` full batches.
 
         Args:
@@ -60,6 +62,7 @@ class Split:
             seed: the run's seed, an int >= 0.
             labels: give a dict of "image" and "label" instead of images alone.
             first_epoch: where to start; the batches are those an undisturbed run sees from that epoch on.
+            first_step: how many batches of that epoch to pass over; their images are not made.
 
         Returns:
             A tf.data.Dataset of float32 [B, H, W, C] in [0, 1], or of {"image": that, "label": int32 [B]}.
@@ -84,7 +87,7 @@ class Split:
 
         with tf.device("CPU:0"):
             epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max)
-            keys = epochs.flat_map(keys_of_epoch)
+            keys = epochs.flat_map(keys_of_epoch).skip(first_step)
             return keys.map(batch, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
 
     def batches(self, batch_size, *, binarize="none", seed=0, labels=False):

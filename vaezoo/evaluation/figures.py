@@ -14,8 +14,8 @@ from vaezoo.evaluation.sample_quality import frechet_distance, precision_recall
 from vaezoo.models.in_batches import batches, decode, embed
 from vaezoo.models.vae import SAMPLING, fold_seed
 from vaezoo.posteriors import Point
-from vaezoo.training.fit import versions
 from vaezoo.training.run_directory import images_of
+from vaezoo.training.setup import versions
 
 DENSITIES = ("normal", "continuous_bernoulli")  # likelihoods that give densities over [0, 1], not probabilities
 MOST_SAMPLES = 10_000  # compared with real images: every one with every other

@@ -10,7 +10,7 @@ import os
 import shutil
 from pathlib import Path
 
-from vaezoo.atomic import plain_errors
+from vaezoo.atomic import flush_folder, lock_folder, plain_errors
 from vaezoo.errors import VaezooError
 
 REPORTS = ("verify.json", "verify.txt", "verify.png")  # of the last measurement: these alone are replaced
@@ -36,7 +36,12 @@ class Staging:
         self._made = [folder for folder in (self.target, *self.target.parents) if not folder.exists()]
         with plain_errors(self.target):
             self.target.mkdir(parents=True, exist_ok=True)
-            self._lock = _lock(self.target)
+            try:
+                self._lock = lock_folder(self.target)
+            except BlockingIOError:
+                raise VaezooError(
+                    f"another export is writing to '{self.target}'; wait for it, or give another --to"
+                ) from None
             shutil.rmtree(self.path, ignore_errors=True)
             self.path.mkdir()
         return self
@@ -73,12 +78,12 @@ class Staging:
                 place = self.target / version.relative_to(self.path)
                 place.parent.mkdir(parents=True, exist_ok=True)
                 version.rename(place)
-                _flush_folder(place.parent)
+                flush_folder(place.parent)
             # The reports last: where they stand, what they speak of stands too.
             files = [path for path in self.path.iterdir() if path.is_file()]
             for path in sorted(files, key=lambda path: (path.name in REPORTS, path.name)):
                 path.replace(self.target / path.name)
-            _flush_folder(self.target)
+            flush_folder(self.target)
 
 
 def versions(base: Path) -> list[int]:
@@ -88,33 +93,9 @@ def versions(base: Path) -> list[int]:
     return sorted(int(path.name) for path in base.iterdir() if path.name.isdecimal() and path.is_dir())
 
 
-def _lock(folder):
-    """Hold the folder until the process ends, however it ends; None where the system has no such locks."""
-    try:
-        import fcntl
-    except ImportError:
-        return None
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise VaezooError(f"another export is writing to '{folder}'; wait for it, or give another --to") from None
-    return descriptor
-
-
 def _flush(folder):
     """Put every file under the folder on the disk, so that a rename never outlives its content."""
     for path in folder.rglob("*"):
         if path.is_file():
             with open(path, "rb") as file:
                 os.fsync(file.fileno())
-
-
-def _flush_folder(folder):
-    with contextlib.suppress(OSError):  # Windows cannot
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -56,6 +56,7 @@ class VAE(keras.Model):
         self.objective = objective
         self.seed = seed
         self.trackers = {name: keras.metrics.Mean(name=name) for name in objective.term_names}
+        self.watch = None  # training sets it: it refuses the updates of a step that is not finite
         self.build(encoder.input_shape)
 
     @property
@@ -180,8 +181,17 @@ class VAE(keras.Model):
             # Under mixed_float16 the optimizer multiplies the loss, lest small gradients vanish, and divides it out.
             loss = self.optimizer.scale_loss(tf.reduce_mean(terms["loss"]))
         variables = self.trainable_variables
-        self.optimizer.apply(tape.gradient(loss, variables), variables)
-        return self._track(terms)
+        gradients = tape.gradient(loss, variables)
+
+        def update():
+            self.optimizer.apply(gradients, variables)
+            self._track(terms)
+
+        if self.watch is None:
+            update()
+        else:
+            self.watch.guard(update, terms, gradients)
+        return self._means()
 
     def test_step(self, data):
         """The terms of a batch, with draws that are the same in every evaluation."""
@@ -189,7 +199,8 @@ class VAE(keras.Model):
         # The images seen since the evaluation began: a number that tells one batch from the next.
         seen = self.trackers["loss"].count
         step = self.optimizer.iterations if self.optimizer is not None else 0
-        return self._track(self.terms(inputs, fold_seed(self.seed, EVALUATION, seen), step))
+        self._track(self.terms(inputs, fold_seed(self.seed, EVALUATION, seen), step))
+        return self._means()
 
     def fit(self, x=None, *args, **kwargs):
         """`keras.Model.fit`; images given as an array are first checked against the likelihood."""
@@ -207,6 +218,8 @@ class VAE(keras.Model):
     def _track(self, terms):
         for name, values in terms.items():
             self.trackers[name].update_state(values)
+
+    def _means(self):
         return {name: tracker.result() for name, tracker in self.trackers.items()}
 
     # Inputs with and without labels

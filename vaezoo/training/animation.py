@@ -50,12 +50,12 @@ class LatentFilm(keras.callbacks.Callback):
         earlier = [index for index, passed in enumerate(self.epochs) if passed <= epoch]
         self.epochs, self.codes = [self.epochs[i] for i in earlier], [self.codes[i] for i in earlier]
         self._look(epoch + 1)
-        arrays = {"codes": np.stack(self.codes), "epochs": np.array(self.epochs), **self.labels}
-        write_file(self.path, lambda beside: np.savez(beside, **arrays))
 
     def _look(self, epoch):
         self.epochs.append(epoch)
         self.codes.append(np.asarray(self.model.posterior.mean(self.model.encoder(self.inputs))))
+        arrays = {"codes": np.stack(self.codes), "epochs": np.array(self.epochs), **self.labels}
+        write_file(self.path, lambda beside: np.savez(beside, **arrays))
 
 
 def leave_film(folder, class_names=None, title=""):

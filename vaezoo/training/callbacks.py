@@ -1,6 +1,5 @@
-"""What happens at the end of an epoch: a row in metrics.csv, the model on disk, a line on the screen."""
+"""What happens between two calls of the step: checkpoints, a row in metrics.csv, a line on the screen, the end."""
 
-import math
 import signal
 import sys
 import threading
@@ -8,75 +7,125 @@ import time
 
 import keras
 
-from vaezoo.errors import VaezooError
+from vaezoo.errors import Terminated
 
 
 class Recorder(keras.callbacks.Callback):
-    """Keep the last finished epoch on disk: its model, and a row of metrics for every epoch so far.
+    """Keep on disk where training stands: a checkpoint, model.keras and the rows of metrics after every epoch.
 
     Args:
         run: the `RunDirectory`.
-        images_per_epoch: for the column of images a second.
+        state: the `TrainingState` to go on from.
+        watch: the `Watch`, which must come before this among the callbacks.
+        steps: how many steps an epoch has.
+        batch_size: images a step, for the column of images a second.
+        started: `time.perf_counter()` when this process began with the training.
+        every: seconds between checkpoints within an epoch; None for none.
     """
 
-    def __init__(self, run, images_per_epoch):
+    def __init__(self, run, state, watch, steps, batch_size, started, every=None):
         super().__init__()
-        self.run, self.images_per_epoch = run, images_per_epoch
-        self.rows = []
+        self.run, self.state, self.watch = run, state, watch
+        self.steps, self.images_per_epoch, self.every = steps, steps * batch_size, every
+        self.begun = started - state.seconds
+        self.kept = time.perf_counter()
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Start the clock."""
-        self.started = time.perf_counter()
+        """Start the clock; an epoch that was broken off goes on with its sums."""
+        self.started = time.perf_counter() - self.state.epoch_seconds
+        for name, values in self.state.sums.items():
+            for variable, value in zip(self.model.trackers[name].variables, values, strict=True):
+                variable.assign(value)
+        self.watch.skipped.assign(self.state.skipped)
+        self.watch.in_a_row.assign(self.state.skipped_in_a_row)
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Count the steps of the call; write a checkpoint if it is time."""
+        self.state.step += self.model.steps_per_execution
+        if self.every and time.perf_counter() - self.kept >= self.every and self.state.step < self.steps:
+            self.checkpoint()
 
     def on_test_begin(self, logs=None):
         """Validation begins: training has taken this long."""
-        self.seconds = time.perf_counter() - self.started
+        self.state.epoch_seconds = time.perf_counter() - self.started
 
     def on_epoch_end(self, epoch, logs=None):
-        """Refuse an epoch that broke; keep one that did not."""
-        if not math.isfinite(logs["loss"]):
-            raise VaezooError(
-                f"the loss became {logs['loss']} in epoch {epoch + 1}; lower training.learning_rate, "
-                "or train in float32"
-            )
+        """Keep the epoch."""
+        state = self.state
         if "val_loss" not in logs:
-            self.seconds = time.perf_counter() - self.started
-        terms = {name: float(value) for name, value in logs.items()}
-        rate = {"seconds": round(self.seconds, 3), "images_per_second": round(self.images_per_epoch / self.seconds)}
-        self.run.model("model.keras", self.model)
-        self.rows.append({"epoch": epoch + 1, **terms, **rate})
-        self.run.table("metrics.csv", self.rows)
+            self.on_test_begin()
+        rate = round(self.images_per_epoch / state.epoch_seconds)
+        row = {"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}}
+        row |= {"seconds": round(state.epoch_seconds, 3), "images_per_second": rate}
+        if self.watch.patience > 1:
+            row["skipped"] = int(self.watch.skipped)
+        state.rows.append(row)
+        state.epoch, state.step, state.epoch_seconds, state.sums, state.skipped = epoch + 1, 0, 0.0, {}, 0
+        state.skipped_in_a_row = int(self.watch.in_a_row)
+        self._write()
+        self.run.show_epoch(state)
+
+    def checkpoint(self):
+        """Write a checkpoint in the middle of an epoch; call it between two calls of the step."""
+        state = self.state
+        state.epoch_seconds = time.perf_counter() - self.started
+        state.sums = {
+            name: [float(variable.numpy()) for variable in tracker.variables]
+            for name, tracker in self.model.trackers.items()
+        }
+        state.skipped, state.skipped_in_a_row = int(self.watch.skipped), int(self.watch.in_a_row)
+        self._write()
+
+    def _write(self):
+        self.kept = time.perf_counter()
+        self.state.seconds = self.kept - self.begun
+        self.run.checkpoints.write(self.model, self.state)
 
 
 class Interruption(keras.callbacks.Callback):
-    """Let Ctrl-C end training between two calls of the step, after the `Recorder`, which must come before this.
+    """Let Ctrl-C and SIGTERM end training between two calls of the step, with a checkpoint.
 
     Python raises KeyboardInterrupt wherever the process is; in the middle of HDF5's writing that can crash it. This is
-    a context around `fit`. A second Ctrl-C is not held back.
+    a context around `fit`, and the last of its callbacks. A second signal is not held back.
+
+    Args:
+        recorder: the `Recorder`.
     """
 
+    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self, recorder):
+        super().__init__()
+        self.recorder = recorder
+        self.asked, self.before = None, {}
+
     def __enter__(self):
-        self.asked, self.before = False, None
         if threading.current_thread() is threading.main_thread():  # only there can Python handle a signal
-            self.before = signal.signal(signal.SIGINT, self._ask)
+            self.before = {number: signal.signal(number, self._ask) for number in self.SIGNALS}
         return self
 
     def __exit__(self, *_):
-        if self.before is not None:
-            signal.signal(signal.SIGINT, self.before)
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
 
-    def _ask(self, _signal, _frame):
-        self.asked = True
-        signal.signal(signal.SIGINT, self.before)
+    def _ask(self, number, _frame):
+        self.asked = number
+        self.__exit__()
+
+    def end_if_asked(self):
+        """Raise KeyboardInterrupt or Terminated if a signal has come."""
+        if self.asked is not None:
+            raise KeyboardInterrupt if self.asked == signal.SIGINT else Terminated
 
     def on_train_batch_end(self, batch, logs=None):
-        """End the training if that was asked for."""
-        if self.asked:
-            raise KeyboardInterrupt
+        """End the training here if that was asked for; after an epoch's last step, once the epoch is kept."""
+        if self.asked is not None and self.recorder.state.step < self.recorder.steps:
+            self.recorder.checkpoint()
+            self.end_if_asked()
 
     def on_epoch_end(self, epoch, logs=None):
         """The same, after an epoch was kept."""
-        self.on_train_batch_end(0)
+        self.end_if_asked()
 
 
 class Progress(keras.callbacks.Callback):
@@ -85,13 +134,12 @@ class Progress(keras.callbacks.Callback):
     Args:
         recorder: the `Recorder`, which must come before this among the callbacks.
         epochs: how many there will be.
-        steps: how many steps each has.
         stream: where to write; by default standard error.
     """
 
-    def __init__(self, recorder, epochs, steps, stream=None):
+    def __init__(self, recorder, epochs, stream=None):
         super().__init__()
-        self.recorder, self.epochs, self.steps = recorder, epochs, steps
+        self.recorder, self.epochs = recorder, epochs
         self.stream = stream or sys.stderr
         self.live = self.stream.isatty()
 
@@ -104,15 +152,17 @@ class Progress(keras.callbacks.Callback):
         """Redraw the line, at most ten times a second."""
         if self.live and time.monotonic() - self.drawn > 0.1:
             self.drawn = time.monotonic()
-            done = round(16 * (batch + 1) / self.steps)
+            done = round(16 * self.recorder.state.step / self.recorder.steps)
             self._draw(f"{self.head}  {'━' * done}{'·' * (16 - done)}  {self._terms(logs)}")
 
     def on_epoch_end(self, epoch, logs=None):
         """The finished line: training terms, the validation bound, the speed."""
         bound = "elbo" if "elbo" in logs else "loss"
         validation = f"   validation {bound} {logs['val_' + bound]:.2f}" if f"val_{bound}" in logs else ""
-        rate = self.recorder.rows[-1]["images_per_second"]
-        self._draw(f"{self.head}  {self._terms(logs)}{validation}   {rate:,} images/s", end="\n")
+        row = self.recorder.state.rows[-1]
+        skipped = f"   {row['skipped']} broken steps skipped" if row.get("skipped") else ""
+        rate = f"   {row['images_per_second']:,} images/s"
+        self._draw(f"{self.head}  {self._terms(logs)}{validation}{rate}{skipped}", end="\n")
 
     def _terms(self, logs):
         names = ("elbo", "reconstruction", "kl") if "elbo" in logs else ("reconstruction",)

@@ -1,32 +1,26 @@
-"""Train a recipe: data, model, fit, test figures, pictures, one run directory."""
+"""Train a recipe, or go on with a training that ended early: one run directory, the same weights either way."""
 
-import contextlib
 import dataclasses
-import os
-import platform
 import sys
 import time
-from importlib import metadata
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import keras
-import numpy as np
-
-import vaezoo
-from vaezoo import plots
 from vaezoo.config import load_recipe, to_yaml
-from vaezoo.data import canonical_name
 from vaezoo.errors import VaezooError
-from vaezoo.models.standalone import standalone_decoder, standalone_encoder
 from vaezoo.models.vae import VAE
 from vaezoo.recipe_schema import Recipe
-from vaezoo.training.animation import LatentFilm, leave_film
+from vaezoo.training.animation import CODES, LatentFilm
 from vaezoo.training.callbacks import Interruption, Progress, Recorder
-from vaezoo.training.compilation import epoch_shape, on_gpu, use_xla
-from vaezoo.training.run_directory import RunDirectory, free_path, load_recipe_data
-from vaezoo.zoo import build_model, load
+from vaezoo.training.checkpoints import TrainingState
+from vaezoo.training.ending import keep_what_is_done, leave_results
+from vaezoo.training.inspection import read_environment
+from vaezoo.training.run_directory import RunDirectory, free_path
+from vaezoo.training.setup import PACKAGES, prepare
 
 EVALUATION_BATCH = 1000
+CHANGEABLE = tuple(f"training.{key}" for key in ("epochs", "learning_rate", "schedule", "clip_norm", "on_nonfinite"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +32,13 @@ class Trained:
     test: dict[str, float]
 
 
-def train(recipe: Recipe | str, out: str | Path | None = None, quiet: bool = False, animate: bool = False) -> Trained:
+def train(
+    recipe: Recipe | str,
+    out: str | Path | None = None,
+    quiet: bool = False,
+    animate: bool = False,
+    checkpoint_every: float | None = None,
+) -> Trained:
     """Train a model and leave a run directory.
 
     Args:
@@ -46,173 +46,151 @@ def train(recipe: Recipe | str, out: str | Path | None = None, quiet: bool = Fal
         out: the run directory; by default runs/NAME, or the first free one of runs/NAME-2, runs/NAME-3, ...
         quiet: print nothing.
         animate: keep the map of 1,000 test images after every epoch, and leave a film of it, latent.gif.
+        checkpoint_every: seconds between checkpoints within an epoch; there is always one at an epoch's end.
 
     Returns:
         The path of the run, the trained model and the test figures.
 
     Raises:
-        VaezooError: for data that cannot be read or does not fit the recipe, a directory that cannot be written or
-            holds a run, or a loss that is no longer finite.
-        KeyboardInterrupt: after Ctrl-C, with a message that says what was kept.
+        VaezooError: for data that cannot be read or does not fit the recipe, a directory that cannot be written,
+            holds a run or is in use, or a loss or gradient that is no longer finite.
+        KeyboardInterrupt: after Ctrl-C, and as `Terminated` after SIGTERM, with a message that says what was kept.
     """
-    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    named = recipe.data.model_copy(update={"name": canonical_name(recipe.data.name)})
-    recipe = recipe.model_copy(update={"data": named})  # so that the run can be read from any folder
-    settings = recipe.training
-
-    def say(line):
-        if not quiet:
-            print(line, file=sys.stderr, flush=True)
-
+    say = _say(quiet)
     started = time.perf_counter()
-    data = load_recipe_data(recipe)
-    keras.utils.set_random_seed(settings.seed)  # the initial weights
-    model = build_model(recipe, data.image_shape, data.classes)
-    for warning in _check_likelihood(recipe, model, data):
-        say(f"warning: {warning}")
-    steps, steps_per_call = _steps(data, settings)
-    xla = use_xla(model, settings.compilation)
-    model.compile(
-        optimizer=keras.optimizers.Adam(_learning_rate(settings, steps), global_clipnorm=settings.clip_norm),
-        jit_compile=xla,
-        steps_per_execution=steps_per_call,
-    )
+    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    setup = prepare(recipe, lambda line: say(f"warning: {line}"))
+    with RunDirectory(out or free_path(Path("runs") / recipe.name)) as run:
+        run.text("recipe.yaml", to_yaml(setup.recipe))
+        say(f"{setup.headline}\nwriting to {run.path}\n")
+        return _train(run, setup, TrainingState(), started, quiet, animate, checkpoint_every)
 
-    run = RunDirectory(out or free_path(Path("runs") / recipe.name))
-    resolved = recipe.model_copy(update={"parameters": model.count_params()})
-    run.text("recipe.yaml", to_yaml(resolved))
-    environment = _environment(data, model, xla)
-    run.json("environment.json", {**environment, "status": "training"})
-    say(_headline(recipe, data, model, environment, run))
 
-    batches = {"binarize": recipe.data.binarize, "seed": settings.seed, "labels": model.conditional}
-    recorder = Recorder(run, steps * settings.batch_size)
-    film = [LatentFilm.of(run.path, data, model.conditional, **batches)] if animate else []
-    try:
-        with Interruption() as interruption:
-            model.fit(
-                data.train.training_batches(settings.batch_size, steps, **batches),
-                epochs=settings.epochs,
-                steps_per_epoch=steps,
-                validation_data=data.validation.batches(EVALUATION_BATCH, **batches) if data.validation else None,
-                shuffle=False,
-                verbose=0,
-                callbacks=[
-                    recorder,
-                    *film,
-                    *([] if quiet else [Progress(recorder, settings.epochs, steps)]),
-                    interruption,
-                ],
+def resume(
+    path: str | Path,
+    epochs: int | None = None,
+    changes: Mapping[str, Any] | None = None,
+    quiet: bool = False,
+    checkpoint_every: float | None = None,
+) -> Trained:
+    """Go on with a training from its newest checkpoint that is whole.
+
+    With nothing changed, the weights in the end are bit-identical to those of a training that was never disturbed, on
+    the same machine. With more epochs the cosine schedule is that of the longer training from here on: the learning
+    rate rises again to where that training would have it.
+
+    Args:
+        path: the run directory.
+        epochs: how many epochs there shall be in all; by default as many as were planned.
+        changes: values by dotted key, of those in CHANGEABLE, as in {"training.learning_rate": 1e-4} after a loss that
+            was not finite.
+        quiet: print nothing.
+        checkpoint_every: as in `train`.
+
+    Returns:
+        What `train` returns.
+
+    Raises:
+        VaezooError: as `train` does; if the folder holds no run, or no checkpoint that is whole; if the data have
+            changed; if more epochs are done than asked for.
+        KeyboardInterrupt: as `train` does.
+    """
+    say = _say(quiet)
+    started = time.perf_counter()
+
+    def warn(line):
+        say(f"warning: {line}")
+
+    changes = {**(changes or {}), **({} if epochs is None else {"training.epochs": epochs})}
+    for key in changes:
+        if key not in CHANGEABLE:
+            raise VaezooError(f"'{key}' cannot change in a run that goes on; what can: {', '.join(CHANGEABLE)}")
+    with RunDirectory(path, resumed=True) as run:
+        recipe = load_recipe(run.path / "recipe.yaml", changes)
+        found = run.checkpoints.newest(warn)
+        if found is None and (run.path / "model.keras").exists():
+            raise VaezooError(f"'{path}' holds a model but no checkpoint: an earlier version made it; train it anew")
+        checkpoint, state = found or (None, TrainingState())
+        if recipe.training.epochs < state.epoch + (state.step > 0):
+            raise VaezooError(
+                f"'{path}' has {state.epoch} epochs{f' and {state.step} steps' * (state.step > 0)} already, more than "
+                f"the {recipe.training.epochs} asked for; give a larger --epochs"
             )
-        seconds = time.perf_counter() - started
-        test = model.evaluate(data.test.batches(EVALUATION_BATCH, **batches), verbose=0, return_dict=True)
-        run.json("test.json", {**test, "images": len(data.test), "training_seconds": round(seconds, 1)})
-        _leave(run, recipe, model, data, recorder.rows)
-        run.json("environment.json", {**environment, "status": "finished", "seconds": round(seconds, 1)})
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(_keep_last_epoch(run, recipe, data, recorder, environment)) from None
+        setup = prepare(recipe, warn)
+        _check_environment(read_environment(run.path), setup.environment, warn)
+        if checkpoint:
+            setup.model.load_weights(checkpoint.model)
+            setup.watch.steps.assign(state.epoch * setup.steps + state.step)
+        run.text("recipe.yaml", to_yaml(setup.recipe))
+        if state.epoch < recipe.training.epochs:
+            run.drop_results()
+        if state.epoch and not state.step:
+            run.show_epoch(state)  # the process may have been killed between the checkpoint and these
+        say(f"{setup.headline}\ngoing on in {run.path} after {state.describe()}\n")
+        return _train(run, setup, state, started, quiet, (run.path / CODES).exists(), checkpoint_every)
+
+
+def _train(run, setup, state, started, quiet, animate, checkpoint_every):
+    """Train from that state to the last epoch; evaluate; leave everything in the directory, whatever happens."""
+    model, settings, data = setup.model, setup.recipe.training, setup.data
+    run.status(setup.environment, "training")
+    validation = data.validation.batches(EVALUATION_BATCH, **setup.batches) if data.validation else None
+    recorder = Recorder(run, state, setup.watch, setup.steps, settings.batch_size, started, checkpoint_every)
+    film = [LatentFilm.of(run.path, data, model.conditional, **setup.batches)] if animate else []
+    lines = [] if quiet else [Progress(recorder, settings.epochs)]
+    try:
+        with Interruption(recorder) as interruption:
+            while state.epoch < settings.epochs:
+                # First the rest of an epoch that was broken off, then all the whole ones.
+                images = data.train.training_batches(
+                    settings.batch_size, setup.steps, first_epoch=state.epoch, first_step=state.step, **setup.batches
+                )
+                model.fit(
+                    images,
+                    initial_epoch=state.epoch,
+                    epochs=state.epoch + 1 if state.step else settings.epochs,
+                    steps_per_epoch=setup.steps - state.step,
+                    validation_data=validation,
+                    shuffle=False,
+                    verbose=0,
+                    callbacks=[setup.watch, *film, recorder, *lines, interruption],
+                )
+            test = model.evaluate(data.test.batches(EVALUATION_BATCH, **setup.batches), verbose=0, return_dict=True)
+            interruption.end_if_asked()
+            run.json("test.json", {**test, "images": len(data.test), "training_seconds": round(state.seconds, 1)})
+            leave_results(run, setup, model, state.rows)
+            run.status(setup.environment, "finished", seconds=round(state.seconds, 1))
+    except KeyboardInterrupt as interrupt:
+        raise type(interrupt)(keep_what_is_done(run, setup, state, "interrupted")) from None
     except VaezooError as error:
-        raise VaezooError(f"{error} ({_keep_last_epoch(run, recipe, data, recorder, environment)})") from None
+        raise VaezooError(f"{error} ({keep_what_is_done(run, setup, state, 'failed', str(error))})") from None
+    say = _say(quiet)
     say(f"\ntest figures ({len(data.test):,} images, nats an image)\n{_table(test)}\n\nthe run is in {run.path}")
     return Trained(run.path, model, test)
 
 
-def _check_likelihood(recipe, model, data):
-    """Refuse a likelihood that does not describe the images; yield a warning where the figures would mislead."""
-    if recipe.data.binarize == "none":
-        model.likelihood.check(data.train.head(1000))
-    elif recipe.model.likelihood.name != "bernoulli":
-        yield (
-            f"the likelihood '{recipe.model.likelihood.name}' describes grey levels, and data.binarize="
-            f"{recipe.data.binarize} leaves zeros and ones; its figures do not compare with those of 'bernoulli'. "
-            "Set data.binarize=none."
-        )
+def _check_environment(before, now, warn):
+    """Refuse to go on with other data; warn where the last bits may differ."""
+    for key in ("images", "image_shape"):
+        if key in before and before[key] != now[key]:
+            raise VaezooError(
+                f"the data '{now['data']}' have changed since the run began: its {key} were {before[key]} and are "
+                f"{now[key]}; bring the old ones back, or train anew"
+            )
+    for key in (*PACKAGES, "device", "compilation"):
+        if key in before and before[key] != now[key]:
+            warn(
+                f"the run was begun with {key} {before[key]}, and this is {now[key]}: the weights may differ from "
+                "those of an undisturbed run"
+            )
 
 
-def _steps(data, settings):
-    if settings.batch_size > len(data.train):
-        raise VaezooError(
-            f"training.batch_size is {settings.batch_size} and '{data.name}' has {len(data.train)} training images; "
-            "set a smaller batch"
-        )
-    return epoch_shape(len(data.train), settings.batch_size)
+def _say(quiet):
+    def say(line):
+        if not quiet:
+            print(line, file=sys.stderr, flush=True)
 
-
-def _learning_rate(settings, steps):
-    if settings.schedule == "constant":
-        return settings.learning_rate
-    return keras.optimizers.schedules.CosineDecay(settings.learning_rate, settings.epochs * steps)
-
-
-def versions():
-    """The versions and the machine that figures come from."""
-    packages = ("tensorflow", "keras", "tensorflow-probability", "tensorflow-datasets", "numpy")
-    return {
-        "vaezoo": vaezoo.__version__,
-        "python": platform.python_version(),
-        **{package: metadata.version(package) for package in packages},
-        "platform": platform.platform(),
-        "device": "GPU" if on_gpu() else f"CPU, {os.cpu_count()} cores",
-    }
-
-
-def _environment(data, model, xla):
-    return {
-        **versions(),
-        "precision": model.dtype_policy.name,
-        "compilation": "xla" if xla else "graph",
-        "seed": model.seed,
-        "data": data.name,
-        "images": {"train": len(data.train), "validation": len(data.validation or ()), "test": len(data.test)},
-        "image_shape": list(data.image_shape),
-        "class_names": list(data.class_names) if data.class_names else None,
-    }
-
-
-def _headline(recipe, data, model, environment, run):
-    chosen = ", ".join(environment[key] for key in ("device", "precision", "compilation"))
-    shape = "×".join(map(str, data.image_shape))
-    images = ", ".join(f"{count:,} {split}" for split, count in environment["images"].items())
-    return (
-        f"{recipe.name}: {model.count_params():,} parameters; {chosen}\n"
-        f"{data.name}: images of {shape}; {images}\n"
-        f"writing to {run.path}\n"
-    )
-
-
-def _leave(run, recipe, model, data, rows):
-    """The standalone Keras files and the pictures of a model."""
-    run.model("encoder.keras", standalone_encoder(model))
-    run.model("decoder.keras", standalone_decoder(model))
-    name = recipe.name
-    binarize = {"binarize": recipe.data.binarize, "seed": recipe.training.seed, "labels": model.conditional}
-    batch = next(iter(data.test.batches(20, **binarize)))
-    images = batch["image"] if model.conditional else batch
-    run.picture(
-        "reconstructions.png", plots.reconstructions(images, model(batch), f"{name}: test images, decoded means")
-    )
-    if model.conditional:
-        columns = min(data.classes, 10)
-        label = np.tile(np.arange(columns), 8)
-        samples = model.sample(len(label), seed=recipe.training.seed, label=label)
-        names = data.class_names[:columns]
-        figure = plots.image_grid(samples, columns, f"{name}: samples of each class", column_labels=names)
-    else:
-        figure = plots.image_grid(model.sample(64, seed=recipe.training.seed), 8, f"{name}: samples from the prior")
-    run.picture("samples.png", figure)
-    run.picture("curves.png", plots.training_curves(rows, name))
-    leave_film(run.path, data.class_names, f"{name} on {Path(data.name).name}")
-
-
-def _keep_last_epoch(run, recipe, data, recorder, environment):
-    """After a training that ended early, complete the directory from the last finished epoch; say what was kept."""
-    if not recorder.rows:
-        run.discard()
-        return "no epoch was finished, so nothing was kept"
-    with contextlib.suppress(VaezooError):  # a full disk has room for nothing more, and the model is already there
-        run.json("environment.json", {**environment, "status": "interrupted", "epochs": len(recorder.rows)})
-        _leave(run, recipe, load(run.path), data, recorder.rows)
-    return f"epoch {len(recorder.rows)} of {recipe.training.epochs} is kept in {run.path / 'model.keras'}"
+    return say
 
 
 def _table(figures):

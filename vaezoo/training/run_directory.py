@@ -6,38 +6,67 @@ import functools
 import io
 import json
 import math
+import os
 from pathlib import Path
 
 import numpy as np
 
-from vaezoo.atomic import plain_errors, write_file, write_text
+from vaezoo.atomic import link_file, lock_folder, plain_errors, remove_unfinished, write_file, write_text
 from vaezoo.config import load_recipe
 from vaezoo.data import load_data
 from vaezoo.errors import VaezooError
 from vaezoo.models.in_batches import BATCH
+from vaezoo.training.checkpoints import Checkpoints
 from vaezoo.zoo import load
 
 FILES = ("recipe.yaml", "environment.json", "metrics.csv", "test.json", "model.keras", "encoder.keras", "decoder.keras")
 
 
 class RunDirectory:
-    """A run directory that is being written. Every file in it appears whole.
+    """A run directory that is being written: a context, which keeps other processes from training into the folder.
+
+    Every file in it appears whole.
 
     Args:
         path: the folder; made with its parents where it does not exist.
+        resumed: whether it has to hold a run; otherwise it must not.
 
     Raises:
-        VaezooError: if it holds a run already, or cannot be written.
+        VaezooError: if it holds a run and must not, or the other way round; on entry, if it cannot be written, or
+            another process is training into it.
     """
 
-    def __init__(self, path: str | Path):
-        self.path = Path(path)
-        if any((self.path / name).exists() for name in FILES):
+    def __init__(self, path: str | Path, resumed: bool = False):
+        self.path, self.resumed = Path(path), resumed
+        self.checkpoints = Checkpoints(self.path)
+        self._check()
+
+    def _check(self):
+        if self.resumed and not (self.path / "recipe.yaml").is_file():
+            raise VaezooError(f"'{self.path}' holds no run: there is no recipe.yaml in it; `vaezoo train` makes one")
+        if not self.resumed and any((self.path / name).exists() for name in FILES):
             raise VaezooError(
-                f"'{path}' already holds a run, which is never overwritten; give another --out, or remove it"
+                f"'{self.path}' already holds a run, which is never overwritten; give another --out, remove it, or go "
+                f"on with it by `vaezoo train --resume {self.path}`"
             )
+
+    def __enter__(self):
         with plain_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
+            try:
+                self._lock = lock_folder(self.path)
+            except BlockingIOError:
+                raise VaezooError(
+                    f"another process is training into '{self.path}'; wait for it, or give another --out"
+                ) from None
+        self._check()  # again: a training may have begun and ended since
+        remove_unfinished(self.path)
+        remove_unfinished(self.checkpoints.folder)
+        return self
+
+    def __exit__(self, *_):
+        if self._lock is not None:
+            os.close(self._lock)
 
     def text(self, name: str, content: str) -> Path:
         """Write a text file."""
@@ -46,6 +75,15 @@ class RunDirectory:
     def json(self, name: str, content: dict) -> Path:
         """Write a mapping as JSON."""
         return self.text(name, json.dumps(content, indent=2) + "\n")
+
+    def status(self, environment: dict, status: str, **more) -> Path:
+        """Write environment.json: what training runs on, and how it stands or ended."""
+        return self.json("environment.json", {**environment, "status": status, **more})
+
+    def show_epoch(self, state) -> None:
+        """Let model.keras and metrics.csv be those of the newest checkpoint, which an epoch's end has written."""
+        link_file(self.path / "model.keras", self.checkpoints.trusted[-1].model)
+        self.table("metrics.csv", state.rows)
 
     def table(self, name: str, rows: list[dict]) -> Path:
         """Write rows of equal keys as CSV."""
@@ -63,9 +101,17 @@ class RunDirectory:
         """Write a matplotlib Figure."""
         return write_file(self.path / name, figure.savefig)
 
+    def drop_results(self) -> None:
+        """Remove what an earlier end has left, which a training that goes beyond it would belie."""
+        with plain_errors(self.path):
+            for name in ("test.json", "encoder.keras", "decoder.keras"):
+                (self.path / name).unlink(missing_ok=True)
+
     def discard(self) -> None:
         """Remove the files of a run that came to nothing, and the folder if nothing else is in it."""
         with contextlib.suppress(OSError):
+            if self.checkpoints.folder.exists():
+                self.checkpoints.folder.rmdir()
             for name in FILES:
                 (self.path / name).unlink(missing_ok=True)
             self.path.rmdir()
@@ -85,6 +131,10 @@ class Run:
         self.path = Path(path)
         for name in ("recipe.yaml", "model.keras"):
             if not (self.path / name).is_file():
+                if Checkpoints(self.path).all():
+                    raise VaezooError(
+                        f"the run in '{path}' has finished no epoch yet; go on with `vaezoo train --resume {path}`"
+                    )
                 raise VaezooError(f"'{path}' holds no run: there is no {name} in it; `vaezoo train` makes one")
 
     @functools.cached_property

@@ -1,0 +1,313 @@
+"""A training that was broken off and resumed ends with the very weights of one that never was."""
+
+import csv
+import errno
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import small_recipe
+
+import vaezoo
+from vaezoo import atomic
+from vaezoo.cli import main
+from vaezoo.config import recipe_names
+from vaezoo.errors import Terminated
+from vaezoo.training import Run, ending, inspect, resume, train
+from vaezoo.training.callbacks import Recorder
+from vaezoo.training.checkpoints import Checkpoints
+from vaezoo.training.run_directory import RunDirectory
+
+
+class Axe(Exception):  # noqa: N818 (no error, and nothing in vaezoo expects it: it ends a training as SIGKILL would)
+    """Falls between two calls of the step."""
+
+
+@pytest.fixture
+def after_calls(monkeypatch):
+    """Do something after so many calls of the step, once: `after_calls(3, raise_axe)`."""
+    planned = {}
+    real = Recorder.on_train_batch_end
+
+    def end(self, batch, logs=None):
+        real(self, batch, logs)
+        planned["left"] = planned.get("left", 0) - 1
+        if planned["left"] == 0:
+            planned["act"]()
+
+    monkeypatch.setattr(Recorder, "on_train_batch_end", end)
+    return lambda calls, act: planned.update(left=calls, act=act)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_pictures():
+    """They take most of the time of these small trainings, and other tests look at them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RunDirectory, "picture", lambda *_: None)
+        patch.setattr(ending, "leave_film", lambda *_: None)
+        yield
+
+
+def axe():
+    raise Axe
+
+
+def rows_of(path):
+    """The metrics by epoch, but for the columns of time."""
+    rows = list(csv.DictReader((path / "metrics.csv").read_text().splitlines()))
+    return [{key: row[key] for key in row if key not in ("seconds", "images_per_second")} for row in rows]
+
+
+def assert_same(disturbed, whole):
+    """Every variable of the model and of its optimizer, every row of metrics and every test figure is the same."""
+    for a, b in zip(disturbed.model.weights, whole.model.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+    for a, b in zip(disturbed.model.optimizer.variables, whole.model.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert rows_of(disturbed.path) == rows_of(whole.path)
+    assert disturbed.test == whole.test
+
+
+def plain(bars_file):
+    return small_recipe("mlp_vae", bars_file, **{"training.compilation": "graph"})
+
+
+@pytest.fixture(scope="module")
+def whole(bars_file, tmp_path_factory):
+    """A training that nothing disturbs."""
+    return train(plain(bars_file), tmp_path_factory.mktemp("whole") / "run", quiet=True)
+
+
+@pytest.fixture
+def run(whole, tmp_path):
+    """A copy of it to do harm to, as if it had been killed after its last epoch but one."""
+    path = shutil.copytree(whole.path, tmp_path / "run")
+    for name in ("epoch-3-step-0.keras", "epoch-3-step-0.json"):
+        (path / "checkpoints" / name).unlink()
+    return path
+
+
+SLOW = pytest.mark.slow
+QUICK = {("conditional_vae", "mixed_float16", "graph")}
+EVERY = [
+    pytest.param(*case, marks=[] if case in QUICK else SLOW)
+    for name in recipe_names()
+    for precision in ("float32", "mixed_float16", "mixed_bfloat16")
+    for compilation in ("graph", "xla")
+    for case in [(name, precision, compilation)]
+]
+
+
+@pytest.mark.parametrize(("name", "precision", "compilation"), EVERY)
+def test_killed_within_an_epoch(name, precision, compilation, bars_file, tmp_path, after_calls):
+    recipe = small_recipe(name, bars_file, **{"training.precision": precision, "training.compilation": compilation})
+    whole = train(recipe, tmp_path / "whole", quiet=True, animate=True)
+    after_calls(1, axe)
+    with pytest.raises(Axe):
+        train(recipe, tmp_path / "run", quiet=True, animate=True, checkpoint_every=1e-9)
+    after_calls(2, axe)  # the second epoch's first call: the rest of the first one is a call
+    with pytest.raises(Axe):
+        resume(tmp_path / "run", quiet=True, checkpoint_every=1e-9)
+    places = [checkpoint.place for checkpoint in Checkpoints(tmp_path / "run").all()]
+    assert places == [(1, 19), (1, 0)]
+    assert_same(resume(tmp_path / "run", quiet=True), whole)
+    with np.load(tmp_path / "run/latent.npz") as film, np.load(tmp_path / "whole/latent.npz") as expected:
+        np.testing.assert_array_equal(film["codes"], expected["codes"])
+
+
+@pytest.mark.parametrize(("number", "kind"), [(signal.SIGTERM, Terminated), (signal.SIGINT, KeyboardInterrupt)])
+def test_a_signal_keeps_the_step(number, kind, whole, bars_file, tmp_path, after_calls):
+    after_calls(1, lambda: os.kill(os.getpid(), number))
+    before = signal.getsignal(number)
+    with pytest.raises(kind, match=r"no epoch was finished, 19 of 38 steps of epoch 1 .*--resume") as caught:
+        train(plain(bars_file), tmp_path / "run", quiet=True)
+    assert caught.type is kind
+    assert signal.getsignal(number) is before
+    assert inspect(tmp_path / "run").status == "interrupted"
+    with pytest.raises(vaezoo.VaezooError, match=r"finished no epoch yet.*--resume"):
+        Run(tmp_path / "run")
+    assert_same(resume(tmp_path / "run", quiet=True), whole)
+    assert inspect(tmp_path / "run").status == "finished"
+
+
+def test_further_than_planned(run, whole):
+    more = resume(run, epochs=4, quiet=True)
+    assert rows_of(run)[:2] == rows_of(whole.path)[:2]
+    assert len(rows_of(run)) == 4
+    assert int(more.model.optimizer.iterations) == 152
+    assert Run(run).recipe.training.epochs == 4
+    with pytest.raises(vaezoo.VaezooError, match=r"has 4 epochs already, more than the 3 asked for"):
+        resume(run, epochs=3)
+
+
+def damage(path, how):
+    content = bytearray(path.read_bytes())
+    if how == "flipped":
+        content[len(content) // 2] ^= 1
+    path.write_bytes(content[: len(content) // 2] if how == "truncated" else content)
+
+
+@pytest.mark.parametrize("how", ["flipped", "truncated"])
+@pytest.mark.parametrize("ending", ["keras", "json"])
+def test_a_broken_checkpoint_is_noticed(how, ending, whole, tmp_path, capsys):
+    path = shutil.copytree(whole.path, tmp_path / "run")
+    broken = path / f"checkpoints/epoch-3-step-0.{ending}"
+    damage(broken, how)
+    assert any(str(broken) in line for line in inspect(path).broken)
+    warned = []
+    checkpoint, state = Checkpoints(path).newest(warned.append)
+    assert checkpoint.place == (2, 0)
+    assert state.epoch == len(state.rows) == 2
+    assert len(warned) == 1
+    assert f"'{broken}' is broken" in warned[0]
+    damage(path / f"checkpoints/epoch-2-step-0.{ending}", how)
+    with pytest.raises(vaezoo.VaezooError, match=r"every checkpoint in .* is broken"):
+        resume(path, quiet=True)
+
+
+def test_the_checkpoint_before_a_broken_one_is_gone_on_from(whole, tmp_path, capsys):
+    path = shutil.copytree(whole.path, tmp_path / "run")
+    damage(path / "checkpoints/epoch-3-step-0.keras", "truncated")
+    assert_same(resume(path), whole)
+    assert "warning: '" in capsys.readouterr().err
+    assert not inspect(path).broken
+
+
+def test_inspect_prints_what_is_there(run, capsys):
+    assert main(["inspect", str(run)]) == 0
+    lines = capsys.readouterr().out
+    assert re.search(r"^recipe +mlp_vae, [\d,]+ parameters; .*bars.npz$", lines, re.MULTILINE)
+    assert re.search(r"^training +finished\n +2 finished epochs, of 3 epochs$", lines, re.MULTILINE)
+    assert re.search(r"^checkpoints +epoch-2-step-0 +\d+\.\d\d MB  whole$", lines, re.MULTILINE)
+    damage(run / "decoder.keras", "flipped")
+    (run / "model.keras").unlink()
+    environment = json.loads((run / "environment.json").read_text())
+    (run / "environment.json").write_text(json.dumps({**environment, "status": "training"}))
+    assert main(["inspect", str(run)]) == 2
+    out, err = capsys.readouterr()
+    assert re.search(r"^training +killed: .*\n.*\n +go on with `vaezoo train --resume", out, re.MULTILINE)
+    assert "model.keras' is missing; " in err
+    assert "decoder.keras' is broken" in err
+    assert err.count("\n") == 1
+
+
+def test_what_cannot_be_resumed(run, bars_file, tmp_path):
+    with pytest.raises(vaezoo.VaezooError, match="holds no run"):
+        resume(tmp_path / "nothing")
+    with RunDirectory(run, resumed=True), pytest.raises(vaezoo.VaezooError, match="another process is training into"):
+        resume(run)
+    assert inspect(run).running is False
+    with RunDirectory(run, resumed=True):
+        assert inspect(run).status == "running"
+    with np.load(bars_file) as arrays:
+        fewer = {name: array[:-10] for name, array in arrays.items()}
+    np.savez(tmp_path / "fewer.npz", **fewer)
+    recipe = (run / "recipe.yaml").read_text().replace(str(bars_file), str(tmp_path / "fewer.npz"))
+    (run / "recipe.yaml").write_text(recipe)
+    with pytest.raises(vaezoo.VaezooError, match="have changed since the run began: its images were"):
+        resume(run, quiet=True)
+
+
+@pytest.mark.parametrize(
+    "failing", ["fsync", pytest.param("replace", marks=SLOW), pytest.param("mkdir", marks=SLOW), "vanished"]
+)
+def test_what_a_disk_can_do(failing, run, monkeypatch, tmp_path):
+    """Every kind of failure, in the third epoch: one line, the second epoch's checkpoint whole, and a way on."""
+
+    def full(*_arguments, **_keywords):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def vanish(*_arguments, **_keywords):
+        shutil.move(run, tmp_path / "elsewhere")
+        monkeypatch.setattr(Checkpoints, "write", real)
+        return real(*_arguments, **_keywords)
+
+    real = Checkpoints.write
+    place = {"fsync": (os, "fsync"), "replace": (Path, "replace"), "mkdir": (Path, "mkdir")}
+
+    def write(self, model, state):
+        if failing == "vanished":
+            return vanish(self, model, state)
+        with monkeypatch.context() as patch:
+            patch.setattr(*place[failing], full)
+            return real(self, model, state)
+
+    monkeypatch.setattr(Checkpoints, "write", write)
+    with pytest.raises(
+        vaezoo.VaezooError, match=r"^cannot write '[^\n]*: (No space left on device|No such file)[^\n]*$"
+    ):
+        resume(run, quiet=True)
+    monkeypatch.undo()
+    path = tmp_path / "elsewhere" if failing == "vanished" else run
+    assert not list(path.rglob(".writing*"))
+    found = inspect(path)
+    assert not found.broken
+    assert (found.state.epoch, found.state.step) == (2, 0)
+
+
+def test_a_link_is_a_copy_where_there_are_no_links(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    (tmp_path / "a").write_text("content")
+    atomic.link_file(tmp_path / "b", tmp_path / "a")
+    assert (tmp_path / "b").read_text() == "content"
+
+
+def kill_trainings(folder, bars_file, kills, *cases):
+    script = Path(__file__).parent / "kill_trainings.py"
+    done = subprocess.run(
+        [sys.executable, script, folder, bars_file, str(kills), *(":".join(case) for case in cases)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_sigkill(bars_file, tmp_path):
+    report = kill_trainings(tmp_path, bars_file, 2, ("mlp_vae", "float32", "graph"))
+    assert report == {"kills": 2, "while_writing": report["while_writing"], "different": []}
+
+
+@pytest.mark.slow
+def test_every_recipe_survives_sigkill(bars_file, tmp_path, record_property):
+    precisions, compilations = ("float32", "mixed_float16", "mixed_bfloat16"), ("graph", "xla")
+    cases = [(name, precisions[i % 3], compilations[i % 2]) for i, name in enumerate(recipe_names())]
+    report = kill_trainings(tmp_path, bars_file, 3, *cases)
+    assert report["different"] == []
+    assert report["kills"] >= 20
+    assert report["while_writing"] >= 3
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow(bars_file, tmp_path):
+    """Resident memory over 200 epochs of a small set: after the first 50 it stays within 30 MB."""
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from vaezoo.config import load_recipe\n"
+        "from vaezoo.training.callbacks import Recorder\n"
+        "real = Recorder.on_epoch_end\n"
+        "def end(self, epoch, logs=None):\n"
+        "    real(self, epoch, logs)\n"
+        "    print(int(Path('/proc/self/statm').read_text().split()[1]) * 4096)\n"
+        "Recorder.on_epoch_end = end\n"
+        "from vaezoo.training import train\n"
+        "train(load_recipe('mlp_vae', {'data.name': sys.argv[1], 'training.epochs': 200}), sys.argv[2], quiet=True)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, bars_file, tmp_path / "run"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    resident = np.array(done.stdout.split(), float) / 1e6
+    assert len(resident) == 200
+    slope = np.polyfit(np.arange(150), resident[50:], 1)[0]
+    print(f"largest {resident.max():.0f} MB, {1000 * slope:.0f} kB an epoch after the first 50")
+    assert resident[50:].max() - resident[50] < 30

@@ -1,0 +1,143 @@
+"""Losses and gradients that are not finite: where training stops, what it says, and what it leaves standing."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import vaezoo
+from vaezoo.config import load_recipe
+from vaezoo.models.vae import VAE
+from vaezoo.training import fit, train
+from vaezoo.training.setup import prepare
+from vaezoo.training.trouble import SKIPPED_IN_A_ROW
+
+
+def tiny(tiny_recipe, data, **overrides):
+    return load_recipe(tiny_recipe, {"data.name": str(data), "training.compilation": "graph", **overrides})
+
+
+@pytest.fixture
+def poison(monkeypatch):
+    """Let a term of the loss be NaN at some steps, counted from 1."""
+
+    def poisoned(term, *steps):
+        real = VAE.terms
+
+        def terms(self, *arguments):
+            result = real(self, *arguments)
+            if self.watch is None:
+                return result
+            bad = tf.reduce_any(self.watch.steps + 1 == tf.constant(steps, tf.int64))
+            return {**result, term: tf.where(bad, np.nan, result[term])}
+
+        monkeypatch.setattr(VAE, "terms", terms)
+
+    return poisoned
+
+
+def test_the_step_that_breaks_changes_nothing(tiny_recipe, bars_file, tmp_path, poison, monkeypatch):
+    setups = []
+    monkeypatch.setattr(fit, "prepare", lambda *arguments: setups.append(prepare(*arguments)) or setups[-1])
+    poison("kl", 14)  # the fourth of the second call of ten
+    with pytest.raises(vaezoo.VaezooError, match=r"broke at step 14: the term 'kl' became nan.*epoch 1 of 2 is kept"):
+        train(tiny(tiny_recipe, bars_file), tmp_path / "run", quiet=True)
+    assert int(setups[0].model.optimizer.iterations) == 13
+    assert all(np.isfinite(weights).all() for weights in setups[0].model.get_weights())
+    assert int(vaezoo.load(tmp_path / "run").optimizer.iterations) == 10
+
+
+def test_broken_steps_are_skipped_and_counted(tiny_recipe, bars_file, tmp_path, poison):
+    recipe = tiny(tiny_recipe, bars_file, **{"training.on_nonfinite": "skip"})
+    poison("reconstruction", 4, 5, 14)
+    trained = train(recipe, tmp_path / "run", quiet=True)
+    assert int(trained.model.optimizer.iterations) == 17
+    table = np.genfromtxt(tmp_path / "run/metrics.csv", delimiter=",", names=True)
+    assert table["skipped"].tolist() == [2, 1]
+    assert np.isfinite(table["loss"]).all()
+
+
+def test_ten_broken_steps_in_a_row_are_too_many(tiny_recipe, bars_file, tmp_path, poison):
+    recipe = tiny(tiny_recipe, bars_file, **{"training.on_nonfinite": "skip"})
+    poison("reconstruction", 3, *range(8, 40))
+    with pytest.raises(vaezoo.VaezooError, match=r"at step 8, and the 9 steps after it broke too: the term 'recons"):
+        train(recipe, tmp_path / "run", quiet=True)
+    assert SKIPPED_IN_A_ROW == 10
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        # The decoder's outputs, squared and divided by the variance, pass float32's 3e38.
+        (
+            {
+                "training.learning_rate": 1e3,
+                "model.likelihood": {"name": "normal", "scale": 1e-3},
+                "data.binarize": "none",
+                "model.decoder": {"name": "mlp", "hidden": [16] * 6},
+            },
+            "broke at step [2-9]: the term 'reconstruction' became inf; .*lower training.learning_rate",
+        ),
+        (
+            {"training.learning_rate": 1e3, "training.precision": "mixed_float16"},
+            "broke at step [2-9]: the term 'kl' became nan; float16 ends at 65,504",
+        ),
+        # The loss scale comes down from 2^15 to 1 in 15 steps, and not even there does the gradient fit.
+        (
+            {"model.objective": {"name": "beta", "beta": 1e6}, "training.precision": "mixed_float16"},
+            "broke at step 16: every term is finite, but the gradient of the encoder is not; float16 ends",
+        ),
+    ],
+)
+def test_what_provokes_it(overrides, message, tiny_recipe, bars_file, tmp_path):
+    recipe = tiny(tiny_recipe, bars_file, **{"training.epochs": 4, **overrides})
+    with pytest.raises(vaezoo.VaezooError, match=message):
+        train(recipe, tmp_path / "run", quiet=True)
+
+
+def test_an_overflow_that_the_loss_scale_mends_is_no_trouble(tiny_recipe, bars_file):
+    setup = prepare(tiny(tiny_recipe, bars_file, **{"training.precision": "mixed_float16"}), print)
+    model = setup.model
+    model.optimizer.dynamic_scale.assign(2.0**24)
+    model.fit(setup.data.train.training_batches(38, 10, **setup.batches), steps_per_epoch=10, shuffle=False, verbose=0)
+    assert int(setup.watch.skipped) == 0
+    scale = float(model.optimizer.dynamic_scale)
+    assert scale < 2.0**24
+    assert int(model.optimizer.iterations) == 10 - np.log2(2.0**24 / scale)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    "likelihood", [{"name": "normal", "learned": True}, {"name": "discretized_logistic"}, "continuous_bernoulli"]
+)
+def test_constant_images_train(precision, likelihood, tiny_recipe, tmp_path):
+    np.save(tmp_path / "constant.npy", np.full((400, 8, 8), 128, "uint8"))
+    overrides = {"training.precision": precision, "training.learning_rate": 0.1, "training.epochs": 30}
+    recipe = tiny(
+        tiny_recipe, tmp_path / "constant.npy", **overrides, **{"model.likelihood": likelihood, "data.binarize": "none"}
+    )
+    assert np.isfinite(train(recipe, tmp_path / "run", quiet=True).test["loss"])
+
+
+@pytest.mark.parametrize("raw", [-200.0, 1e30])
+def test_a_latent_scale_at_its_ends(raw, tiny_recipe, bars_file):
+    """At the floor of 1e-4 all is finite and training goes on; at the other end it stops, with the reason."""
+    setup = prepare(tiny(tiny_recipe, bars_file), print)
+    bias = [layer for layer in setup.model.encoder.layers if layer.weights][-1].bias
+    bias.assign(tf.concat([bias[:3], tf.fill([3], raw)], 0))
+    images = setup.data.train.training_batches(38, 10, **setup.batches)
+    if raw < 0:
+        setup.model.fit(images, steps_per_epoch=10, shuffle=False, verbose=0, callbacks=[setup.watch])
+        assert int(setup.model.optimizer.iterations) == 10
+    else:
+        with pytest.raises(vaezoo.VaezooError, match=r"step 1: the term 'kl' became inf; no weight had moved yet"):
+            setup.model.fit(images, steps_per_epoch=10, shuffle=False, verbose=0, callbacks=[setup.watch])
+
+
+def test_a_model_of_ones_own_is_not_watched(tiny_recipe):
+    """Outside vaezoo's training a broken loss is shown as Keras shows it."""
+    model = vaezoo.create_model(str(tiny_recipe), (8, 8, 1))
+    model.compile(optimizer=keras.optimizers.SGD(1e38))
+    history = model.fit(np.ones((32, 8, 8, 1), "float32"), batch_size=8, epochs=2, verbose=0)
+    assert not np.isfinite(history.history["loss"][-1])

@@ -1,0 +1,143 @@
+"""From a recipe to everything that `fit` needs: the data, the compiled model, the shape of an epoch."""
+
+import dataclasses
+import os
+import platform
+from importlib import metadata
+
+import keras
+
+import vaezoo
+from vaezoo.data import Data, canonical_name
+from vaezoo.errors import VaezooError
+from vaezoo.models.vae import VAE
+from vaezoo.recipe_schema import Recipe
+from vaezoo.training.compilation import epoch_shape, on_gpu, use_xla
+from vaezoo.training.run_directory import load_recipe_data
+from vaezoo.training.trouble import Watch
+from vaezoo.zoo import build_model
+
+PACKAGES = ("tensorflow", "keras", "tensorflow-probability", "tensorflow-datasets", "numpy")
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """What a training is made of: a function of the recipe and the machine, the same in a resumed process.
+
+    Attributes:
+        recipe: with the data's name made canonical and its parameters counted.
+        data: its three splits.
+        model: compiled, with new weights, its optimizer built.
+        watch: the guard of its steps.
+        steps: how many steps an epoch has.
+        environment: versions, device, precision, data: what environment.json says.
+    """
+
+    recipe: Recipe
+    data: Data
+    model: VAE
+    watch: Watch
+    steps: int
+    environment: dict
+
+    @property
+    def batches(self):
+        """How the images are to be read, in training and in every evaluation: keywords of `Split.batches`."""
+        recipe = self.recipe
+        return {"binarize": recipe.data.binarize, "seed": recipe.training.seed, "labels": self.model.conditional}
+
+    @property
+    def headline(self):
+        """Model, device and data, on two lines."""
+        model, data = self.model, self.data
+        chosen = ", ".join(self.environment[key] for key in ("device", "precision", "compilation"))
+        shape = "×".join(map(str, data.image_shape))
+        images = ", ".join(f"{count:,} {split}" for split, count in self.environment["images"].items())
+        return (
+            f"{self.recipe.name}: {model.count_params():,} parameters; {chosen}\n"
+            f"{data.name}: images of {shape}; {images}"
+        )
+
+
+def prepare(recipe, warn):
+    """Read the data; build and compile the model.
+
+    Args:
+        recipe: a `Recipe`.
+        warn: takes a line for what would mislead.
+
+    Returns:
+        The `Setup`.
+
+    Raises:
+        VaezooError: for data that cannot be read or does not fit the recipe.
+    """
+    named = recipe.data.model_copy(update={"name": canonical_name(recipe.data.name)})
+    recipe = recipe.model_copy(update={"data": named})  # so that the run can be read from any folder
+    settings = recipe.training
+    data = load_recipe_data(recipe)
+    keras.utils.set_random_seed(settings.seed)  # the initial weights
+    model = build_model(recipe, data.image_shape, data.classes)
+    recipe = recipe.model_copy(update={"parameters": model.count_params()})
+    _check_likelihood(recipe, model, data, warn)
+    steps, steps_per_call = _steps(data, settings)
+    xla = use_xla(model, settings.compilation)
+    model.compile(
+        optimizer=keras.optimizers.Adam(_learning_rate(settings, steps), global_clipnorm=settings.clip_norm),
+        jit_compile=xla,
+        steps_per_execution=steps_per_call,
+    )
+    model.optimizer.build(model.trainable_variables)
+    model.watch = Watch(model, settings.on_nonfinite)
+    return Setup(recipe, data, model, model.watch, steps, _environment(data, model, xla))
+
+
+def _check_likelihood(recipe, model, data, warn):
+    """Refuse a likelihood that does not describe the images; warn where the figures would mislead."""
+    if recipe.data.binarize == "none":
+        model.likelihood.check(data.train.head(1000))
+    elif recipe.model.likelihood.name != "bernoulli":
+        warn(
+            f"the likelihood '{recipe.model.likelihood.name}' describes grey levels, and data.binarize="
+            f"{recipe.data.binarize} leaves zeros and ones; its figures do not compare with those of 'bernoulli'. "
+            "Set data.binarize=none."
+        )
+
+
+def _steps(data, settings):
+    if settings.batch_size > len(data.train):
+        raise VaezooError(
+            f"training.batch_size is {settings.batch_size} and '{data.name}' has {len(data.train)} training images; "
+            "set a smaller batch"
+        )
+    return epoch_shape(len(data.train), settings.batch_size)
+
+
+def _learning_rate(settings, steps):
+    if settings.schedule == "constant":
+        return settings.learning_rate
+    return keras.optimizers.schedules.CosineDecay(settings.learning_rate, settings.epochs * steps)
+
+
+def versions():
+    """The versions and the machine that figures come from."""
+    return {
+        "vaezoo": vaezoo.__version__,
+        "python": platform.python_version(),
+        **{package: metadata.version(package) for package in PACKAGES},
+        "platform": platform.platform(),
+        "device": "GPU" if on_gpu() else f"CPU, {os.cpu_count()} cores",
+    }
+
+
+def _environment(data, model, xla):
+    return {
+        **versions(),
+        "precision": model.dtype_policy.name,
+        "compilation": "xla" if xla else "graph",
+        "seed": model.seed,
+        "data": data.name,
+        "images": {"train": len(data.train), "validation": len(data.validation or ()), "test": len(data.test)},
+        "image_shape": list(data.image_shape),
+        "class_names": list(data.class_names) if data.class_names else None,
+    }

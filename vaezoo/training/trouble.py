@@ -1,0 +1,112 @@
+"""A loss or a gradient that is not finite: found inside the compiled step, which then changes nothing, and explained.
+
+A call runs up to 32 steps before Python sees anything. So the step itself refuses its update, remembers what it saw,
+and refuses the rest of the call; the callback then raises the error, with the weights still those of the last good
+step.
+"""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from vaezoo.errors import VaezooError
+
+SKIPPED_IN_A_ROW = 10  # as many broken steps one after the other end a training that skips them
+PARTS = ("encoder", "posterior", "prior", "decoder", "likelihood")
+
+
+class Watch(keras.callbacks.Callback):
+    """The guard of every training step, and the callback that ends the training when it has to.
+
+    Under float16 a gradient that overflows is no trouble: the optimizer lowers its loss scale and leaves that step
+    out, by itself. It is trouble once the scale has come down to 1.
+
+    Args:
+        model: the `VAE`, compiled, its optimizer built.
+        policy: "stop" at the first step that is not finite, or "skip" such steps and stop at the tenth in a row.
+    """
+
+    def __init__(self, model, policy="stop"):
+        super().__init__()
+        self.patience = 1 if policy == "stop" else SKIPPED_IN_A_ROW
+        self.terms = [name for name in model.objective.term_names if name != "elbo"]  # it only sums up others
+        self.terms.sort(key=lambda name: {"kl": 0, "reconstruction": 1, "loss": 3}.get(name, 2))  # as they are computed
+        owners = {id(weight): part for part in PARTS for weight in getattr(model, part).trainable_variables}
+        self.owners = [owners.get(id(weight), "model") for weight in model.trainable_variables]
+        self.parts = list(dict.fromkeys(self.owners))
+        self.optimizer = model.optimizer
+        # Plain variables: they belong to this training, not to the model, so no file of the model holds them.
+        self.steps = tf.Variable(0, trainable=False, dtype=tf.int64)  # taken in this training, broken ones included
+        self.in_a_row = tf.Variable(0, trainable=False, dtype=tf.int64)
+        self.skipped = tf.Variable(0, trainable=False, dtype=tf.int64)  # in this epoch
+        self.first = tf.Variable(0, trainable=False, dtype=tf.int64)  # the step that began the row of broken ones
+        self.seen = tf.Variable(tf.zeros(len(self.terms) + len(self.parts)), trainable=False)  # terms and norms of it
+
+    # Inside the compiled step
+
+    def guard(self, update, terms, gradients):
+        """Do `update` if the step is sound.
+
+        Args:
+            update: takes the optimizer's step and counts the terms.
+            terms: the objective's terms by name, each [B].
+            gradients: of the trainable variables, in their order; None for one that the loss does not depend on.
+        """
+        means = tf.stack([tf.reduce_mean(terms[name]) for name in self.terms])
+        norms = tf.stack([self._norm(part, gradients) for part in self.parts])
+        sound = tf.reduce_all(tf.math.is_finite(norms)) | (self._loss_scale() > 1.0)
+        sound &= tf.reduce_all(tf.math.is_finite(means))
+        going = self.in_a_row < self.patience
+        self.steps.assign_add(tf.cast(going, tf.int64))
+
+        def good():
+            update()
+            self.in_a_row.assign(0)
+
+        def broken():
+            new = going & (self.in_a_row == 0)
+            self.first.assign(tf.where(new, self.steps, self.first))
+            self.seen.assign(tf.where(new, tf.concat([means, norms], 0), self.seen))
+            self.in_a_row.assign_add(tf.cast(going, tf.int64))
+            self.skipped.assign_add(tf.cast(going, tf.int64))
+
+        tf.cond(going & sound, good, broken)
+
+    def _norm(self, part, gradients):
+        mine = [g for g, owner in zip(gradients, self.owners, strict=True) if owner == part and g is not None]
+        return tf.linalg.global_norm(mine) if mine else tf.constant(0.0)
+
+    def _loss_scale(self):
+        return tf.convert_to_tensor(getattr(self.optimizer, "dynamic_scale", 1.0))
+
+    # Between two calls of it
+
+    def on_train_batch_end(self, batch, logs=None):
+        """End the training if the step has given up."""
+        if int(self.in_a_row) >= self.patience:
+            raise VaezooError(self.explain())
+
+    def explain(self) -> str:
+        """What broke first, at which step, and the likely cause."""
+        means, norms = np.split(self.seen.numpy(), [len(self.terms)])
+        bad_terms = [name for name, value in zip(self.terms, means, strict=True) if not np.isfinite(value)]
+        bad_parts = [part for part, norm in zip(self.parts, norms, strict=True) if not np.isfinite(norm)]
+        if bad_terms:
+            first = bad_terms[0]
+            what = f"the term '{first}' became {means[self.terms.index(first)]:g}"
+        else:
+            first = "gradient"
+            what = f"every term is finite, but the gradient of the {' and the '.join(bad_parts)} is not"
+        rows = f", and the {self.patience - 1} steps after it broke too" if self.patience > 1 else ""
+        return f"training broke at step {int(self.first):,}{rows}: {what}; {self._cause(first)}"
+
+    def _cause(self, first):
+        if "float16" in self.model.encoder.dtype_policy.name.replace("bfloat16", ""):
+            return "float16 ends at 65,504, which was likely passed: train in mixed_bfloat16 or float32"
+        if int(self.first) == 1:
+            return "no weight had moved yet, so the images or a weight in model.objective are likely too large"
+        if first == "kl":
+            return "the encoder's outputs ran away, likely by steps too long: lower training.learning_rate"
+        if first == "gradient":
+            return "a scale has likely shrunk to its floor: lower training.learning_rate, or training.clip_norm"
+        return "the decoder's outputs ran away, likely by steps too long: lower training.learning_rate"
