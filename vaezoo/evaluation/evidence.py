@@ -135,8 +135,8 @@ class _Running:
 def _compiled(model, images, at_once):
     """x [B,H,W,C], label [B] or None, seed [2] → log p(x|z) and log q(z|x) - log p(z), both [BLOCK,B].
 
-    A graph, not XLA: by processor time XLA gains an eighth with a 200-200 decoder and loses with convolutions, and where
-    a distribution leaves the choice of the random generator to it, that one takes 30 times as long on a CPU.
+    A graph, not XLA: by processor time XLA gains an eighth with a 200-200 decoder and loses with convolutions, and
+    where a distribution leaves the choice of the random generator to it, that one takes 30 times as long on a CPU.
     """
 
     def log_weights(x, label, seed):
