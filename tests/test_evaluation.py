@@ -5,6 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
+from test_plots import assert_nothing_is_cut_off_or_overlaps
 
 from vaezoo import evaluation, plots
 from vaezoo.cli import main
@@ -197,6 +198,16 @@ def test_the_progress_is_drawn_on_a_terminal_alone():
     silent.terminal = False
     Progress(silent)(0.5)
     assert silent.text == ""
+
+
+def test_a_long_title_is_not_cut_off():
+    title = f"{'a_long_name_' * 5} on 10,000 test images of {'data' * 6} (dynamic binarization)\nlog p(x)"
+    figures = (
+        plots.evidence_curve([1, 10, 1000, 5000], [0.1, 2, 3, 4], [0.1] * 4, -90.0, title),
+        plots.latent_bars(np.arange(60.0), np.arange(60) > 20, title),
+    )
+    for figure in figures:
+        assert_nothing_is_cut_off_or_overlaps(figure)
 
 
 def test_the_pictures_show_their_numbers():

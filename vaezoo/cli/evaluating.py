@@ -76,7 +76,7 @@ def _pictures(report):
             [rise["value"] for rise in rises],
             [rise["standard_error"] or 0 for rise in rises],
             report["bound"]["elbo"]["value"],
-            f"{headline(report)}\nlog p(x) by number of samples; bars: standard error of the height above the ELBO",
+            f"{headline(report)}\nlog p(x) by the number of samples",
         )
         yield "evidence.png", "log p(x) by the number of importance samples", figure
     if kl := report["code"]["kl_per_latent"]:

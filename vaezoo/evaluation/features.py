@@ -78,30 +78,26 @@ def feature_space(data_settings):
 
 
 def classifier(image_shape, classes):
-    """A small convolutional network: image [B,H,W,C] → {"features" [B,F], "logits" [B,Y]}."""
+    """A small convolutional network, the same every time: image [B,H,W,C] → {"features" [B,F], "logits" [B,Y]}."""
+
+    def settings():
+        return {"kernel_initializer": keras.initializers.GlorotUniform(seed=0), "dtype": "float32"}
+
     image = h = keras.Input(image_shape, name="image")
     for filters in (32, 64):
-        h = keras.layers.Conv2D(filters, 5, strides=2, padding="same", activation="gelu")(h)
-    features = keras.layers.Dense(SIZE, activation="gelu", name="features")(keras.layers.Flatten()(h))
-    logits = keras.layers.Dense(classes, name="logits")(features)
+        h = keras.layers.Conv2D(filters, 5, strides=2, padding="same", activation="gelu", **settings())(h)
+    h = keras.layers.Flatten()(h)
+    features = keras.layers.Dense(SIZE, activation="gelu", name="features", **settings())(h)
+    logits = keras.layers.Dense(classes, name="logits", **settings())(features)
     return keras.Model(image, {"features": features, "logits": logits}, name="classifier")
 
 
 def _trained(data, binarize):
-    """The classifier of a data set: the same first weights and the same batches every time."""
     size = min(BATCH, len(data.train))
     steps_per_epoch = len(data.train) // size
     steps = min(STEPS, EPOCHS * steps_per_epoch)
     batches = data.train.training_batches(size, steps_per_epoch, binarize=binarize, labels=True)
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
-    try:
-        network = classifier(data.image_shape, data.classes)
-    finally:
-        keras.config.set_dtype_policy(before)
-    for variable, seed in zip(network.trainable_variables, range(100), strict=False):
-        if len(variable.shape) > 1:
-            variable.assign(keras.initializers.GlorotUniform(seed)(variable.shape))
+    network = classifier(data.image_shape, data.classes)
     network.compile(
         optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(2e-3, steps)),
         loss={"logits": keras.losses.SparseCategoricalCrossentropy(from_logits=True)},

@@ -15,7 +15,7 @@ def rows(report):
 
     def in_nats(section, name, figure, meaning, cost=1):
         bits = cost * figure["value"] / report["dimensions"] / math.log(2)
-        return section, name, _value(figure, ".2f", ".2f"), f"{bits:.4f}", meaning
+        return section, name, _value(figure), f"{bits:.4f}", meaning
 
     if bound["elbo"]:
         yield in_nats("bound", "ELBO", bound["elbo"], "−reconstruction − KL, below log p(x)", cost=-1)
@@ -34,8 +34,8 @@ def rows(report):
     yield "code", "active units", active, "", "latents whose posterior mean has a variance above 0.01"
     if code["mutual_information"]:
         most = f"I(x; z); this estimate is at most log N = {code['log_images']:.2f}"
-        yield "", "mutual information", _value(code["mutual_information"], ".2f", ".2f"), "", most
-        yield "", "marginal KL", _value(code["marginal_kl"], ".2f", ".2f"), "", "KL(q(z) ‖ p(z)); KL = I(x; z) + this"
+        yield "", "mutual information", _value(code["mutual_information"]), "", most
+        yield "", "marginal KL", _value(code["marginal_kl"]), "", "KL(q(z) ‖ p(z)); KL = I(x; z) + this"
     if samples:
         meanings = {
             "frechet_distance": ("samples", "Fréchet distance", "of samples to test images"),
@@ -43,14 +43,14 @@ def rows(report):
             "recall": ("", "recall", "share of test images among the samples"),
         }
         for key, (section, name, meaning) in meanings.items():
-            real = f"{samples['of_training_images'][key]:.3g} for training images"
-            yield section, name, _value(samples[key], ".3g", ".1g"), "", f"{meaning}; {real}"
+            digits = ",.1f" if key == "frechet_distance" else ".3f"
+            real = f"{samples['of_training_images'][key]:{digits}} for training images"
+            yield section, name, _value(samples[key], digits), "", f"{meaning}; {real}"
 
 
-def _value(figure, value, error):
-    if figure["standard_error"] is None:
-        return f"{figure['value']:{value}}"
-    return f"{figure['value']:{value}} ± {figure['standard_error']:{error}}"
+def _value(figure, digits=".2f"):
+    error = "" if figure["standard_error"] is None else f" ± {figure['standard_error']:{digits}}"
+    return f"{figure['value']:{digits}}{error}"
 
 
 def remarks(report):

@@ -1,5 +1,7 @@
 """Pictures of an evaluation: the evidence by samples, and the latents by what they hold."""
 
+import textwrap
+
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -24,7 +26,8 @@ def evidence_curve(samples, rises, errors, elbo, title=""):
         The Figure.
     """
     figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, layout="constrained")
-    axes = _axes(figure, title, "K, importance samples", "nats an image")
+    x_label = "K, importance samples (bars: standard error of the rise above the ELBO)"
+    axes = _axes(figure, title, x_label, "nats an image")
     estimates = elbo + np.asarray(rises)
     axes.axhline(elbo, color=PALETTE[1], linestyle="--", linewidth=1.3)
     end = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "bottom"}  # x in [0, 1] of the panel
@@ -73,7 +76,8 @@ def latent_bars(kl, active, title=""):
 
 def _axes(figure, title, x_label, y_label):
     axes = figure.subplots()
-    axes.set_title(title, fontsize=10, color=TEXT, loc="left")
+    lines = [part for line in title.splitlines() for part in textwrap.wrap(line, 76)]
+    axes.set_title("\n".join(lines), fontsize=10, color=TEXT, loc="left")
     axes.set_xlabel(x_label, fontsize=9)
     axes.set_ylabel(y_label, fontsize=9)
     axes.tick_params(labelsize=8)
