@@ -56,7 +56,7 @@ class VAE(keras.Model):
         self.objective = objective
         self.seed = seed
         self.trackers = {name: keras.metrics.Mean(name=name) for name in objective.term_names}
-        self.watch = None  # training sets it: it refuses the updates of a step that is not finite
+        self.watch = None  # set by training: it notices a step that is not finite
         self.build(encoder.input_shape)
 
     @property
