@@ -121,18 +121,18 @@ def test_the_scaling_takes_the_two_fastest_peers_and_repeats_nothing():
         case = {"network": "mlp_vae", "width": 1, "batch": 128, "contender": name}
         measurements.append({**case, "round": 0, "images_per_second": rate})
     options = benchmark.parse(["--network", "mlp_vae", "--out", "nowhere"])
-    cases = rounds._scaling_cases(options, list(CONTENDERS), measurements)
+    cases = rounds.scaling_cases(options, list(CONTENDERS), measurements)
     assert {name for *_, name in cases} == {"vaezoo", "jax", "torch_eager"}
     assert len(cases) == len(set(cases)) == 3 * (len(rounds.BATCHES) + len(rounds.WIDTHS) - 2)
 
 
 def test_an_epoch_of_a_wider_network_costs_no_more():
     wide = load_network("mlp_vae", 8)
-    images = rounds._images_of_an_epoch("mlp_vae", wide, 128, 20_000, (28, 28, 1))
+    images = rounds.images_of_an_epoch("mlp_vae", wide, 128, 20_000, (28, 28, 1))
     cost = [images * training_flops(layers(wide, (28, 28, 1)))]
     cost.append(20_000 * training_flops(layers(load_network("mlp_vae"), (28, 28, 1))))
     assert 0.9 < cost[0] / cost[1] <= 1
-    assert rounds._images_of_an_epoch("mlp_vae", wide, 1024, 4096, (28, 28, 1)) == 2048
+    assert rounds.images_of_an_epoch("mlp_vae", wide, 1024, 4096, (28, 28, 1)) == 2048
 
 
 def test_the_first_epoch_does_not_count(monkeypatch, capsys):
@@ -190,7 +190,8 @@ def black_bars(bars_file, tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("name", CONTENDERS)
-def test_every_contender_trains_the_recipe_to_the_same_loss(name, network, black_bars):
+def test_every_contender_trains_the_recipe_to_the_same_loss(name, network, black_bars, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # in so small a network, threads only wait for each other
     model = load_network(network)
     case = {"network": network, "width": 1, "model": model.model_dump(), "data": str(black_bars), "batch": 20}
     figures = contenders.train(CONTENDERS[name], {**case, "epochs": 20})

@@ -54,18 +54,20 @@ def _bars(axes, labels, spreads, texts, highlighted):
     for label, spread, text in zip(labels, spreads, texts, strict=True):
         axes.annotate(text, (spread.high, label), (4, 0), textcoords="offset points", va="center", fontsize=8)
     axes.invert_yaxis()
-    axes.set_xlim(0, 1.25 * max(spread.high for spread in spreads))
+    axes.set_xlim(0, 1.4 * max(spread.high for spread in spreads))
     axes.grid(axis="x", alpha=0.25, linewidth=0.5)
     axes.set_axisbelow(True)
 
 
 def _rates(axes, network, rows):
-    texts = [f"{row['images_per_second'].median:,.0f}" for row in rows]
-    if all("times" in row for row in rows):
-        texts = [f"{text}  ×{1 / row['times'].median:.2f}" for text, row in zip(texts, rows, strict=True)]
     titles = [CONTENDERS[row["contender"]].title for row in rows]
     ours = [row["contender"] == "vaezoo" for row in rows]
+    texts = [f"{row['images_per_second'].median:,.0f}" for row in rows]
+    for place, row in enumerate(rows):
+        if "times" in row and not ours[place]:
+            texts[place] += f"  (vaezoo ×{row['times'].median:.2f})"
     _bars(axes, titles, [row["images_per_second"] for row in rows], texts, ours)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_title(f"{network}: training, images a second, batch {rows[0]['batch']}", fontsize=10, color=TEXT)
 
 

@@ -16,6 +16,7 @@ first epoch of each run only warms up.
   and addition; a training step is three times the way forward, less the gradient of the image, which nobody needs.
 - *first step*: from the command to the end of the first step: imports, data and compilation. Of vaezoo it is the first
   call of several steps; of JAX, the end of compilation.
+- *peak memory*: of the whole process; vaezoo's also tests the model and draws its pictures.
 - *loss*: the mean of the last epoch, in nats an image.
 """
 

@@ -36,13 +36,13 @@ def measure(options, scratch):
     machine, measurements = describe_machine(options), []
     for number in range(options.rounds):
         say(f"round {number + 1} of {options.rounds}")
-        _round(number, cases, exports, options, data, measurements)
+        measure_round(number, cases, exports, options, data, measurements)
         _write(options, machine, measurements, data.image_shape)
     if options.scaling:
-        cases = _scaling_cases(options, names, measurements)
+        cases = scaling_cases(options, names, measurements)
         for number in range(options.rounds):
             say(f"scaling, round {number + 1} of {options.rounds}")
-            _round(options.rounds + number, cases, {}, options, data, measurements)
+            measure_round(options.rounds + number, cases, {}, options, data, measurements)
             _write(options, machine, measurements, data.image_shape)
     print((options.out / "benchmark.md").read_text(encoding="utf-8"))
     say(f"the table, the measurements and the picture are in {options.out}")
@@ -82,7 +82,7 @@ def _exports(options, data, scratch):
     return folders
 
 
-def _round(number, cases, exports, options, data, measurements):
+def measure_round(number, cases, exports, options, data, measurements):
     """The matrix product of every library, every case of training and every decoder, once."""
 
     def add(figures, **case):
@@ -94,7 +94,7 @@ def _round(number, cases, exports, options, data, measurements):
         add(product(library), library=library)
     for network, width, batch, name in cases:
         model = load_network(network, width)
-        images = _images_of_an_epoch(network, model, batch, options.images, data.image_shape)
+        images = images_of_an_epoch(network, model, batch, options.images, data.image_shape)
         case = {"network": network, "width": width, "batch": batch}
         reads = {"model": model.model_dump(), "data": data.of(images), "epochs": options.epochs}
         add(train(CONTENDERS[name], {**case, **reads}), **case, contender=name)
@@ -103,13 +103,13 @@ def _round(number, cases, exports, options, data, measurements):
             add(decode(runtime, folder), network=network, runtime=runtime)
 
 
-def _images_of_an_epoch(network, model, batch, images, image_shape):
+def images_of_an_epoch(network, model, batch, images, image_shape):
     """As many as cost what an epoch of the network costs at its own width, but at least two batches."""
     cost = [training_flops(layers(each, image_shape)) for each in (load_network(network), model)]
     return max(2 * batch, images * cost[0] // cost[1])
 
 
-def _scaling_cases(options, names, measurements):
+def scaling_cases(options, names, measurements):
     """vaezoo and the two fastest peers of each network, at every batch and every width that was not measured yet."""
     cases = []
     for network in options.network:
