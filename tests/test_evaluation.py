@@ -27,9 +27,9 @@ def run_of(tiny_recipe, bars_file, tmp_path_factory):
         def leave(name, **settings):
             recipe = load_recipe(tiny_recipe, {"data.name": str(bars_file), **settings})
             keras.utils.set_random_seed(1)
-            run = RunDirectory(folder / name)
-            run.text("recipe.yaml", to_yaml(recipe))
-            run.model("model.keras", build_model(recipe, (8, 8, 1), 8))
+            with RunDirectory(folder / name) as run:
+                run.text("recipe.yaml", to_yaml(recipe))
+                run.model("model.keras", build_model(recipe, (8, 8, 1), 8))
             return run.path
 
         yield leave
