@@ -80,14 +80,14 @@ def linear_vae(posterior, likelihood, objective):
     )
 
 
-def drawn_encoder(posterior, model, spread, seed):
-    """An encoder near the exact one (spread 0.1) or far from it (spread 1)."""
+def drawn_encoder(posterior, model, spread, seed, wider=1.0):
+    """An encoder near the exact one (spread 0.1) or far from it (spread 1), its scales some times as wide."""
     rng = np.random.default_rng(seed)
     kernel = rng.normal(0, spread, (PIXELS, posterior.params_size(D)))
     kernel[:, :D] += model.posterior_map()[0]
     bias = rng.normal(0, spread, posterior.params_size(D))
     bias[:D] += model.posterior_map()[1]
-    bias[D : 2 * D] += inverse_softplus(np.sqrt(np.diag(model.posterior_covariance)))
+    bias[D : 2 * D] += inverse_softplus(wider * np.sqrt(np.diag(model.posterior_covariance)))
     return [kernel, bias]
 
 

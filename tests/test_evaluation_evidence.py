@@ -19,7 +19,8 @@ EXACT = MODEL.log_evidence(X)
 
 
 def vae_near_exact(posterior=DiagonalNormal, spread=0.05):
-    return vae_of(MODEL, posterior(), drawn_encoder(posterior(), MODEL, spread, seed=1))
+    # Wider than the true posterior in every direction: where it is not, the weights have no finite variance.
+    return vae_of(MODEL, posterior(), drawn_encoder(posterior(), MODEL, spread, seed=1, wider=1.4))
 
 
 @pytest.mark.parametrize(("posterior", "spread"), [(DiagonalNormal, 0.05), (FullNormal, 0.02)])
@@ -32,7 +33,7 @@ def test_the_estimate_agrees_with_the_exact_evidence_within_its_own_error(poster
         ratio = np.exp([one.curve[place] - EXACT for one in found])
         error = ratio.std(ddof=1) / np.sqrt(ratio.size)
         assert abs(ratio.mean() - 1) < 4 * error, samples
-        assert error < 0.1 / np.sqrt(samples), samples  # seen: at most 0.07 / sqrt(K)
+        assert error < 0.06 / np.sqrt(samples), samples  # seen: 0.034 to 0.039 / sqrt(K)
     # Its own error for each image, by the delta method: Var log p^(x) = 1 / effective samples - 1 / K.
     for one in found:
         deviations = (one.log_evidence - EXACT) / np.sqrt(1 / one.effective_samples - 1 / 1000)

@@ -98,8 +98,8 @@ SLOW = pytest.mark.slow
 QUICK = {("conditional_vae", "mixed_float16", "graph")}
 EVERY = [
     pytest.param(*case, marks=[] if case in QUICK else SLOW)
-    for name in recipe_names()
-    for precision in ("float32", "mixed_float16", "mixed_bfloat16")
+    for number, name in enumerate(recipe_names())
+    for precision in ("float32", ("mixed_float16", "mixed_bfloat16")[number % 2])
     for compilation in ("graph", "xla")
     for case in [(name, precision, compilation)]
 ]
@@ -271,11 +271,6 @@ def kill_trainings(folder, bars_file, kills, *cases):
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
-
-
-def test_sigkill(bars_file, tmp_path):
-    report = kill_trainings(tmp_path, bars_file, 2, ("mlp_vae", "float32", "graph"))
-    assert report == {"kills": 2, "while_writing": report["while_writing"], "different": []}
 
 
 @pytest.mark.slow

@@ -25,9 +25,10 @@ class _Philox:
     """
 
     def sample(self, sample_shape=(), seed=None, name="sample"):
-        """Samples [*sample_shape,B,D], a function of the stateless seed [2]."""
+        """Samples [*sample_shape,B,D], a function of the stateless seed [2]; new ones every time without a seed."""
         leading = tf.reshape(tf.cast(sample_shape, tf.int32), [-1])
         shape = tf.concat([leading, self.batch_shape_tensor(), self.event_shape_tensor()], axis=0)
+        seed = tfp.random.sanitize_seed(seed)
         eps = tf.random.stateless_normal(shape, seed, dtype=self.dtype, alg="philox", name=name)
         return self.bijector.forward(eps)
 
