@@ -25,7 +25,15 @@ def build(model, image_shape):
     """
     ends = {"mlp": (mlp_encoder, mlp_decoder), "conv": (conv_encoder, conv_decoder)}[model["encoder"]["name"]]
     encoder = ends[0](model["encoder"], image_shape, 2 * model["latent_dim"])
-    return encoder, ends[1](model["decoder"], image_shape, model["latent_dim"])
+    decoder = ends[1](model["decoder"], image_shape, model["latent_dim"])
+    return encoder.apply(as_keras_begins), decoder.apply(as_keras_begins)
+
+
+def as_keras_begins(layer):
+    """Glorot's uniform kernels and zero biases, so that every contender's loss begins and falls alike."""
+    if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.xavier_uniform_(layer.weight)
+        nn.init.zeros_(layer.bias)
 
 
 def dense(activation, *widths):
