@@ -5,10 +5,16 @@ from pathlib import Path
 
 import keras
 
-from vaezoo import likelihoods, networks, objectives, posteriors, priors  # noqa: F401 (they fill the registries)
+from vaezoo import (
+    keras_files,  # the module, as in `models.vae`: it may be what imports Keras first, and brings us here
+    likelihoods,  # noqa: F401 (these fill the registries)
+    networks,  # noqa: F401
+    objectives,  # noqa: F401
+    posteriors,  # noqa: F401
+    priors,  # noqa: F401
+)
 from vaezoo.config import load_recipe
 from vaezoo.errors import VaezooError
-from vaezoo.keras_files import load_keras_file
 from vaezoo.models import vae as vae_module
 from vaezoo.recipe_schema import Recipe
 from vaezoo.registry import DECODERS, ENCODERS, LIKELIHOODS, OBJECTIVES, POSTERIORS, PRIORS
@@ -86,7 +92,7 @@ def load(run):
     path = Path(run) / "model.keras"
     if not path.is_file():
         raise VaezooError(f"'{run}' holds no run: there is no {path.name} in it; `vaezoo train` makes one")
-    model = load_keras_file(path)
+    model = keras_files.load_keras_file(path)
     if not isinstance(model, vae_module.VAE):
         raise VaezooError(f"'{path}' holds no VAE but a {type(model).__name__}; give the folder of a run")
     return model
