@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 
 from vaezoo.atomic import write_text
+from vaezoo.config import load_recipe
+from vaezoo.data import canonical_name
+from vaezoo.errors import VaezooError
 from vaezoo.evaluation import evaluate
 from vaezoo.training import Run, resume, train
 
@@ -22,17 +25,21 @@ def measured(recipe, folder, samples, limit=None):
 
     Returns:
         A mapping, for `write_csv`: the figures in nats an image, and all that it takes to get them again.
+
+    Raises:
+        VaezooError: if the folder holds a run of other settings.
     """
     folder = Path(folder)
-    if not (folder / "recipe.yaml").exists():
+    begun = folder / "recipe.yaml"
+    if begun.exists() and _what_is_trained(load_recipe(begun)) != _what_is_trained(recipe):
+        raise VaezooError(f"'{folder}' holds a run of other settings; remove it, or give another --out")
+    if not begun.exists():
         train(recipe, folder)
     elif not (folder / "test.json").exists():
         resume(folder)
-    run = Run(folder)
-    if _what_is_trained(run.recipe) != _what_is_trained(recipe):
-        raise SystemExit(f"'{folder}' holds a run of other settings; remove it, or give another --out")
-    report = _report(run, folder / f"evidence-{samples}{f'-of-{limit}' if limit else ''}.json", samples, limit)
-    settings, test = run.recipe.training, json.loads((folder / "test.json").read_text())
+    trained = Run(folder)
+    report = _report(trained, folder / f"evidence-{samples}{f'-of-{limit}' if limit else ''}.json", samples, limit)
+    settings, test = trained.recipe.training, json.loads((folder / "test.json").read_text())
     evidence, elbo = report["evidence"], report["bound"]["elbo"]
     return {
         "nll": round(-evidence["log_evidence"]["value"], 2),
@@ -43,7 +50,7 @@ def measured(recipe, folder, samples, limit=None):
         "latents": report["latents"],
         "importance_samples": samples,
         "test_images": report["images"],
-        "parameters": run.model.count_params(),
+        "parameters": trained.model.count_params(),
         "epochs": settings.epochs,
         "batch_size": settings.batch_size,
         "learning_rate": settings.learning_rate,
@@ -56,6 +63,18 @@ def measured(recipe, folder, samples, limit=None):
     }
 
 
+def run(main):
+    """Run a script; bad input is one line and exit code 2, Ctrl-C says what was kept."""
+    try:
+        main()
+    except VaezooError as error:
+        print(f"{Path(sys.argv[0]).stem}: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt as interrupt:
+        print(f"\n{Path(sys.argv[0]).stem}: interrupted; {interrupt}", file=sys.stderr)
+        sys.exit(130)
+
+
 def write_csv(path, rows):
     """Write rows of equal keys."""
     text = io.StringIO()
@@ -66,7 +85,8 @@ def write_csv(path, rows):
 
 
 def _what_is_trained(recipe):
-    return recipe.model_dump(include={"model", "data", "training"})
+    content = recipe.model_dump(include={"model", "data", "training"})
+    return content | {"data": content["data"] | {"name": canonical_name(recipe.data.name)}}
 
 
 def _report(run, path, samples, limit):

@@ -11,7 +11,7 @@ moment, the same command goes on where it was.
 import argparse
 from pathlib import Path
 
-from measured import measured, write_csv
+from measured import measured, run, write_csv
 
 from vaezoo.config import load_recipe
 
@@ -68,4 +68,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -6,7 +6,7 @@ python tools/zoo_table.py           # on MNIST; ended at any moment, the same co
 import argparse
 from pathlib import Path
 
-from measured import measured, write_csv
+from measured import measured, run, write_csv
 
 from vaezoo.config import load_recipe, recipe_names
 
@@ -35,4 +35,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -1,0 +1,47 @@
+"""The tables of figures: made by one command, gone on with by the same, on a small set here."""
+
+import csv
+import json
+
+import pytest
+import reproduce_iwae
+import zoo_table
+
+from vaezoo.errors import VaezooError
+
+
+def rows_of(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.slow
+def test_the_papers_table_is_made_once_and_then_only_read(bars_file, tmp_path):
+    small = ["--data", str(bars_file), "--epochs", "1", "--samples", "10", "--limit", "20", "--out", str(tmp_path)]
+    reproduce_iwae.main([*small, "--rows", "5"])
+    (five,) = rows_of(tmp_path / "table.csv")
+    report = json.loads((tmp_path / "k5-epochs1-seed0" / "evidence-10-of-20.json").read_text())
+    assert float(five["nll"]) == round(-report["evidence"]["log_evidence"]["value"], 2)
+    assert float(five["nll"]) < -float(five["elbo"])
+    assert (five["paper_nll"], five["epochs"], five["test_images"]) == ("85.54", "1", "20")
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "k5-epochs1-seed0").iterdir()}
+    reproduce_iwae.main([*small, "--rows", "1", "5"])
+    assert [row["k"] for row in rows_of(tmp_path / "table.csv")] == ["1", "5"]
+    assert rows_of(tmp_path / "table.csv")[1] == five
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "k5-epochs1-seed0").iterdir()} == written
+
+
+def test_the_recipes_of_the_papers_table_are_the_papers():
+    for k in reproduce_iwae.ROWS:
+        model = reproduce_iwae.recipe(k).model
+        assert (model.latent_dim, model.encoder.hidden, model.decoder.hidden) == (50, (200, 200), (200, 200))
+        assert model.objective.samples == k
+
+
+@pytest.mark.slow
+def test_the_zoos_table_refuses_a_run_of_other_settings(bars_file, tmp_path):
+    small = ["--models", "mlp_vae", "linear_ae", "--data", str(bars_file), "--samples", "10", "--out", str(tmp_path)]
+    zoo_table.main([*small, "--epochs", "1"])
+    assert [row["recipe"] for row in rows_of(tmp_path / "table.csv")] == ["mlp_vae"]  # an autoencoder has no likelihood
+    with pytest.raises(VaezooError, match="holds a run of other settings"):
+        zoo_table.main([*small, "--epochs", "2"])
