@@ -11,7 +11,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from keras import ops
 
-from vaezoo.posteriors import SMALLEST_SCALE
+from vaezoo import posteriors  # the module, as in `models.vae`
 from vaezoo.registry import PRIORS
 
 tfd = tfp.distributions
@@ -79,14 +79,14 @@ class Mixture(Prior):
         """Make the weights."""
         super().build(z_shape)
         shape = (self.components, self.latent_dim)
-        unit = keras.initializers.Constant(math.log(math.expm1(1.0 - SMALLEST_SCALE)))  # a scale of 1
+        unit = keras.initializers.Constant(math.log(math.expm1(1.0 - posteriors.SMALLEST_SCALE)))  # a scale of 1
         self.logits = self.add_weight(name="logits", shape=(self.components,), initializer="zeros")
         self.loc = self.add_weight(name="loc", shape=shape, initializer=keras.initializers.RandomNormal(stddev=1.0))
         self.raw_scale = self.add_weight(name="raw_scale", shape=shape, initializer=unit)
 
     def distribution(self, encode=None):
         """A mixture of normals over [D]."""
-        scale = ops.softplus(self.raw_scale) + SMALLEST_SCALE
+        scale = ops.softplus(self.raw_scale) + posteriors.SMALLEST_SCALE
         normals = tfd.Independent(tfd.Normal(self.loc.value, scale), reinterpreted_batch_ndims=1)
         return MixtureDistribution(tfd.Categorical(self.logits.value), normals)
 
