@@ -91,7 +91,8 @@ def test_the_curve_has_the_powers_of_ten_and_k():
 
 def test_a_conditional_model_weighs_each_image_by_its_own_label():
     keras.utils.set_random_seed(0)
-    vae = vaezoo.create_model("mlp_vae", image_shape=(4, 4, 1), classes=3, conditional=True, likelihood="normal")
+    wide = {"name": "normal", "scale": 1.0}  # tens of nats an image, of which float32 holds every thousandth
+    vae = vaezoo.create_model("mlp_vae", image_shape=(4, 4, 1), classes=3, conditional=True, likelihood=wide)
     labels = np.arange(120) % 3
     vae.decoder.set_weights([3 * weights for weights in vae.decoder.get_weights()])  # so that the label matters
     found = log_evidence(vae, X, 10, labels)
@@ -103,7 +104,7 @@ def test_a_conditional_model_weighs_each_image_by_its_own_label():
     z = q.sample(BLOCK, seed)[:10]
     weights = vae.decode(z, labels[:IMAGES]).log_prob(x) + vae.prior_distribution().log_prob(z) - q.log_prob(z)
     expected = tf.reduce_logsumexp(weights, 0) - np.log(10)
-    np.testing.assert_allclose(found.log_evidence[:IMAGES], expected, rtol=5e-7)  # of thousands of nats, in float32
+    np.testing.assert_allclose(found.log_evidence[:IMAGES], expected, atol=1e-3)
 
 
 def test_what_cannot_be_estimated_is_refused():
