@@ -58,10 +58,10 @@ class Recorder(keras.callbacks.Callback):
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}}
         row |= {"seconds": round(state.epoch_seconds, 3), "images_per_second": rate}
         if self.watch.patience > 1:
-            row["skipped"] = int(self.watch.skipped)
+            row["skipped"] = int(self.watch.skipped.numpy())
         state.rows.append(row)
         state.epoch, state.step, state.epoch_seconds, state.sums, state.skipped = epoch + 1, 0, 0.0, {}, 0
-        state.skipped_in_a_row = int(self.watch.in_a_row)
+        state.skipped_in_a_row = int(self.watch.in_a_row.numpy())
         self._write()
         self.run.show_epoch(state)
 
@@ -73,7 +73,7 @@ class Recorder(keras.callbacks.Callback):
             name: [float(variable.numpy()) for variable in tracker.variables]
             for name, tracker in self.model.trackers.items()
         }
-        state.skipped, state.skipped_in_a_row = int(self.watch.skipped), int(self.watch.in_a_row)
+        state.skipped, state.skipped_in_a_row = int(self.watch.skipped.numpy()), int(self.watch.in_a_row.numpy())
         self._write()
 
     def _write(self):
