@@ -90,7 +90,7 @@ def prepare(recipe, warn, devices=None):
         steps, steps_per_call = _steps(data, settings)
         if devices.name != "one":
             steps_per_call = 1  # with more, Keras 3.15 makes a graph that TensorFlow refuses
-        xla = use_xla(model, settings.compilation)
+        xla = use_xla(model, settings.compilation) if devices.name == "one" else False
         optimizer = keras.optimizers.Adam(_learning_rate(settings, steps), global_clipnorm=settings.clip_norm)
         # The step gives it the gradients of the whole batch; Keras would clip those of each replica, then add them up.
         optimizer._all_reduce_sum_gradients = list

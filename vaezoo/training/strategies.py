@@ -90,7 +90,16 @@ class Devices:
 
     def any(self, flag):
         """Whether the flag is true on one of the machines; all of them have to ask at the same time."""
-        return flag if self.workers == 1 else self.strategy.reduce("SUM", float(flag), axis=None).numpy() > 0
+        return flag if self.workers == 1 else self._sum(flag) > 0
+
+    def agree(self, number):
+        """Whether the integer is the same on all machines; all of them have to ask at the same time."""
+        return self.workers == 1 or self._sum(number) == self.workers * number
+
+    def _sum(self, number):
+        import tensorflow as tf
+
+        return self.strategy.reduce("SUM", tf.constant(int(number), tf.int64), axis=None).numpy()
 
     @property
     def _own(self):
