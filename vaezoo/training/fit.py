@@ -69,8 +69,7 @@ def train(
     started = time.perf_counter()
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     directory = RunDirectory(out or free_path(Path("runs") / recipe.name))
-    devices = Devices(strategy)
-    say = _say(quiet or not devices.chief)
+    devices, say = _joined(strategy, quiet)
     setup = prepare(recipe, lambda line: say(f"warning: {line}"), devices)
     with _written_by_chief(directory, devices) as run:
         run.text("recipe.yaml", to_yaml(setup.recipe))
@@ -119,8 +118,7 @@ def resume(
         if key not in CHANGEABLE:
             raise VaezooError(f"'{key}' cannot change in a run that goes on; what can: {', '.join(CHANGEABLE)}")
     found_at = RunDirectory(path, resumed=True)
-    devices = Devices(strategy)
-    say = _say(quiet or not devices.chief)
+    devices, say = _joined(strategy, quiet)
     with _written_by_chief(found_at, devices) as run:
         recipe = load_recipe(found_at.path / "recipe.yaml", changes)
         found = found_at.checkpoints.newest(warn)
@@ -168,7 +166,7 @@ def _train(run, setup, state, started, quiet, animate, checkpoint_every):
     film = [LatentFilm.of(run.path, data, model.conditional, **setup.batches)] if animate and devices.chief else []
     lines = [] if quiet or not devices.chief else [Progress(recorder, settings.epochs)]
     try:
-        with Interruption(recorder) as interruption:
+        with devices.errors_of_others(), Interruption(recorder) as interruption:
             while state.epoch < settings.epochs:
                 # First the rest of an epoch that was broken off, then all the whole ones.
                 images = data.train.training_batches(
@@ -208,12 +206,20 @@ def _check_environment(before, now, warn):
                 f"the data '{now['data']}' have changed since the run began: its {key} were {before[key]} and are "
                 f"{now[key]}; bring the old ones back, or train anew"
             )
-    for key in (*PACKAGES, "device", "compilation"):
+    for key in (*PACKAGES, "device", "strategy", "compilation"):
         if key in before and before[key] != now[key]:
             warn(
                 f"the run was begun with {key} {before[key]}, and this is {now[key]}: the weights may differ from "
                 "those of an undisturbed run"
             )
+
+
+def _joined(strategy, quiet):
+    """The `Devices`, and what prints a line: on a worker that is not the chief, nothing once all are there."""
+    if strategy == "multi_worker":
+        _say(quiet)("waiting for the workers in TF_CONFIG")
+    devices = Devices(strategy)
+    return devices, _say(quiet or not devices.chief)
 
 
 def _say(quiet):

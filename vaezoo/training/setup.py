@@ -80,9 +80,9 @@ def prepare(recipe, warn, devices=None):
     named = recipe.data.model_copy(update={"name": canonical_name(recipe.data.name)})
     recipe = recipe.model_copy(update={"data": named})  # so that the run can be read from any folder
     settings = recipe.training
-    devices.check_batch(settings.batch_size)
+    _check_devices(devices, settings)
     data = load_recipe_data(recipe)
-    with devices.strategy.scope():
+    with devices.errors_of_others(), devices.strategy.scope():
         keras.utils.set_random_seed(settings.seed)  # the initial weights
         model = build_model(recipe, data.image_shape, data.classes)
         recipe = recipe.model_copy(update={"parameters": model.count_params()})
@@ -90,7 +90,7 @@ def prepare(recipe, warn, devices=None):
         steps, steps_per_call = _steps(data, settings)
         if devices.name != "one":
             steps_per_call = 1  # with more, Keras 3.15 makes a graph that TensorFlow refuses
-        xla = use_xla(model, settings.compilation) if devices.name == "one" else False
+        xla = devices.name == "one" and use_xla(model, settings.compilation)
         optimizer = keras.optimizers.Adam(_learning_rate(settings, steps), global_clipnorm=settings.clip_norm)
         # The step gives it the gradients of the whole batch; Keras would clip those of each replica, then add them up.
         optimizer._all_reduce_sum_gradients = list
@@ -98,6 +98,21 @@ def prepare(recipe, warn, devices=None):
         model.optimizer.build(model.trainable_variables)
         model.watch = Watch(model, settings.on_nonfinite)
     return Setup(recipe, data, model, model.watch, devices, steps, _environment(data, model, xla, devices))
+
+
+def _check_devices(devices, settings):
+    """Refuse a batch that cannot be divided in equal parts, and what TensorFlow does for one device alone."""
+    batch, count = settings.batch_size, devices.count
+    if batch % count:
+        nearest = [str(size) for size in (batch - batch % count, batch - batch % count + count) if size]
+        raise VaezooError(
+            f"training.batch_size is {batch}, which {count} devices cannot share equally; set a multiple of {count}, "
+            f"such as {' or '.join(nearest)}"
+        )
+    if devices.name != "one" and settings.compilation == "xla":
+        raise VaezooError(
+            "training.compilation=xla makes one program for one device; with a strategy leave it at auto, or set graph"
+        )
 
 
 def _check_likelihood(recipe, model, data, warn):

@@ -1,19 +1,23 @@
 """The devices that train together: one, all of this machine, or those of several machines.
 
-TensorFlow's `MirroredStrategy` and `MultiWorkerMirroredStrategy` hold the weights on every device; each device takes its
-rows of every batch (see `vaezoo.replicas`). Each machine makes the batches of all and keeps its part, so the images of a
-batch are those of one device, whatever they are read from.
+TensorFlow's `MirroredStrategy` and `MultiWorkerMirroredStrategy` hold the weights on every device; each device takes
+its rows of every batch (see `vaezoo.replicas`). Each machine makes the batches of all and keeps its part, so the images
+of a batch are those of one device, whatever they are read from.
 """
 
+import atexit
+import contextlib
 import json
 import os
 import re
+
+import tensorflow as tf
 
 from vaezoo.errors import VaezooError, unknown
 
 STRATEGIES = ("one", "mirrored", "multi_worker")
 JOBS = ("chief", "worker")  # in the order of TensorFlow's own numbers for them
-EXAMPLE = """TF_CONFIG='{"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}, "task": {"type": "worker", "index": 0}}'"""
+EXAMPLE = """'{"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}, "task": {"type": "worker", "index": 0}}'"""
 
 
 class Devices:
@@ -54,22 +58,11 @@ class Devices:
             "multi_worker": f"{self.workers} workers with {devices}, mirrored",
         }[self.name]
 
-    def check_batch(self, size):
-        """Refuse a batch that cannot be divided in equal parts."""
-        if size % self.count:
-            below, above = size - size % self.count, size + self.count - size % self.count
-            raise VaezooError(
-                f"training.batch_size is {size}, which {self.count} devices cannot share equally; set a multiple of "
-                f"{self.count}, such as {f'{below} or ' if below else ''}{above}"
-            )
-
     def share(self, batches):
-        """A dataset of batches [R*B,...] → what `fit` takes, where each of the R devices is given its B rows of each."""
+        """A dataset of batches [R*B,...] → what `fit` takes, where each of R devices is given its B rows of each."""
         first = self.worker * self._own
 
         def parts(rows):
-            import tensorflow as tf
-
             return tf.reshape(rows, [self.count, -1, *rows.shape[1:]])[first : first + self._own]
 
         return self._distribute(batches, parts)
@@ -82,8 +75,6 @@ class Devices:
         """
 
         def copies(rows):
-            import tensorflow as tf
-
             return tf.repeat(rows[tf.newaxis], self._own, axis=0)
 
         return self._distribute(batches, copies)
@@ -96,10 +87,23 @@ class Devices:
         """Whether the integer is the same on all machines; all of them have to ask at the same time."""
         return self.workers == 1 or self._sum(number) == self.workers * number
 
-    def _sum(self, number):
-        import tensorflow as tf
+    @contextlib.contextmanager
+    def errors_of_others(self):
+        """Give TensorFlow's errors for a worker that does not answer as one line."""
+        gone = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
+        gone += (tf.errors.DeadlineExceededError, tf.errors.FailedPreconditionError)
+        try:
+            yield
+        except gone as error:
+            if self.workers == 1:
+                raise
+            task = re.search(r"(?:remote target|heartbeats\):)\s+/job:(\w+)/replica:0/task:(\d+)", str(error))
+            who = f"{task[1]} {task[2]}" if task else "another worker"
+            raise VaezooError(f"training ended because {who} is gone or cannot be reached") from error
 
-        return self.strategy.reduce("SUM", tf.constant(int(number), tf.int64), axis=None).numpy()
+    def _sum(self, number):
+        with self.errors_of_others():
+            return self.strategy.reduce("SUM", tf.constant(int(number), tf.int64), axis=None).numpy()
 
     @property
     def _own(self):
@@ -107,8 +111,6 @@ class Devices:
         return self.count // self.workers
 
     def _distribute(self, batches, divide):
-        import tensorflow as tf
-
         if self.name == "one":
             return batches
         elements = batches.flat_map(
@@ -122,13 +124,19 @@ class Devices:
 
 
 def _strategy(name):
-    import tensorflow as tf
-
     if name == "one":
         return tf.distribute.get_strategy()
-    if name == "mirrored":
-        return tf.distribute.MirroredStrategy()
-    return tf.distribute.MultiWorkerMirroredStrategy()
+    try:
+        strategy = (
+            tf.distribute.MirroredStrategy() if name == "mirrored" else tf.distribute.MultiWorkerMirroredStrategy()
+        )
+    except tf.errors.OpError as error:
+        raise VaezooError(f"the workers in TF_CONFIG do not come together: {str(error).splitlines()[0]}") from error
+    for operations in ("_cross_device_ops", "_host_cross_device_ops", "_collective_ops"):
+        pool = getattr(getattr(strategy.extended, operations, None), "_pool", None)
+        if pool is not None:
+            atexit.register(pool.close)  # TensorFlow leaves its threads, which Python's end then complains of
+    return strategy
 
 
 def read_cluster(text):
@@ -144,7 +152,9 @@ def read_cluster(text):
         VaezooError: if it is missing, or is not what TensorFlow would understand.
     """
     if not text:
-        raise VaezooError(f"--strategy multi_worker needs the environment variable TF_CONFIG on each machine: {EXAMPLE}")
+        raise VaezooError(
+            f"--strategy multi_worker needs TF_CONFIG in the environment of each machine, as in {EXAMPLE}"
+        )
     try:
         config = json.loads(text)
     except ValueError as error:
@@ -153,14 +163,15 @@ def read_cluster(text):
         raise VaezooError(f"TF_CONFIG needs a 'cluster' and a 'task', as in {EXAMPLE}")
     cluster, task = config["cluster"], config["task"]
     for job, addresses in cluster.items():
-        if job not in JOBS:
-            raise VaezooError(f"TF_CONFIG's cluster has a job '{job}'; allowed are worker, and chief for one of them")
-        if not isinstance(addresses, list) or not all(re.fullmatch(r"[^:]+:\d+", str(each)) for each in addresses):
-            raise VaezooError(f"TF_CONFIG's cluster needs a list of HOST:PORT as its '{job}', as in {EXAMPLE}")
-    kind, index = task.get("type"), task.get("index")
-    size = len(cluster.get(kind, ()))
-    if not size or type(index) is not int or not 0 <= index < size:
-        jobs = " and ".join(f"{job} 0 to {len(cluster[job]) - 1}" for job in JOBS if cluster.get(job))
-        raise VaezooError(f"TF_CONFIG's task is '{kind}' {index}, and its cluster has {jobs or 'no workers'}; mend its task")
-    chiefs = len(cluster.get("chief", ()))
-    return (index if kind == "chief" else chiefs + index), chiefs + len(cluster.get("worker", ()))
+        if job not in JOBS or (job == "chief" and len(addresses) > 1):
+            raise VaezooError(f"TF_CONFIG's cluster has '{job}'; allowed are workers, one of which may be the 'chief'")
+        if not isinstance(addresses, list) or not all(re.fullmatch(r".+:\d+", str(each)) for each in addresses):
+            raise VaezooError(f"TF_CONFIG's cluster needs a list of \"HOST:PORT\" as its '{job}', as in {EXAMPLE}")
+    numbered = [(job, index) for job in JOBS for index in range(len(cluster.get(job, ())))]
+    this = (task.get("type"), task.get("index"))
+    if this not in numbered or isinstance(this[1], bool):
+        there = ", ".join(f"{job} {index}" for job, index in numbered) or "nobody"
+        raise VaezooError(
+            f"TF_CONFIG's task is {this[0]} {this[1]}, and in its cluster there is {there}; mend the task"
+        )
+    return numbered.index(this), len(numbered)

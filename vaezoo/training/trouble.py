@@ -77,7 +77,9 @@ class Watch(keras.callbacks.Callback):
         if self.patience > 1:
             replicas.only_if(going & sound, update, terms, gradients)
         else:
-            update(terms, gradients)  # what it breaks is thrown away; the condition would cost a dense network 5 % of its time
+            update(
+                terms, gradients
+            )  # what it breaks is thrown away; the condition would cost a dense network 5 % of its time
         row = tf.where(sound, tf.zeros([], tf.int64), self.in_a_row + 1)
         self.in_a_row.assign(tf.where(going, row, self.in_a_row))
 
