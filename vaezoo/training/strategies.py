@@ -5,11 +5,11 @@ its rows of every batch (see `vaezoo.replicas`). Each machine makes the batches 
 of a batch are those of one device, whatever they are read from.
 """
 
-import atexit
 import contextlib
 import json
 import os
 import re
+import traceback
 
 import tensorflow as tf
 
@@ -44,6 +44,7 @@ class Devices:
             self.worker, self.workers = read_cluster(os.environ.get("TF_CONFIG"))
         self.strategy = _strategy(name)
         self.count = self.strategy.num_replicas_in_sync
+        self._sum = tf.function(lambda number: self.strategy.reduce("SUM", number, axis=None))
 
     @property
     def chief(self):
@@ -81,11 +82,11 @@ class Devices:
 
     def any(self, flag):
         """Whether the flag is true on one of the machines; all of them have to ask at the same time."""
-        return flag if self.workers == 1 else self._sum(flag) > 0
+        return flag if self.workers == 1 else self._total(flag) > 0
 
     def agree(self, number):
         """Whether the integer is the same on all machines; all of them have to ask at the same time."""
-        return self.workers == 1 or self._sum(number) == self.workers * number
+        return self.workers == 1 or self._total(number) == self.workers * number
 
     @contextlib.contextmanager
     def errors_of_others(self):
@@ -97,13 +98,16 @@ class Devices:
         except gone as error:
             if self.workers == 1:
                 raise
+            # They hold a pool of TensorFlow's threads, of which Python's own end would complain.
+            traceback.clear_frames(error.__traceback__)
             task = re.search(r"(?:remote target|heartbeats\):)\s+/job:(\w+)/replica:0/task:(\d+)", str(error))
             who = f"{task[1]} {task[2]}" if task else "another worker"
             raise VaezooError(f"training ended because {who} is gone or cannot be reached") from error
 
-    def _sum(self, number):
+    def _total(self, number):
+        """The sum of an integer over all machines."""
         with self.errors_of_others():
-            return self.strategy.reduce("SUM", tf.constant(int(number), tf.int64), axis=None).numpy()
+            return self._sum(tf.constant(int(number), tf.int64)).numpy()
 
     @property
     def _own(self):
@@ -127,16 +131,9 @@ def _strategy(name):
     if name == "one":
         return tf.distribute.get_strategy()
     try:
-        strategy = (
-            tf.distribute.MirroredStrategy() if name == "mirrored" else tf.distribute.MultiWorkerMirroredStrategy()
-        )
+        return tf.distribute.MirroredStrategy() if name == "mirrored" else tf.distribute.MultiWorkerMirroredStrategy()
     except tf.errors.OpError as error:
         raise VaezooError(f"the workers in TF_CONFIG do not come together: {str(error).splitlines()[0]}") from error
-    for operations in ("_cross_device_ops", "_host_cross_device_ops", "_collective_ops"):
-        pool = getattr(getattr(strategy.extended, operations, None), "_pool", None)
-        if pool is not None:
-            atexit.register(pool.close)  # TensorFlow leaves its threads, which Python's end then complains of
-    return strategy
 
 
 def read_cluster(text):
