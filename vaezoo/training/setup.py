@@ -12,7 +12,7 @@ from vaezoo.data import Data, canonical_name
 from vaezoo.errors import VaezooError
 from vaezoo.models.vae import VAE
 from vaezoo.recipe_schema import Recipe
-from vaezoo.training.compilation import epoch_shape, on_gpu, use_xla
+from vaezoo.training.compilation import compile_whole_calls, epoch_shape, on_gpu, use_xla
 from vaezoo.training.run_directory import load_recipe_data
 from vaezoo.training.trouble import Watch
 from vaezoo.zoo import build_model
@@ -89,6 +89,8 @@ def prepare(recipe, warn):
     )
     model.optimizer.build(model.trainable_variables)
     model.watch = Watch(model, settings.on_nonfinite)
+    if xla:
+        compile_whole_calls(model)
     return Setup(recipe, data, model, model.watch, steps, _environment(data, model, xla))
 
 
