@@ -11,6 +11,7 @@ import vaezoo
 from vaezoo.data import Data, canonical_name
 from vaezoo.errors import VaezooError
 from vaezoo.models.vae import VAE
+from vaezoo.optimizer import Adam
 from vaezoo.recipe_schema import Recipe
 from vaezoo.training.compilation import compile_whole_calls, epoch_shape, on_gpu, use_xla
 from vaezoo.training.run_directory import load_recipe_data
@@ -83,7 +84,7 @@ def prepare(recipe, warn):
     steps, steps_per_call = _steps(data, settings)
     xla = use_xla(model, settings.compilation)
     model.compile(
-        optimizer=keras.optimizers.Adam(_learning_rate(settings, steps), global_clipnorm=settings.clip_norm),
+        optimizer=Adam(_learning_rate(settings, steps), global_clipnorm=settings.clip_norm),
         jit_compile=xla,
         steps_per_execution=steps_per_call,
     )
