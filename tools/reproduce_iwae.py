@@ -50,7 +50,7 @@ def main(argv=None):
     parser.add_argument("--rows", type=int, nargs="+", choices=list(ROWS), default=list(ROWS), metavar="K")
     parser.add_argument("--epochs", type=int, metavar="N", help="instead of those of the table")
     parser.add_argument("--samples", type=int, default=5000, metavar="N", help="importance samples (5000)")
-    parser.add_argument("--limit", type=int, metavar="N", help="the first N test images (all)")
+    parser.add_argument("--limit", type=int, metavar="N", help="test images to measure the gap on (all)")
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     parser.add_argument("--data", default="mnist", metavar="DATA")
     parser.add_argument("--out", type=Path, default=Path("runs/reproduce_iwae"), metavar="DIR")
@@ -64,7 +64,7 @@ def main(argv=None):
         figures = measured(wanted, folder, options.samples, options.limit)
         rows.append({"k": k, "paper_nll": paper_nll, **figures})
         write_csv(options.table or options.out / "table.csv", rows)
-        print(f"k = {k}: NLL {figures['nll']} ± {figures['nll_standard_error']}, paper {paper_nll}", flush=True)
+        print(f"k = {k}: NLL {figures['nll']}, paper {paper_nll}", flush=True)
 
 
 if __name__ == "__main__":
