@@ -79,7 +79,8 @@ def prepare(recipe, warn):
     data = load_recipe_data(recipe)
     keras.utils.set_random_seed(settings.seed)  # the initial weights
     model = build_model(recipe, data.image_shape, data.classes)
-    recipe = recipe.model_copy(update={"parameters": model.count_params()})
+    # What the zoo's recipe may expect says nothing of other data or settings.
+    recipe = recipe.model_copy(update={"parameters": model.count_params(), "expected_elbo": None})
     _check_likelihood(recipe, model, data, warn)
     steps, steps_per_call = _steps(data, settings)
     xla = use_xla(model, settings.compilation)
