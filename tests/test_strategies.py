@@ -15,6 +15,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import yaml
 
 import vaezoo
 from vaezoo.training import inspect, train
@@ -93,6 +94,23 @@ def test_a_strategy_is_named(tiny_recipe, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.skipif(not Path("/bin/sh").exists(), reason="needs sh")
+def test_the_job_for_kubernetes_names_its_pods(tmp_path):
+    _, job = yaml.safe_load_all((Path(__file__).parent.parent / "docs/kubernetes.yaml").read_text())
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    command = tmp_path / "vaezoo"
+    command.write_text('#!/bin/sh\necho "$@"\necho "$TF_CONFIG"\n')
+    command.chmod(0o755)
+    environment = {each["name"]: each["value"] for each in container["env"]}
+    environment |= {"JOB_COMPLETION_INDEX": "1", "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run([*container["command"], *container["args"]], env=environment, capture_output=True, text=True)
+    arguments, config = done.stdout.splitlines()
+    assert arguments == "train conv_vae --data mnist --out /runs/conv_vae --strategy multi_worker"
+    assert json.loads(config)["cluster"] == {"worker": ["vaezoo-0.vaezoo:2222", "vaezoo-1.vaezoo:2222"]}
+    assert read_cluster(config) == (1, 2)
+    assert job["spec"]["completions"] == job["spec"]["parallelism"] == int(environment["WORKERS"])
+
+
 # Two worker processes on loopback
 
 
@@ -154,7 +172,7 @@ def test_two_workers_reach_the_figures_of_one_and_one_signal_ends_both(recipe, w
     chief, other = workers("--resume", tmp_path / "run")
     lines = [process.communicate(timeout=480)[1] for process in (chief, other)]
     assert [chief.returncode, other.returncode] == [0, 0], lines
-    assert lines[1] == "waiting for the workers in TF_CONFIG\n"
+    assert lines[1] == "worker 1 of 2: waiting for all of them\n"
     assert inspect(tmp_path / "run").status == "finished"
     assert not inspect(tmp_path / "run").broken
     environment = json.loads((tmp_path / "run/environment.json").read_text())

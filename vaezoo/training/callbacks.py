@@ -98,7 +98,6 @@ class Interruption(keras.callbacks.Callback):
     def __init__(self, recorder):
         super().__init__()
         self.recorder = recorder
-        self.devices = recorder.devices
         self.asked, self.before = None, {}
 
     def __enter__(self):
@@ -114,16 +113,16 @@ class Interruption(keras.callbacks.Callback):
         self.asked = number
         self.__exit__()
 
-    def end_if_asked(self):
-        """Raise KeyboardInterrupt or Terminated if a signal has come, to any of the workers."""
-        if self.devices.any(self.asked is not None):
+    def end_if_asked(self, keep=lambda: None):
+        """Call `keep` and raise KeyboardInterrupt or Terminated if a signal has come, to any of the workers."""
+        if self.recorder.devices.any(self.asked is not None):
+            keep()
             raise KeyboardInterrupt if self.asked == signal.SIGINT else Terminated
 
     def on_train_batch_end(self, batch, logs=None):
         """End the training here if that was asked for; after an epoch's last step, once the epoch is kept."""
-        if self.recorder.state.step < self.recorder.steps and self.devices.any(self.asked is not None):
-            self.recorder.checkpoint()
-            raise KeyboardInterrupt if self.asked == signal.SIGINT else Terminated
+        if self.recorder.state.step < self.recorder.steps:
+            self.end_if_asked(self.recorder.checkpoint)
 
     def on_epoch_end(self, epoch, logs=None):
         """The same, after an epoch was kept."""

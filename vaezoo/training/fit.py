@@ -215,10 +215,8 @@ def _check_environment(before, now, warn):
 
 
 def _joined(strategy, quiet):
-    """The `Devices`, and what prints a line: on a worker that is not the chief, nothing once all are there."""
-    if strategy == "multi_worker":
-        _say(quiet)("waiting for the workers in TF_CONFIG")
-    devices = Devices(strategy)
+    """The `Devices`, and what prints a line: once all machines are there, on the chief alone."""
+    devices = Devices(strategy, _say(quiet))
     return devices, _say(quiet or not devices.chief)
 
 

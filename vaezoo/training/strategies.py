@@ -9,6 +9,8 @@ import contextlib
 import json
 import os
 import re
+import signal
+import threading
 import traceback
 
 import tensorflow as tf
@@ -26,6 +28,7 @@ class Devices:
     Args:
         name: "one"; "mirrored" for all GPUs of this machine, or all its logical CPUs where there is no GPU; or
             "multi_worker" for those of all machines that TF_CONFIG names.
+        say: takes a line before this waits for the other machines.
 
     Attributes:
         strategy: the `tf.distribute.Strategy`.
@@ -36,12 +39,13 @@ class Devices:
         VaezooError: for an unknown name, or a TF_CONFIG that is missing or wrong.
     """
 
-    def __init__(self, name="one"):
+    def __init__(self, name="one", say=print):
         if name not in STRATEGIES:
             raise unknown("strategy", name, STRATEGIES)
         self.name, self.worker, self.workers = name, 0, 1
         if name == "multi_worker":
             self.worker, self.workers = read_cluster(os.environ.get("TF_CONFIG"))
+            say(f"worker {self.worker} of {self.workers}: waiting for all of them")
         self.strategy = _strategy(name)
         self.count = self.strategy.num_replicas_in_sync
         self._sum = tf.function(lambda number: self.strategy.reduce("SUM", number, axis=None))
@@ -130,10 +134,27 @@ class Devices:
 def _strategy(name):
     if name == "one":
         return tf.distribute.get_strategy()
+    if name == "mirrored":
+        return tf.distribute.MirroredStrategy()
     try:
-        return tf.distribute.MirroredStrategy() if name == "mirrored" else tf.distribute.MultiWorkerMirroredStrategy()
+        with _ended_by_ctrl_c():
+            return tf.distribute.MultiWorkerMirroredStrategy()
     except tf.errors.OpError as error:
-        raise VaezooError(f"the workers in TF_CONFIG do not come together: {str(error).splitlines()[0]}") from error
+        reason = str(error).splitlines()[0]
+        raise VaezooError(f"this worker cannot join the others: {reason}; are TF_CONFIG's ports free?") from error
+
+
+@contextlib.contextmanager
+def _ended_by_ctrl_c():
+    """Let Ctrl-C end the process at once: TensorFlow waits for the other machines without giving Python a turn."""
+    if threading.current_thread() is not threading.main_thread():  # only there can Python change what a signal does
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def read_cluster(text):
