@@ -58,6 +58,14 @@ def mean(tensors):
     return [None if tensor is None else next(means) for tensor in tensors]
 
 
+def apply(optimizer, gradients, variables):
+    """One step of a Keras optimizer with the gradients of the whole batch."""
+    if count() > 1:
+        # Keras would clip each replica's gradients, then add them up over the replicas. These have been put together.
+        getattr(optimizer, "inner_optimizer", optimizer)._all_reduce_sum_gradients = list
+    optimizer.apply(gradients, variables)
+
+
 def only_if(condition, update, *arguments):
     """Call `update(*arguments)` where the condition holds, which has to be the same on every replica.
 

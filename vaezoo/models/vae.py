@@ -172,13 +172,6 @@ class VAE(keras.Model):
         z = q.sample(self.objective.samples, seed=seed)  # [K,B,D]
         return self.objective(x, q, z, self.prior_distribution(), lambda z: self.decode(z, label), step)
 
-    def compile(self, *args, **kwargs):
-        """`keras.Model.compile`."""
-        super().compile(*args, **kwargs)
-        # The step gives the gradients of the whole batch; Keras would clip those of each device, then add them up.
-        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
-        optimizer._all_reduce_sum_gradients = list
-
     def train_step(self, data):
         """One step of the optimizer on a batch, or on this device's rows of it; returns the epoch's means so far."""
         inputs, _, _ = keras.utils.unpack_x_y_sample_weight(data)
@@ -192,7 +185,7 @@ class VAE(keras.Model):
         gradients = replicas.mean(tape.gradient(loss, variables))
 
         def update(terms, gradients):
-            self.optimizer.apply(gradients, variables)
+            replicas.apply(self.optimizer, gradients, variables)
             self._track(terms)
 
         if self.watch is None:
