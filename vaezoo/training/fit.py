@@ -46,7 +46,8 @@ def train(
     """Train a model and leave a run directory.
 
     With a strategy the batch, the noise and the update are those of one device. With "multi_worker" every machine makes
-    this call at the same time, and the run directory is the chief's, worker 0: the others leave nothing.
+    this call at the same time, and the run directory is the chief's, worker 0: the others leave none, and the path that
+    they are given back is gone.
 
     Args:
         recipe: a `Recipe`, or the name or path of one.

@@ -54,7 +54,8 @@ class Setup:
     def headline(self):
         """Model, device and data, on two lines."""
         model, data = self.model, self.data
-        chosen = ", ".join(self.environment[key] for key in ("device", "strategy", "precision", "compilation"))
+        keys = ("device", *["strategy"] * (self.devices.name != "one"), "precision", "compilation")
+        chosen = ", ".join(self.environment[key] for key in keys)
         shape = "×".join(map(str, data.image_shape))
         images = ", ".join(f"{count:,} {split}" for split, count in self.environment["images"].items())
         return (
