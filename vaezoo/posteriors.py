@@ -10,6 +10,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from keras import ops
 
+from vaezoo import replicas
 from vaezoo.networks.made import made
 from vaezoo.registry import POSTERIORS
 
@@ -25,11 +26,13 @@ class _Philox:
     """
 
     def sample(self, sample_shape=(), seed=None, name="sample"):
-        """Samples [*sample_shape,B,D], a function of the stateless seed [2]; new ones every time without a seed."""
+        """Samples [*sample_shape,B,D], a function of the stateless seed; new ones every time without a seed.
+
+        The seed is [2], or [4] where these B rows are a part of a batch that several devices share: see `replicas`.
+        """
         leading = tf.reshape(tf.cast(sample_shape, tf.int32), [-1])
         shape = tf.concat([leading, self.batch_shape_tensor(), self.event_shape_tensor()], axis=0)
-        seed = tfp.random.sanitize_seed(seed)
-        eps = tf.random.stateless_normal(shape, seed, dtype=self.dtype, alg="philox", name=name)
+        eps = replicas.normal(shape, tfp.random.sanitize_seed(seed), dtype=self.dtype, name=name)
         return self.bijector.forward(eps)
 
 

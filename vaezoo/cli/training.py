@@ -29,6 +29,12 @@ def add_commands(commands):
     command.add_argument(
         "--checkpoint-every", metavar="TIME", help="also keep checkpoints within an epoch: 90s, 10min, 1h"
     )
+    command.add_argument(
+        "--strategy",
+        metavar="S",
+        default="one",
+        help="one device (default); mirrored: all GPUs of this machine; multi_worker: every machine in TF_CONFIG",
+    )
     command.set_defaults(command=_train)
 
 
@@ -48,7 +54,7 @@ def _train(arguments):
     recipe = load_recipe(arguments.model, overrides)
     with quiet_tensorflow():
         from vaezoo.training import train
-    train(recipe, arguments.out, animate=arguments.animate, checkpoint_every=every)
+    train(recipe, arguments.out, animate=arguments.animate, checkpoint_every=every, strategy=arguments.strategy)
 
 
 def _resume(arguments):
@@ -63,7 +69,7 @@ def _resume(arguments):
     every = _seconds(arguments.checkpoint_every)
     with quiet_tensorflow():
         from vaezoo.training import resume
-    resume(arguments.resume, changes=changes, checkpoint_every=every)
+    resume(arguments.resume, changes=changes, checkpoint_every=every, strategy=arguments.strategy)
 
 
 def _seconds(text):

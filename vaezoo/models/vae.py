@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 # The modules, not their classes: importing vaezoo after one of them has begun to import Keras brings us here early.
-from vaezoo import likelihoods, objectives, posteriors, priors  # noqa: F401
+from vaezoo import likelihoods, objectives, posteriors, priors, replicas  # noqa: F401
 from vaezoo.errors import VaezooError, errors_of_readers
 
 # Streams of random numbers; two purposes never share one.
@@ -161,7 +161,7 @@ class VAE(keras.Model):
 
         Args:
             inputs: images [B,H,W,C], or {"image", "label"} for a conditional model.
-            seed: the stateless seed [2] of the posterior's samples.
+            seed: the stateless seed of the posterior's samples, [2], or [4] from `replicas.with_place`.
             step: the number of optimizer steps taken.
 
         Returns:
@@ -173,22 +173,23 @@ class VAE(keras.Model):
         return self.objective(x, q, z, self.prior_distribution(), lambda z: self.decode(z, label), step)
 
     def train_step(self, data):
-        """One step of the optimizer on a batch; returns the epoch's means so far."""
+        """One step of the optimizer on a batch, or on this device's rows of it; returns the epoch's means so far."""
         inputs, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         step = self.optimizer.iterations
+        seed = replicas.with_place(fold_seed(self.seed, TRAINING, step), self._unpack(inputs)[0])
         with tf.GradientTape() as tape:
-            terms = self.terms(inputs, fold_seed(self.seed, TRAINING, step), step)
+            terms = self.terms(inputs, seed, step)
             # Under mixed_float16 the optimizer multiplies the loss, lest small gradients vanish, and divides it out.
             loss = self.optimizer.scale_loss(tf.reduce_mean(terms["loss"]))
         variables = self.trainable_variables
-        gradients = tape.gradient(loss, variables)
+        gradients = replicas.mean(tape.gradient(loss, variables))
 
-        def update():
-            self.optimizer.apply(gradients, variables)
+        def update(terms, gradients):
+            replicas.apply(self.optimizer, gradients, variables)
             self._track(terms)
 
         if self.watch is None:
-            update()
+            update(terms, gradients)
         else:
             self.watch.guard(update, terms, gradients)
         return self._means()
@@ -220,7 +221,7 @@ class VAE(keras.Model):
             self.trackers[name].update_state(values)
 
     def _means(self):
-        return {name: tracker.result() for name, tracker in self.trackers.items()}
+        return {name: replicas.as_log(tracker.result()) for name, tracker in self.trackers.items()}
 
     # Inputs with and without labels
 

@@ -16,17 +16,16 @@ class Recorder(keras.callbacks.Callback):
     Args:
         run: the `RunDirectory`.
         state: the `TrainingState` to go on from.
-        watch: the `Watch`, which must come before this among the callbacks.
-        steps: how many steps an epoch has.
-        batch_size: images a step, for the column of images a second.
+        setup: the `Setup`, whose `Watch` must come before this among the callbacks.
         started: `time.perf_counter()` when this process began with the training.
         every: seconds between checkpoints within an epoch; None for none.
     """
 
-    def __init__(self, run, state, watch, steps, batch_size, started, every=None):
+    def __init__(self, run, state, setup, started, every=None):
         super().__init__()
-        self.run, self.state, self.watch = run, state, watch
-        self.steps, self.images_per_epoch, self.every = steps, steps * batch_size, every
+        self.run, self.state, self.watch, self.devices = run, state, setup.watch, setup.devices
+        self.steps, self.every = setup.steps, every
+        self.images_per_epoch = setup.steps * setup.recipe.training.batch_size
         self.begun = started - state.seconds
         self.kept = time.perf_counter()
 
@@ -42,8 +41,10 @@ class Recorder(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         """Count the steps of the call; write a checkpoint if it is time."""
         self.state.step += self.model.steps_per_execution
-        if self.every and time.perf_counter() - self.kept >= self.every and self.state.step < self.steps:
-            self.checkpoint()
+        if self.every and self.state.step < self.steps:
+            due = time.perf_counter() - self.kept >= self.every
+            if self.devices.any(due):  # every worker takes part: the terms are summed up over all
+                self.checkpoint()
 
     def on_test_begin(self, logs=None):
         """Validation begins: training has taken this long."""
@@ -58,10 +59,10 @@ class Recorder(keras.callbacks.Callback):
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}}
         row |= {"seconds": round(state.epoch_seconds, 3), "images_per_second": rate}
         if self.watch.patience > 1:
-            row["skipped"] = int(self.watch.skipped)
+            row["skipped"] = int(self.watch.skipped.numpy())
         state.rows.append(row)
         state.epoch, state.step, state.epoch_seconds, state.sums, state.skipped = epoch + 1, 0, 0.0, {}, 0
-        state.skipped_in_a_row = int(self.watch.in_a_row)
+        state.skipped_in_a_row = int(self.watch.in_a_row.numpy())
         self._write()
         self.run.show_epoch(state)
 
@@ -73,7 +74,7 @@ class Recorder(keras.callbacks.Callback):
             name: [float(variable.numpy()) for variable in tracker.variables]
             for name, tracker in self.model.trackers.items()
         }
-        state.skipped, state.skipped_in_a_row = int(self.watch.skipped), int(self.watch.in_a_row)
+        state.skipped, state.skipped_in_a_row = int(self.watch.skipped.numpy()), int(self.watch.in_a_row.numpy())
         self._write()
 
     def _write(self):
@@ -112,16 +113,16 @@ class Interruption(keras.callbacks.Callback):
         self.asked = number
         self.__exit__()
 
-    def end_if_asked(self):
-        """Raise KeyboardInterrupt or Terminated if a signal has come."""
-        if self.asked is not None:
+    def end_if_asked(self, keep=lambda: None):
+        """Call `keep` and raise KeyboardInterrupt or Terminated if a signal has come, to any of the workers."""
+        if self.recorder.devices.any(self.asked is not None):
+            keep()
             raise KeyboardInterrupt if self.asked == signal.SIGINT else Terminated
 
     def on_train_batch_end(self, batch, logs=None):
         """End the training here if that was asked for; after an epoch's last step, once the epoch is kept."""
-        if self.asked is not None and self.recorder.state.step < self.recorder.steps:
-            self.recorder.checkpoint()
-            self.end_if_asked()
+        if self.recorder.state.step < self.recorder.steps:
+            self.end_if_asked(self.recorder.checkpoint)
 
     def on_epoch_end(self, epoch, logs=None):
         """The same, after an epoch was kept."""

@@ -54,6 +54,8 @@ def keep_what_is_done(run, setup, state, status, reason=None):
     Returns:
         What was kept, and how to go on from it, on one line.
     """
+    if not setup.devices.chief:
+        return "what is done is in the run directory of the chief; go on from it with `vaezoo train --resume`"
     newest = next(iter(run.checkpoints.all()), None)
     if newest is None:
         run.discard()

@@ -15,6 +15,7 @@ from vaezoo.optimizer import Adam
 from vaezoo.recipe_schema import Recipe
 from vaezoo.training.compilation import compile_whole_calls, epoch_shape, on_gpu, use_xla
 from vaezoo.training.run_directory import load_recipe_data
+from vaezoo.training.strategies import Devices
 from vaezoo.training.trouble import Watch
 from vaezoo.zoo import build_model
 
@@ -30,6 +31,7 @@ class Setup:
         data: its three splits.
         model: compiled, with new weights, its optimizer built.
         watch: the guard of its steps.
+        devices: what it runs on.
         steps: how many steps an epoch has.
         environment: versions, device, precision, data: what environment.json says.
     """
@@ -38,6 +40,7 @@ class Setup:
     data: Data
     model: VAE
     watch: Watch
+    devices: Devices
     steps: int
     environment: dict
 
@@ -51,7 +54,7 @@ class Setup:
     def headline(self):
         """Model, device and data, on two lines."""
         model, data = self.model, self.data
-        chosen = ", ".join(self.environment[key] for key in ("device", "precision", "compilation"))
+        chosen = ", ".join(self.environment[key] for key in ("device", "strategy", "precision", "compilation"))
         shape = "×".join(map(str, data.image_shape))
         images = ", ".join(f"{count:,} {split}" for split, count in self.environment["images"].items())
         return (
@@ -60,40 +63,61 @@ class Setup:
         )
 
 
-def prepare(recipe, warn):
+def prepare(recipe, warn, devices=None):
     """Read the data; build and compile the model.
 
     Args:
         recipe: a `Recipe`.
         warn: takes a line for what would mislead.
+        devices: the `Devices` to train on; by default one.
 
     Returns:
         The `Setup`.
 
     Raises:
-        VaezooError: for data that cannot be read or does not fit the recipe.
+        VaezooError: for data that cannot be read or does not fit the recipe, or a batch that the devices cannot share.
     """
+    devices = devices or Devices()
     named = recipe.data.model_copy(update={"name": canonical_name(recipe.data.name)})
     recipe = recipe.model_copy(update={"data": named})  # so that the run can be read from any folder
     settings = recipe.training
+    _check_devices(devices, settings)
     data = load_recipe_data(recipe)
-    keras.utils.set_random_seed(settings.seed)  # the initial weights
-    model = build_model(recipe, data.image_shape, data.classes)
-    # What the zoo's recipe may expect says nothing of other data or settings.
-    recipe = recipe.model_copy(update={"parameters": model.count_params(), "expected_elbo": None})
-    _check_likelihood(recipe, model, data, warn)
-    steps, steps_per_call = _steps(data, settings)
-    xla = use_xla(model, settings.compilation)
-    model.compile(
-        optimizer=Adam(_learning_rate(settings, steps), global_clipnorm=settings.clip_norm),
-        jit_compile=xla,
-        steps_per_execution=steps_per_call,
-    )
-    model.optimizer.build(model.trainable_variables)
-    model.watch = Watch(model, settings.on_nonfinite)
+    with devices.errors_of_others(), devices.strategy.scope():
+        keras.utils.set_random_seed(settings.seed)  # the initial weights
+        model = build_model(recipe, data.image_shape, data.classes)
+        # What the zoo's recipe may expect says nothing of other data or settings.
+        recipe = recipe.model_copy(update={"parameters": model.count_params(), "expected_elbo": None})
+        _check_likelihood(recipe, model, data, warn)
+        steps, steps_per_call = _steps(data, settings)
+        if devices.name != "one":
+            steps_per_call = 1  # with more, Keras 3.15 makes a graph that TensorFlow refuses
+        xla = devices.name == "one" and use_xla(model, settings.compilation)
+        model.compile(
+            optimizer=Adam(_learning_rate(settings, steps), global_clipnorm=settings.clip_norm),
+            jit_compile=xla,
+            steps_per_execution=steps_per_call,
+        )
+        model.optimizer.build(model.trainable_variables)
+        model.watch = Watch(model, settings.on_nonfinite)
     if xla:
         compile_whole_calls(model)
-    return Setup(recipe, data, model, model.watch, steps, _environment(data, model, xla))
+    return Setup(recipe, data, model, model.watch, devices, steps, _environment(data, model, xla, devices))
+
+
+def _check_devices(devices, settings):
+    """Refuse a batch that cannot be divided in equal parts, and what TensorFlow does for one device alone."""
+    batch, count = settings.batch_size, devices.count
+    if batch % count:
+        nearest = [str(size) for size in (batch - batch % count, batch - batch % count + count) if size]
+        raise VaezooError(
+            f"training.batch_size is {batch}, which {count} devices cannot share equally; set a multiple of {count}, "
+            f"such as {' or '.join(nearest)}"
+        )
+    if devices.name != "one" and settings.compilation == "xla":
+        raise VaezooError(
+            "training.compilation=xla makes one program for one device; with a strategy leave it at auto, or set graph"
+        )
 
 
 def _check_likelihood(recipe, model, data, warn):
@@ -134,9 +158,10 @@ def versions():
     }
 
 
-def _environment(data, model, xla):
+def _environment(data, model, xla, devices):
     return {
         **versions(),
+        "strategy": str(devices),
         "precision": model.dtype_policy.name,
         "compilation": "xla" if xla else "graph",
         "seed": model.seed,

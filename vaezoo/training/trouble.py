@@ -9,10 +9,19 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from vaezoo import replicas
 from vaezoo.errors import VaezooError
 
 SKIPPED_IN_A_ROW = 10  # as many broken steps one after the other end a training that skips them
 PARTS = ("encoder", "posterior", "prior", "decoder", "likelihood")
+
+
+def _variable(value):
+    """A plain variable: it belongs to this training, not to the model, so no file of the model holds it.
+
+    What is written there is the same on every device that takes part in the step, so that of any one may stand.
+    """
+    return tf.Variable(value, trainable=False, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
 
 
 class Watch(keras.callbacks.Callback):
@@ -35,13 +44,12 @@ class Watch(keras.callbacks.Callback):
         self.owners = [owners.get(id(weight), "model") for weight in model.trainable_variables]
         self.parts = list(dict.fromkeys(self.owners))
         self.optimizer = model.optimizer
-        # Plain variables: they belong to this training, not to the model, so no file of the model holds them.
-        self.steps = tf.Variable(0, trainable=False, dtype=tf.int64)  # taken in this training, broken ones included
-        self.in_a_row = tf.Variable(0, trainable=False, dtype=tf.int64)
-        self.skipped = tf.Variable(0, trainable=False, dtype=tf.int64)  # in this epoch
-        self.first = tf.Variable(0, trainable=False, dtype=tf.int64)  # the step that began the row of broken ones
-        self.means = tf.Variable(tf.zeros(len(self.terms)), trainable=False)  # of its terms
-        self.sound = tf.Variable(tf.ones(len(self.parts), tf.bool), trainable=False)  # which gradients of it were
+        self.steps = _variable(tf.zeros([], tf.int64))  # taken in this training, broken ones included
+        self.in_a_row = _variable(tf.zeros([], tf.int64))
+        self.skipped = _variable(tf.zeros([], tf.int64))  # in this epoch
+        self.first = _variable(tf.zeros([], tf.int64))  # the step that began the row of broken ones
+        self.means = _variable(tf.zeros(len(self.terms)))  # of its terms
+        self.sound = _variable(tf.ones(len(self.parts), tf.bool))  # which gradients of it were
 
     # Inside the compiled step
 
@@ -49,11 +57,12 @@ class Watch(keras.callbacks.Callback):
         """Do `update`; where broken steps are skipped, only if this one is sound.
 
         Args:
-            update: takes the optimizer's step and counts the terms.
+            update: takes the terms and the gradients; does the optimizer's step and counts the terms.
             terms: the objective's terms by name, each [B].
-            gradients: of the trainable variables, in their order; None for one that the loss does not depend on.
+            gradients: of the trainable variables, in their order; None for one that the loss does not depend on. Where
+                several devices take the step, those of the whole batch.
         """
-        means = tf.stack([tf.reduce_mean(terms[name]) for name in self.terms])
+        (means,) = replicas.mean([tf.stack([tf.reduce_mean(terms[name]) for name in self.terms])])
         parts = tf.stack([self._is_sound(part, gradients) for part in self.parts])
         sound = tf.reduce_all(tf.math.is_finite(means))
         sound &= tf.reduce_all(parts) | (self._loss_scale() > 1.0)
@@ -65,9 +74,10 @@ class Watch(keras.callbacks.Callback):
         self.sound.assign(tf.where(begins, parts, self.sound))
         self.skipped.assign_add(tf.cast(going & ~sound, tf.int64))
         if self.patience > 1:
-            tf.cond(going & sound, update, lambda: None)
+            replicas.only_if(going & sound, update, terms, gradients)
         else:
-            update()  # what it breaks is thrown away; the condition would cost a dense network 5 % of its time
+            # What it breaks is thrown away; the condition would cost a dense network 5 % of its time.
+            update(terms, gradients)
         row = tf.where(sound, tf.zeros([], tf.int64), self.in_a_row + 1)
         self.in_a_row.assign(tf.where(going, row, self.in_a_row))
 
@@ -83,7 +93,7 @@ class Watch(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         """End the training if the step has given up."""
-        if int(self.in_a_row) >= self.patience:
+        if self.in_a_row.numpy() >= self.patience:
             raise VaezooError(self.explain())
 
     def explain(self) -> str:
@@ -98,12 +108,12 @@ class Watch(keras.callbacks.Callback):
             first = "gradient"
             what = f"every term is finite, but the gradient of the {' and the '.join(bad_parts)} is not"
         rows = f", and the {self.patience - 1} steps after it broke too" if self.patience > 1 else ""
-        return f"training broke at step {int(self.first):,}{rows}: {what}; {self._cause(first)}"
+        return f"training broke at step {self.first.numpy():,}{rows}: {what}; {self._cause(first)}"
 
     def _cause(self, first):
         if "float16" in self.model.encoder.dtype_policy.name.replace("bfloat16", ""):
             return "float16 ends at 65,504, which was likely passed: train in mixed_bfloat16 or float32"
-        if int(self.first) == 1:
+        if self.first.numpy() == 1:
             return "no weight had moved yet, so the images or a weight in model.objective are likely too large"
         if first == "kl":
             return "the encoder's outputs ran away, likely by steps too long: lower training.learning_rate"

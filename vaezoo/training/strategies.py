@@ -1,0 +1,195 @@
+"""The devices that train together: one, all of this machine, or those of several machines.
+
+TensorFlow's `MirroredStrategy` and `MultiWorkerMirroredStrategy` hold the weights on every device; each device takes
+its rows of every batch (see `vaezoo.replicas`). Each machine makes the batches of all and keeps its part, so the images
+of a batch are those of one device, whatever they are read from.
+"""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import threading
+import traceback
+
+import tensorflow as tf
+
+from vaezoo.errors import VaezooError, unknown
+
+STRATEGIES = ("one", "mirrored", "multi_worker")
+JOBS = ("chief", "worker")  # in the order of TensorFlow's own numbers for them
+EXAMPLE = """'{"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}, "task": {"type": "worker", "index": 0}}'"""
+
+
+class Devices:
+    """Those that a training runs on. Make it before anything else of TensorFlow's is used: the cluster wants that.
+
+    Args:
+        name: "one"; "mirrored" for all GPUs of this machine, or all its logical CPUs where there is no GPU; or
+            "multi_worker" for those of all machines that TF_CONFIG names.
+        say: takes a line before this waits for the other machines.
+
+    Attributes:
+        strategy: the `tf.distribute.Strategy`.
+        worker, workers: which machine this is, from 0, and how many there are.
+        count: the devices of all machines.
+
+    Raises:
+        VaezooError: for an unknown name, or a TF_CONFIG that is missing or wrong.
+    """
+
+    def __init__(self, name="one", say=print):
+        if name not in STRATEGIES:
+            raise unknown("strategy", name, STRATEGIES)
+        self.name, self.worker, self.workers = name, 0, 1
+        if name == "multi_worker":
+            self.worker, self.workers = read_cluster(os.environ.get("TF_CONFIG"))
+            say(f"worker {self.worker} of {self.workers}: waiting for all of them")
+        self.strategy = _strategy(name)
+        self.count = self.strategy.num_replicas_in_sync
+        self._sum = tf.function(lambda number: self.strategy.reduce("SUM", number, axis=None))
+
+    @property
+    def chief(self):
+        """Whether this is the machine that writes the run directory and speaks."""
+        return self.worker == 0
+
+    def __str__(self):
+        devices = f"{self.count} device{'s' * (self.count > 1)}"
+        return {
+            "one": "one device",
+            "mirrored": f"{devices}, mirrored",
+            "multi_worker": f"{self.workers} workers with {devices}, mirrored",
+        }[self.name]
+
+    def share(self, batches):
+        """A dataset of batches [R*B,...] → what `fit` takes, where each of R devices is given its B rows of each."""
+        first = self.worker * self._own
+
+        def parts(rows):
+            return tf.reshape(rows, [self.count, -1, *rows.shape[1:]])[first : first + self._own]
+
+        return self._distribute(batches, parts)
+
+    def repeat(self, batches):
+        """A dataset of batches of any size → what `evaluate` takes, where each device is given every whole batch.
+
+        The noise of an evaluation is a function of how many images were seen before, and its last batch is of any size;
+        so every device does all of it, and the means are those of one.
+        """
+
+        def copies(rows):
+            return tf.repeat(rows[tf.newaxis], self._own, axis=0)
+
+        return self._distribute(batches, copies)
+
+    def any(self, flag):
+        """Whether the flag is true on one of the machines; all of them have to ask at the same time."""
+        return flag if self.workers == 1 else self._total(flag) > 0
+
+    def agree(self, number):
+        """Whether the integer is the same on all machines; all of them have to ask at the same time."""
+        return self.workers == 1 or self._total(number) == self.workers * number
+
+    @contextlib.contextmanager
+    def errors_of_others(self):
+        """Give TensorFlow's errors for a worker that does not answer as one line."""
+        gone = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
+        gone += (tf.errors.DeadlineExceededError, tf.errors.FailedPreconditionError)
+        try:
+            yield
+        except gone as error:
+            if self.workers == 1:
+                raise
+            # They hold a pool of TensorFlow's threads, of which Python's own end would complain.
+            traceback.clear_frames(error.__traceback__)
+            task = re.search(r"(?:remote target|heartbeats\):)\s+/job:(\w+)/replica:0/task:(\d+)", str(error))
+            who = f"{task[1]} {task[2]}" if task else "another worker"
+            raise VaezooError(f"training ended because {who} is gone or cannot be reached") from error
+
+    def _total(self, number):
+        """The sum of an integer over all machines."""
+        with self.errors_of_others():
+            return self._sum(tf.constant(int(number), tf.int64)).numpy()
+
+    @property
+    def _own(self):
+        """The devices of this machine, each of which takes one element of a distributed dataset a step."""
+        return self.count // self.workers
+
+    def _distribute(self, batches, divide):
+        if self.name == "one":
+            return batches
+        elements = batches.flat_map(
+            lambda batch: tf.data.Dataset.from_tensor_slices(tf.nest.map_structure(divide, batch))
+        )
+        length = batches.cardinality()  # unknown of endless ones, and Keras need not know
+        if length >= 0:
+            elements = elements.apply(tf.data.experimental.assert_cardinality(length * self._own))
+        elements = elements.prefetch(tf.data.AUTOTUNE)
+        return self.strategy.distribute_datasets_from_function(lambda _: elements)
+
+
+def _strategy(name):
+    if name == "one":
+        return tf.distribute.get_strategy()
+    if name == "mirrored":
+        return tf.distribute.MirroredStrategy()
+    try:
+        with _ended_by_ctrl_c():
+            return tf.distribute.MultiWorkerMirroredStrategy()
+    except tf.errors.OpError as error:
+        reason = str(error).splitlines()[0]
+        raise VaezooError(f"this worker cannot join the others: {reason}; are TF_CONFIG's ports free?") from error
+
+
+@contextlib.contextmanager
+def _ended_by_ctrl_c():
+    """Let Ctrl-C end the process at once: TensorFlow waits for the other machines without giving Python a turn."""
+    if threading.current_thread() is not threading.main_thread():  # only there can Python change what a signal does
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def read_cluster(text):
+    """Check TF_CONFIG.
+
+    Args:
+        text: its value, or None where it is not set.
+
+    Returns:
+        (this worker's number, the number of workers), the chief first where the cluster names one.
+
+    Raises:
+        VaezooError: if it is missing, or is not what TensorFlow would understand.
+    """
+    if not text:
+        raise VaezooError(
+            f"--strategy multi_worker needs TF_CONFIG in the environment of each machine, as in {EXAMPLE}"
+        )
+    try:
+        config = json.loads(text)
+    except ValueError as error:
+        raise VaezooError(f"TF_CONFIG is no JSON ({error}); write it as in {EXAMPLE}") from None
+    if not isinstance(config, dict) or not all(isinstance(config.get(key), dict) for key in ("cluster", "task")):
+        raise VaezooError(f"TF_CONFIG needs a 'cluster' and a 'task', as in {EXAMPLE}")
+    cluster, task = config["cluster"], config["task"]
+    for job, addresses in cluster.items():
+        if job not in JOBS or (job == "chief" and len(addresses) > 1):
+            raise VaezooError(f"TF_CONFIG's cluster has '{job}'; allowed are workers, one of which may be the 'chief'")
+        if not isinstance(addresses, list) or not all(re.fullmatch(r".+:\d+", str(each)) for each in addresses):
+            raise VaezooError(f"TF_CONFIG's cluster needs a list of \"HOST:PORT\" as its '{job}', as in {EXAMPLE}")
+    numbered = [(job, index) for job in JOBS for index in range(len(cluster.get(job, ())))]
+    this = (task.get("type"), task.get("index"))
+    if this not in numbered or isinstance(this[1], bool):
+        there = ", ".join(f"{job} {index}" for job, index in numbered) or "nobody"
+        raise VaezooError(
+            f"TF_CONFIG's task is {this[0]} {this[1]}, and in its cluster there is {there}; mend the task"
+        )
+    return numbered.index(this), len(numbered)
