@@ -1,7 +1,6 @@
 """From a recipe to everything that `fit` needs: the data, the compiled model, the shape of an epoch."""
 
 import dataclasses
-import os
 import platform
 from importlib import metadata
 
@@ -12,7 +11,8 @@ from vaezoo.data import Data, canonical_name
 from vaezoo.errors import VaezooError
 from vaezoo.models.vae import VAE
 from vaezoo.recipe_schema import Recipe
-from vaezoo.training.compilation import epoch_shape, on_gpu, use_xla
+from vaezoo.training.compilation import epoch_shape, use_xla
+from vaezoo.training.devices import describe_devices, let_memory_grow
 from vaezoo.training.run_directory import load_recipe_data
 from vaezoo.training.trouble import Watch
 from vaezoo.zoo import build_model
@@ -72,6 +72,7 @@ def prepare(recipe, warn):
     Raises:
         VaezooError: for data that cannot be read or does not fit the recipe.
     """
+    let_memory_grow()  # before the data: reading them may be what first uses a GPU
     named = recipe.data.model_copy(update={"name": canonical_name(recipe.data.name)})
     recipe = recipe.model_copy(update={"data": named})  # so that the run can be read from any folder
     settings = recipe.training
@@ -126,7 +127,7 @@ def versions():
         "python": platform.python_version(),
         **{package: metadata.version(package) for package in PACKAGES},
         "platform": platform.platform(),
-        "device": "GPU" if on_gpu() else f"CPU, {os.cpu_count()} cores",
+        "device": describe_devices(),
     }
 
 
