@@ -83,10 +83,10 @@ def test_ten_broken_steps_in_a_row_are_too_many(tiny_recipe, bars_file, tmp_path
             {"training.learning_rate": 1e3, "training.precision": "mixed_float16"},
             "broke at step [2-9]: the term 'kl' became nan; float16 ends at 65,504",
         ),
-        # The loss scale comes down from 2^15 to 1 in 15 steps, and not even there does the gradient fit.
+        # The loss scale comes down from 2^7 to 1 in 7 steps, and not even there does the gradient fit.
         (
             {"model.objective": {"name": "beta", "beta": 1e6}, "training.precision": "mixed_float16"},
-            "broke at step 16: every term is finite, but the gradient of the encoder is not; float16 ends",
+            "broke at step 8: every term is finite, but the gradient of the encoder is not; float16 ends",
         ),
     ],
 )

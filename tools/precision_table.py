@@ -41,13 +41,12 @@ def figures(run):
     test, environment = (json.loads((run.path / f"{name}.json").read_text()) for name in ("test", "environment"))
     with open(run.path / "metrics.csv", newline="") as file:
         speeds = [int(row["images_per_second"]) for row in csv.DictReader(file)]
-    figure = "elbo" if "elbo" in test else "reconstruction"
     settings = run.recipe.training
     return {
         "recipe": run.recipe.name,
         "precision": settings.precision,
-        "figure": figure,
-        "nats": round(test["elbo"] if figure == "elbo" else -test["reconstruction"], 3),
+        "figure": "elbo" if "elbo" in test else "-reconstruction",
+        "nats": round(test.get("elbo", -test["reconstruction"]), 3),
         "images_per_second": round(statistics.median(speeds)),
         "epochs": settings.epochs,
         "batch_size": settings.batch_size,

@@ -19,6 +19,10 @@ from vaezoo.zoo import build_model
 
 PACKAGES = ("tensorflow", "keras", "tensorflow-probability", "tensorflow-datasets", "numpy")
 
+# Keras begins at 2^15, which a loss of hundreds of nats overflows: each time a step is left out, up to eight at the
+# start of conv_vae, and from there on the training sees other batches than one in float32.
+FIRST_LOSS_SCALE = 2.0**7
+
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
@@ -89,6 +93,8 @@ def prepare(recipe, warn):
         steps_per_execution=steps_per_call,
     )
     model.optimizer.build(model.trainable_variables)
+    if hasattr(model.optimizer, "dynamic_scale"):  # under mixed_float16
+        model.optimizer.dynamic_scale.assign(FIRST_LOSS_SCALE)
     model.watch = Watch(model, settings.on_nonfinite)
     return Setup(recipe, data, model, model.watch, steps, _environment(data, model, xla))
 
