@@ -1,4 +1,4 @@
-"""What the recipes promise: the figure that each states is that of the table, and a short training ends where it did."""
+"""What the recipes promise: each states the figure of the table, and a short training ends where it did."""
 
 import csv
 from pathlib import Path
