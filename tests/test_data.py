@@ -578,7 +578,8 @@ def test_photographs_are_turned(tmp_path):
     assert load_data(tmp_path).image_shape == (8, 6, 3)
 
 
-def test_streamed_folder_is_the_one_in_memory(tmp_path):
+def test_streamed_folder_is_the_one_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr("vaezoo.data.folders.AT_ONCE", 7)
     write_images(tmp_path / "a", 15, size=(9, 8))
     write_images(tmp_path / "b", 15, size=(7, 9), start=100)
     held = load_data(tmp_path, image_size=(6, 6))

@@ -3,6 +3,7 @@
 import csv
 import json
 
+import precision_table
 import pytest
 import reproduce_iwae
 import zoo_table
@@ -48,3 +49,26 @@ def test_the_zoos_table_refuses_a_run_of_other_settings(bars_file, tmp_path):
     assert [row["recipe"] for row in rows_of(tmp_path / "table.csv")] == ["mlp_vae"]
     with pytest.raises(VaezooError, match="holds a run of other settings"):
         zoo_table.main([*small, "--epochs", "2"])
+
+
+@pytest.mark.slow
+def test_the_table_of_precisions_compares_each_with_float32(tiny_recipe, bars_file, tmp_path):
+    small = [
+        "--models",
+        "linear_ae",
+        str(tiny_recipe),
+        "--data",
+        str(bars_file),
+        "--epochs",
+        "1",
+        "--out",
+        str(tmp_path),
+    ]
+    precision_table.main(small)
+    rows = rows_of(tmp_path / "table.csv")
+    figures = [(row["recipe"], row["figure"]) for row in rows]
+    assert figures == [("linear_ae", "-reconstruction")] * 3 + [("tiny", "elbo")] * 3
+    assert [row["precision"] for row in rows] == ["float32", "mixed_float16", "mixed_bfloat16"] * 2
+    elbo = [json.loads((tmp_path / f"tiny-{row['precision']}/test.json").read_text())["elbo"] for row in rows[3:]]
+    assert [float(row["difference"]) for row in rows[3:]] == pytest.approx([x - elbo[0] for x in elbo], abs=2e-3)
+    assert [row["difference"] for row in rows[::3]] == ["0.0", "0.0"]

@@ -31,17 +31,9 @@ def measured(recipe, folder, samples, limit=None):
     Raises:
         VaezooError: if the folder holds a run of other settings.
     """
-    folder = Path(folder)
-    begun = folder / "recipe.yaml"
-    if begun.exists() and _what_is_trained(load_recipe(begun)) != _what_is_trained(recipe):
-        raise VaezooError(f"'{folder}' holds a run of other settings; remove it, or give another --out")
-    if not begun.exists():
-        train(recipe, folder)
-    elif not (folder / "test.json").exists():
-        resume(folder)
-    trained = Run(folder)
-    report = _report(trained, folder / f"evidence-{samples}{f'-of-{limit}' if limit else ''}.json", samples, limit)
-    settings, test = trained.recipe.training, json.loads((folder / "test.json").read_text())
+    found = trained(recipe, folder)
+    report = _report(found, found.path / f"evidence-{samples}{f'-of-{limit}' if limit else ''}.json", samples, limit)
+    settings, test = found.recipe.training, json.loads((found.path / "test.json").read_text())
     gap = report["evidence"]["gap"]
     elbo = test["elbo"] if limit else report["bound"]["elbo"]["value"]
     return {
@@ -54,17 +46,45 @@ def measured(recipe, folder, samples, limit=None):
         "latents": report["latents"],
         "importance_samples": samples,
         "test_images": report["images"],
-        "parameters": trained.model.count_params(),
+        "parameters": found.model.count_params(),
         "epochs": settings.epochs,
         "batch_size": settings.batch_size,
         "learning_rate": settings.learning_rate,
         "schedule": settings.schedule,
         "seed": settings.seed,
         "training_seconds": round(test["training_seconds"]),
+        "images_per_second": max(images_per_second(found)),  # of the epoch that other work disturbed least
         "evaluation_seconds": round(report["seconds"]),
         "vaezoo": report["versions"]["vaezoo"],
         "tensorflow": report["versions"]["tensorflow"],
     }
+
+
+def trained(recipe, folder):
+    """The finished `Run` of a recipe: train it, or go on with it, unless the folder holds it.
+
+    Args:
+        recipe: a `Recipe`.
+        folder: the run directory.
+
+    Raises:
+        VaezooError: if the folder holds a run of other settings.
+    """
+    folder = Path(folder)
+    begun = folder / "recipe.yaml"
+    if begun.exists() and _what_is_trained(load_recipe(begun)) != _what_is_trained(recipe):
+        raise VaezooError(f"'{folder}' holds a run of other settings; remove it, or give another --out")
+    if not begun.exists():
+        train(recipe, folder)
+    elif not (folder / "test.json").exists():
+        resume(folder)
+    return Run(folder)
+
+
+def images_per_second(run):
+    """The speed of each epoch of a finished `Run`."""
+    with open(run.path / "metrics.csv", newline="") as file:
+        return [int(row["images_per_second"]) for row in csv.DictReader(file)]
 
 
 def run(main):

@@ -19,9 +19,9 @@ def quiet_tensorflow():
         os.dup2(noise.fileno(), 2)
         try:
             yield
-            import tensorflow as tf
+            from vaezoo.training.devices import let_memory_grow
 
-            tf.config.list_physical_devices()  # the search for a GPU has lines of its own
+            let_memory_grow()  # the search for a GPU has lines of its own
         except BaseException:
             noise.seek(0)
             os.write(real, noise.read())

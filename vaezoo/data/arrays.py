@@ -6,6 +6,7 @@ import numpy as np
 
 from vaezoo.data.dataset import make_data, name_classes
 from vaezoo.data.indexed import ArraySplit, ReaderSplit
+from vaezoo.data.npy import NpyFile
 from vaezoo.data.records import resized
 from vaezoo.errors import VaezooError
 
@@ -59,10 +60,10 @@ def load(name, path, image_size, validation, seed, memory_limit):
 
 
 def _open(name, path, npz_limit):
-    """The array of an .npy, memory-mapped, or the dict of arrays in an .npz; never unpickles."""
+    """The `NpyFile` of an .npy, or the dict of arrays in an .npz; never unpickles."""
     try:
         if path.suffix == ".npy":
-            return np.lib.format.open_memmap(path, mode="r")
+            return NpyFile(path)
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             wanted = [key for key in file.files if any(key in keys for keys in KEYS)]
             unpacked = sum(m.file_size for m in file.zip.infolist() if m.filename.removesuffix(".npy") in wanted)
@@ -104,7 +105,7 @@ def _shaped(name, images):
     if len(shape) == 4 and shape[-1] > 4:
         hint = ": move the channels last" if shape[1] <= 4 else ""
         raise VaezooError(f"the images of '{name}' have shape {shape}: [N, H, W, C] has 1 to 4 channels, C{hint}.")
-    return images if len(shape) == 4 else images[..., None]
+    return images if len(shape) == 4 else images.reshape(*shape, 1)
 
 
 def _check_values(name, images):
@@ -112,10 +113,11 @@ def _check_values(name, images):
     if images.dtype.kind == "b":
         return
     low, high = math.inf, -math.inf
-    step = max(1, CHUNK // max(1, images[0].nbytes))
-    for start in range(0, len(images), step):
-        chunk = images[start : start + step]
+    for part in _parts(images):
+        chunk = images[part]
         low, high = min(low, chunk.min()), max(high, chunk.max())
+        if images.dtype == "uint8" and high > 1:
+            return  # whatever else they hold is right, and need not be read
         if images.dtype.kind == "f" and not np.isfinite(chunk).all():
             raise VaezooError(f"the images of '{name}' hold NaN or infinity: remove them.")
     if images.dtype.kind == "f" and not -1e-6 <= low <= high <= 1 + 1e-6:
@@ -161,10 +163,15 @@ def _split(images, labels, image_size, stream):
     if stream:
         return ReaderSplit(read, np.arange(len(images)), shape, dtype, labels)
     held = np.empty((len(images), *shape), dtype)
-    step = max(1, CHUNK // max(1, images[0].nbytes))
-    for start in range(0, len(images), step):
-        held[start : start + step] = read(slice(start, start + step))
+    for part in _parts(images):
+        held[part] = read(part)
     return ArraySplit(held, labels)
+
+
+def _parts(images):
+    """Slices that divide the images into parts of about CHUNK bytes."""
+    step = max(1, CHUNK // (math.prod(images.shape[1:]) * images.dtype.itemsize))
+    return [slice(start, start + step) for start in range(0, len(images), step)]
 
 
 def _resized(images, size):

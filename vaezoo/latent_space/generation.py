@@ -7,7 +7,6 @@ import numpy as np
 
 from vaezoo.errors import VaezooError
 from vaezoo.models.in_batches import checked_labels, decode
-from vaezoo.models.vae import SAMPLING, fold_seed
 
 
 class Samples(NamedTuple):
@@ -69,7 +68,7 @@ def style_by_class(model, codes):
 
 def prior_codes(model, n, seed=0):
     """Codes z ~ p(z) [n,D]: the very draws of `VAE.sample` with that seed."""
-    return np.asarray(model.prior_distribution().sample(n, seed=fold_seed(checked_seed(seed), SAMPLING, 0)))
+    return np.asarray(model.prior_codes(n, checked_seed(seed)))
 
 
 class Manifold(NamedTuple):

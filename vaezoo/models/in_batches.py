@@ -21,11 +21,7 @@ def embed(model, images, labels=None):
     Raises:
         VaezooError: for images or labels that do not fit the model.
     """
-    means = [
-        np.asarray(model.posterior.mean(model.encoder({"image": x, "label": y} if model.conditional else x)))
-        for x, y in batches(model, images, labels)
-    ]
-    return np.concatenate(means)
+    return np.concatenate([np.asarray(model.codes(x, y)) for x, y in batches(model, images, labels)])
 
 
 def decode(model, codes, labels=None):

@@ -12,6 +12,7 @@ import tensorflow as tf
 # The modules, not their classes: importing vaezoo after one of them has begun to import Keras brings us here early.
 from vaezoo import likelihoods, objectives, posteriors, priors, replicas  # noqa: F401
 from vaezoo.errors import VaezooError, errors_of_readers
+from vaezoo.models.graph import Graph
 
 # Streams of random numbers; two purposes never share one.
 TRAINING, EVALUATION, SAMPLING, IMPORTANCE = 1, 2, 3, 4
@@ -58,6 +59,8 @@ class VAE(keras.Model):
         self.trackers = {name: keras.metrics.Mean(name=name) for name in objective.term_names}
         self.watch = None  # set by training: it notices a step that is not finite
         self.build(encoder.input_shape)
+        self.encoder_graph, self.decoder_graph = Graph.of_network(encoder), Graph.of_network(decoder)
+        self.prior_graph = Graph(self._draw, tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int32))
 
     @property
     def conditional(self):
@@ -107,7 +110,11 @@ class VAE(keras.Model):
         Returns:
             q(z|x), a TFP distribution over [B,D]: `.sample(K)`, `.log_prob(z)`, and of all but a flow `.mean()`.
         """
-        return self.posterior.distribution(self.encoder(self._inputs("image", x, label)))
+        return self.posterior.distribution(self._encoder_params(x, label))
+
+    def codes(self, x, label=None):
+        """The code of each image without chance [B,D]: the mean of q(z|x), where that is known."""
+        return self.posterior.mean(self._encoder_params(x, label))
 
     def decode(self, z, label=None):
         """The likelihood of each code.
@@ -145,14 +152,16 @@ class VAE(keras.Model):
         Returns:
             Images [n,H,W,C] in [0, 1]: the mean of p(x|z) for each z ~ p(z).
         """
-        z = self.prior_distribution().sample(n, seed=fold_seed(seed, SAMPLING, 0))  # [n,D]
-        return self.images(z, label)
+        return self.images(self.prior_codes(n, seed), label)
+
+    def prior_codes(self, n, seed=0):
+        """Codes z ~ p(z) [n,D]: those of the images that `sample` draws with that seed."""
+        return self.prior_graph(n, seed)
 
     def call(self, inputs):
         """The deterministic reconstruction [B,H,W,C] of the input: decode the mean of the posterior, no sampling."""
         x, label = self._unpack(inputs)
-        z = self.posterior.mean(self.encoder(self._inputs("image", x, label)))
-        return self.images(z, label)
+        return self.images(self.codes(x, label), label)
 
     # Training and evaluation
 
@@ -241,13 +250,22 @@ class VAE(keras.Model):
             return inputs["image"], inputs.get("label")
         return inputs, None
 
+    def _draw(self, n, seed):
+        return self.prior_distribution().sample(n, seed=fold_seed(seed, SAMPLING, 0))
+
+    def _encoder_params(self, x, label):
+        """Encode images [B,H,W,C]: params [B,P]."""
+        return self.encoder_graph(self._inputs("image", x, label))
+
     def _decoder_params(self, z, label):
         """Decode codes with any leading axes: params [...,H,W,P*C]."""
         z = tf.convert_to_tensor(z, tf.float32)
+        if z.shape.rank == 2:  # what follows would double the time that a single code takes
+            return self.decoder_graph(self._inputs("z", z, label))
         leading = tf.shape(z)[:-1]
         if label is not None:
             label = tf.reshape(tf.broadcast_to(tf.cast(label, tf.int32), leading), [-1])
-        params = self.decoder(self._inputs("z", tf.reshape(z, [-1, self.latent_dim]), label))
+        params = self.decoder_graph(self._inputs("z", tf.reshape(z, [-1, self.latent_dim]), label))
         params = tf.reshape(params, tf.concat([leading, tf.shape(params)[1:]], axis=0))
         return tf.ensure_shape(params, z.shape[:-1] + self.decoder.output_shape[1:])
 

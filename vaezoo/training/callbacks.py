@@ -153,8 +153,10 @@ class Progress(keras.callbacks.Callback):
         """Redraw the line, at most ten times a second."""
         if self.live and time.monotonic() - self.drawn > 0.1:
             self.drawn = time.monotonic()
-            done = round(16 * self.recorder.state.step / self.recorder.steps)
-            self._draw(f"{self.head}  {'━' * done}{'·' * (16 - done)}  {self._terms(logs)}")
+            share = self.recorder.state.step / self.recorder.steps
+            rate = share * self.recorder.images_per_epoch / (time.perf_counter() - self.recorder.started)
+            bar = "━" * round(16 * share)
+            self._draw(f"{self.head}  {bar:·<16}  {self._terms(logs)}   {rate:,.0f} images/s")
 
     def on_epoch_end(self, epoch, logs=None):
         """The finished line: training terms, the validation bound, the speed."""

@@ -1,7 +1,6 @@
 """From a recipe to everything that `fit` needs: the data, the compiled model, the shape of an epoch."""
 
 import dataclasses
-import os
 import platform
 from importlib import metadata
 
@@ -13,13 +12,18 @@ from vaezoo.errors import VaezooError
 from vaezoo.models.vae import VAE
 from vaezoo.optimizer import Adam
 from vaezoo.recipe_schema import Recipe
-from vaezoo.training.compilation import compile_whole_calls, epoch_shape, on_gpu, use_xla
+from vaezoo.training.compilation import compile_whole_calls, epoch_shape, use_xla
+from vaezoo.training.devices import describe_devices
 from vaezoo.training.run_directory import load_recipe_data
 from vaezoo.training.strategies import Devices
 from vaezoo.training.trouble import Watch
 from vaezoo.zoo import build_model
 
 PACKAGES = ("tensorflow", "keras", "tensorflow-probability", "tensorflow-datasets", "numpy")
+
+# Keras begins at 2^15, which a loss of hundreds of nats overflows: each time a step is left out, up to eight at the
+# start of conv_vae, and from there on the training sees other batches than one in float32.
+FIRST_LOSS_SCALE = 2.0**7
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +82,7 @@ def prepare(recipe, warn, devices=None):
     Raises:
         VaezooError: for data that cannot be read or does not fit the recipe, or a batch that the devices cannot share.
     """
-    devices = devices or Devices()
+    devices = devices or Devices()  # before the data: reading them may be what first uses a GPU
     named = recipe.data.model_copy(update={"name": canonical_name(recipe.data.name)})
     recipe = recipe.model_copy(update={"data": named})  # so that the run can be read from any folder
     settings = recipe.training
@@ -100,6 +104,8 @@ def prepare(recipe, warn, devices=None):
             steps_per_execution=steps_per_call,
         )
         model.optimizer.build(model.trainable_variables)
+        if hasattr(model.optimizer, "dynamic_scale"):  # under mixed_float16
+            model.optimizer.dynamic_scale.assign(FIRST_LOSS_SCALE)
         model.watch = Watch(model, settings.on_nonfinite)
     if xla:
         compile_whole_calls(model)
@@ -155,7 +161,7 @@ def versions():
         "python": platform.python_version(),
         **{package: metadata.version(package) for package in PACKAGES},
         "platform": platform.platform(),
-        "device": "GPU" if on_gpu() else f"CPU, {os.cpu_count()} cores",
+        "device": describe_devices(),
     }
 
 

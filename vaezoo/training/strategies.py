@@ -16,6 +16,7 @@ import traceback
 import tensorflow as tf
 
 from vaezoo.errors import VaezooError, unknown
+from vaezoo.training.devices import let_memory_grow
 
 STRATEGIES = ("one", "mirrored", "multi_worker")
 JOBS = ("chief", "worker")  # in the order of TensorFlow's own numbers for them
@@ -46,6 +47,7 @@ class Devices:
         if name == "multi_worker":
             self.worker, self.workers = read_cluster(os.environ.get("TF_CONFIG"))
             say(f"worker {self.worker} of {self.workers}: waiting for all of them")
+        let_memory_grow()
         self.strategy = _strategy(name)
         self.count = self.strategy.num_replicas_in_sync
         self._sum = tf.function(lambda number: self.strategy.reduce("SUM", number, axis=None))

@@ -1,0 +1,34 @@
+"""What the recipes promise: each states the figure of the table, and a short training ends where it did."""
+
+import csv
+from pathlib import Path
+
+import pytest
+from zoo_table import is_vae
+
+from vaezoo.config import load_recipe, recipe_names
+from vaezoo.training import train
+
+TABLE = Path(__file__).parent.parent / "docs" / "results" / "zoo.csv"
+VAES = [name for name in recipe_names() if is_vae(load_recipe(name).model)]
+# Test ELBO on MNIST, in nats, when the recipe is trained for two epochs; whole trainings would take half an hour.
+AFTER_TWO_EPOCHS = {}
+
+
+def test_the_recipes_state_the_figures_of_the_table():
+    with open(TABLE, newline="") as file:
+        rows = {row["recipe"]: row for row in csv.DictReader(file)}
+    assert list(rows) == VAES
+    for name, row in rows.items():
+        recipe = load_recipe(name)
+        assert float(row["elbo"]) == pytest.approx(recipe.expected_elbo, abs=0.1), name
+        for key in ("epochs", "batch_size", "learning_rate", "schedule", "seed"):
+            assert row[key] == str(getattr(recipe.training, key)), (name, key)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", VAES)
+def test_a_short_training_ends_where_it_did(name, mnist, tmp_path):
+    # Both sides of the bound matter: a KL that is left out would show as a figure too good.
+    trained = train(load_recipe(name, {"data.name": "mnist", "training.epochs": 2}), tmp_path / "run", quiet=True)
+    assert trained.test["elbo"] == pytest.approx(AFTER_TWO_EPOCHS[name], abs=1.5)

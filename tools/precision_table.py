@@ -1,0 +1,61 @@
+"""Train every recipe in float32 and in the two mixed precisions, and write what that does to the test figure.
+
+python tools/precision_table.py           # on MNIST; ended at any moment, the same command goes on
+"""
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+
+from measured import images_per_second, run, trained, write_csv
+
+from vaezoo.config import load_recipe, recipe_names
+
+PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", nargs="+", metavar="NAME", help="of the recipes (all)")
+    parser.add_argument("--epochs", type=int, metavar="N", help="instead of each recipe's own")
+    parser.add_argument("--data", default="mnist", metavar="DATA")
+    parser.add_argument("--out", type=Path, default=Path("runs/precision_table"), metavar="DIR")
+    parser.add_argument("--table", type=Path, metavar="FILE", help="the CSV to write (DIR/table.csv)")
+    options = parser.parse_args(argv)
+    overrides = {"data.name": options.data, **({"training.epochs": options.epochs} if options.epochs else {})}
+    rows, full = [], {}
+    for name in options.models or recipe_names():
+        for precision in PRECISIONS:
+            recipe = load_recipe(name, {**overrides, "training.precision": precision})
+            row = figures(trained(recipe, options.out / f"{recipe.name}-{precision}"))
+            difference = row["nats"] - full.setdefault(name, row["nats"])  # float32 comes first
+            rows.append({**row, "difference": round(difference, 3)})
+            write_csv(options.table or options.out / "table.csv", rows)
+            print("{recipe} {precision}: {figure} {nats}, {difference:+} to float32".format(**rows[-1]), flush=True)
+
+
+def figures(run):
+    """The row of a finished run: its test ELBO in nats an image, or for an autoencoder minus its reconstruction."""
+    test, environment = (json.loads((run.path / f"{name}.json").read_text()) for name in ("test", "environment"))
+    settings = run.recipe.training
+    return {
+        "recipe": run.recipe.name,
+        "precision": settings.precision,
+        "figure": "elbo" if "elbo" in test else "-reconstruction",
+        "nats": round(test.get("elbo", -test["reconstruction"]), 3),
+        "images_per_second": round(statistics.median(images_per_second(run))),
+        "epochs": settings.epochs,
+        "batch_size": settings.batch_size,
+        "data": run.recipe.data.name,
+        "test_images": test["images"],
+        "seed": settings.seed,
+        "compilation": environment["compilation"],
+        "device": environment["device"],
+        "vaezoo": environment["vaezoo"],
+        "tensorflow": environment["tensorflow"],
+    }
+
+
+if __name__ == "__main__":
+    run(main)
