@@ -106,7 +106,8 @@ def read(builder, name, image_size, validation, seed, memory_limit, factors=()):
             image_shape=shape,
             resize=shape[:2] != (height, width),
             record_bytes=info.num_bytes / max(info.num_examples, 1),
-            block_bytes=memory_limit / 4,  # blocks are read ahead and copied when shuffled
+            block_bytes=memory_limit
+            / 8,  # four are held at once: read ahead, shuffled, copied; the model needs room too
         )
 
     test = next((split(name) for name in ("test", "validation") if name in splits), None)
