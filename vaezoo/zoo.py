@@ -5,15 +5,9 @@ from pathlib import Path
 
 import keras
 
-from vaezoo import (
-    keras_files,  # the module, as in `models.vae`: it may be what imports Keras first, and brings us here
-    likelihoods,  # noqa: F401 (these fill the registries)
-    networks,  # noqa: F401
-    objectives,  # noqa: F401
-    optimizer,  # noqa: F401 (a trained model's file names it)
-    posteriors,  # noqa: F401
-    priors,  # noqa: F401
-)
+# The modules, not what is in them: any may be what imports Keras first, and so brings us here. They fill the
+# registries, of Keras too, which opens no file that names a class it has not met.
+from vaezoo import keras_files, likelihoods, networks, objectives, optimizer, posteriors, priors  # noqa: F401
 from vaezoo.config import load_recipe
 from vaezoo.errors import VaezooError
 from vaezoo.models import vae as vae_module
