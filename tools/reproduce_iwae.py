@@ -19,7 +19,7 @@ from vaezoo.config import load_recipe
 ROWS = {
     1: ({"name": "elbo"}, 300, 86.76),
     5: ({"name": "iwae", "samples": 5}, 180, 85.54),
-    50: ({"name": "iwae", "samples": 50}, 15, 84.78),
+    50: ({"name": "iwae", "samples": 50}, 50, 84.78),
 }
 NETWORK = {"name": "mlp", "hidden": [200, 200], "activation": "tanh"}
 

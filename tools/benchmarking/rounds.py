@@ -143,7 +143,7 @@ def describe_machine(options):
     return {
         "machine": f"{processor()}, {os.cpu_count()} cores; load average {load:.1f} at the start",
         "software": f"{platform.system()}, Python {platform.python_version()}, {', '.join(versions)}",
-        "run": f"{options.rounds} rounds of {options.epochs} epochs of {options.images:,} images of {options.data}",
+        "run": f"rounds of {options.epochs} epochs of {options.images:,} images of {options.data}",
     }
 
 
@@ -163,6 +163,8 @@ def processor():
 
 def _write(options, machine, measurements, image_shape):
     """The measurements as JSON and CSV, the report and the picture."""
+    finished = len({row["round"] for row in measurements})
+    machine = {**machine, "run": f"{finished} {machine['run']}"}
     write_text(
         options.out / "measurements.json", json.dumps({**machine, "measurements": measurements}, indent=1) + "\n"
     )
