@@ -13,7 +13,16 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "docs" / "results"
 VAES = [name for name in recipe_names() if is_vae(load_recipe(name).model)]
 # Test ELBO on MNIST, in nats, when the recipe is trained for one epoch; whole trainings would take half an hour.
-AFTER_ONE_EPOCH = {}
+AFTER_ONE_EPOCH = {
+    "beta_vae": -124.80,
+    "conditional_vae": -113.90,
+    "conv_vae": -105.64,
+    "iaf_vae": -143.28,
+    "iwae": -142.94,
+    "mlp_vae": -142.14,
+    "mlp_vae_2d": -173.94,
+    "vamp_vae": -141.68,
+}
 
 
 def test_the_recipes_state_the_figures_of_the_table():
