@@ -56,7 +56,8 @@ def tiny_recipe(tmp_path_factory):
         "  decoder: {name: mlp, hidden: [16]}\n"
         "  likelihood: bernoulli\n"
         "data: {binarize: threshold}\n"
-        "training: {epochs: 2, batch_size: 38}\n"  # 380 images: 10 steps an epoch
+        # 380 images: 10 steps an epoch. XLA takes longer to compile them than they take.
+        "training: {epochs: 2, batch_size: 38, compilation: graph}\n"
     )
     return path
 

@@ -25,7 +25,8 @@ def tiny(tiny_recipe, bars_file, **overrides):
 @pytest.fixture(scope="module")
 def run(tiny_recipe, bars_file, tmp_path_factory):
     """A finished run."""
-    return train(tiny(tiny_recipe, bars_file), tmp_path_factory.mktemp("runs") / "a", quiet=True)
+    recipe = tiny(tiny_recipe, bars_file, **{"training.compilation": "auto"})
+    return train(recipe, tmp_path_factory.mktemp("runs") / "a", quiet=True)
 
 
 def test_the_run_directory_holds_everything(run):
@@ -72,7 +73,8 @@ def test_training_learns(tiny_recipe, bars_file, tmp_path):
 def test_one_seed_gives_bit_identical_weights_and_another_does_not(network, tiny_recipe, bars_file, tmp_path):
     def weights(folder, seed):
         parts = {"model.encoder": network, "model.decoder": network, "data.binarize": "dynamic"}
-        recipe = tiny(tiny_recipe, bars_file, **parts, **{"training.seed": seed, "training.epochs": 1})
+        settings = {"training.compilation": "auto", "training.seed": seed, "training.epochs": 1}
+        recipe = tiny(tiny_recipe, bars_file, **parts, **settings)
         return train(recipe, tmp_path / folder, quiet=True).model.get_weights()
 
     first, second, other = weights("a", 5), weights("b", 5), weights("c", 6)
