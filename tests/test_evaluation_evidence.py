@@ -11,8 +11,8 @@ from linear_gaussian import drawn_encoder, exact_elbo, exact_encoder, model_with
 
 import vaezoo
 from vaezoo.evaluation.evidence import BLOCK, IMAGES, curve_samples, log_evidence
-from vaezoo.models.vae import IMPORTANCE, fold_seed
 from vaezoo.posteriors import DiagonalNormal, FullNormal, Point
+from vaezoo.seeds import IMPORTANCE, fold_seed
 
 MODEL = model_within_the_unit_interval()
 X = MODEL.sample(120, seed=5)  # more than one batch of IMAGES

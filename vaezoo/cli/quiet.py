@@ -19,7 +19,7 @@ def quiet_tensorflow():
         os.dup2(noise.fileno(), 2)
         try:
             yield
-            from vaezoo.training.devices import let_memory_grow
+            from vaezoo.training.hardware import let_memory_grow
 
             let_memory_grow()  # the search for a GPU has lines of its own
         except BaseException:

@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from vaezoo.errors import VaezooError
 from vaezoo.models.in_batches import checked_images, checked_labels
-from vaezoo.models.vae import IMPORTANCE, fold_seed
 from vaezoo.posteriors import Point
+from vaezoo.seeds import IMPORTANCE, fold_seed
 
 # Samples are drawn in blocks of fixed shape, BLOCK for each of IMAGES images, whatever is decoded at once: so the
 # memory decides about nothing but itself. A block is large enough that encoding the images again costs a hundredth.

@@ -12,8 +12,8 @@ from vaezoo.evaluation.evidence import log_evidence
 from vaezoo.evaluation.features import SIZE, binarization_of_pictures, feature_space
 from vaezoo.evaluation.sample_quality import frechet_distance, precision_recall
 from vaezoo.models.in_batches import batches, decode, embed
-from vaezoo.models.vae import SAMPLING, fold_seed
 from vaezoo.posteriors import Point
+from vaezoo.seeds import SAMPLING, fold_seed
 from vaezoo.training.run_directory import images_of
 from vaezoo.training.setup import versions
 

@@ -9,8 +9,8 @@ import tensorflow_probability as tfp
 
 from vaezoo.errors import VaezooError
 from vaezoo.models.in_batches import batches
-from vaezoo.models.vae import IMPORTANCE, fold_seed
 from vaezoo.objectives import kl_divergence
+from vaezoo.seeds import IMPORTANCE, fold_seed
 
 tfd = tfp.distributions
 

@@ -3,12 +3,11 @@
 import numpy as np
 import tensorflow as tf
 
-from vaezoo.models.vae import fold_seed
+from vaezoo.seeds import EXPORT, fold_seed
 
 COUNT = 1000  # codes, and test images, of a measurement
 CALIBRATION = 2000  # training images whose codes set the ranges of int8
 CALIBRATION_DRAWS = 4000  # codes of the prior that do so too; more than are measured, lest one of those lie outside
-PURPOSE = 5  # the stream of random numbers; apart from those of training, evaluation and sampling
 
 
 def measured_inputs(run, seed=0):
@@ -23,12 +22,12 @@ def measured_inputs(run, seed=0):
         conditional model "z_label" and "image_label", int32.
     """
     model = run.model
-    z = model.prior_distribution().sample(COUNT, seed=fold_seed(seed, PURPOSE, 0)).numpy()
+    z = model.prior_distribution().sample(COUNT, seed=fold_seed(seed, EXPORT, 0)).numpy()
     images, labels = _first_images(run, run.data.test, COUNT)
     # Grey levels in 256 steps: any image is as good for a comparison, and these are small on disk.
     inputs = {"z": z, "image": np.round(images * 255).astype("uint8")}
     if model.conditional:
-        drawn = np.random.default_rng([seed, PURPOSE]).integers(0, model.classes, COUNT)
+        drawn = np.random.default_rng([seed, EXPORT]).integers(0, model.classes, COUNT)
         inputs |= {"z_label": drawn.astype("int32"), "image_label": labels}
     return inputs
 
@@ -48,8 +47,8 @@ def calibration_inputs(run, seed=0):
     """
     model = run.model
     images, labels = _first_images(run, run.data.train, CALIBRATION)
-    codes = model.encode(images, labels).sample(seed=fold_seed(seed, PURPOSE, 1))
-    draws = model.prior_distribution().sample(CALIBRATION_DRAWS, seed=fold_seed(seed, PURPOSE, 2))
+    codes = model.encode(images, labels).sample(seed=fold_seed(seed, EXPORT, 1))
+    draws = model.prior_distribution().sample(CALIBRATION_DRAWS, seed=fold_seed(seed, EXPORT, 2))
     z = np.concatenate([codes, draws]).astype("float32")
     inputs = {"decode": {"z": z}, "encode": {"image": images}}
     if model.conditional:

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 from vaezoo.models.in_batches import batches
-from vaezoo.models.vae import EVALUATION, fold_seed
 from vaezoo.objectives import kl_divergence
 from vaezoo.posteriors import Point
+from vaezoo.seeds import EVALUATION, fold_seed
 
 SAMPLES = 64  # of the posterior, where what is asked of it has no closed form
 

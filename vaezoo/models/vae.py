@@ -13,17 +13,7 @@ import tensorflow as tf
 from vaezoo import likelihoods, objectives, posteriors, priors, replicas  # noqa: F401
 from vaezoo.errors import VaezooError, errors_of_readers
 from vaezoo.models.graph import Graph
-
-# Streams of random numbers; two purposes never share one.
-TRAINING, EVALUATION, SAMPLING, IMPORTANCE = 1, 2, 3, 4
-
-
-def fold_seed(seed, purpose, step):
-    """A stateless seed [2] that is a function of (seed, purpose, step) alone."""
-    root = tf.stack([tf.cast(seed, tf.int32), 0])
-    for number in (purpose, step):  # Philox by name, as for the noise itself: see `posteriors`
-        root = tf.random.experimental.stateless_fold_in(root, tf.cast(number, tf.int32), alg="philox")
-    return root
+from vaezoo.seeds import EVALUATION, SAMPLING, TRAINING, fold_seed
 
 
 @keras.saving.register_keras_serializable("vaezoo")

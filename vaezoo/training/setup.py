@@ -13,7 +13,7 @@ from vaezoo.models.vae import VAE
 from vaezoo.optimizer import Adam
 from vaezoo.recipe_schema import Recipe
 from vaezoo.training.compilation import compile_whole_calls, epoch_shape, use_xla
-from vaezoo.training.devices import describe_devices
+from vaezoo.training.hardware import describe_devices
 from vaezoo.training.run_directory import load_recipe_data
 from vaezoo.training.strategies import Devices
 from vaezoo.training.trouble import Watch

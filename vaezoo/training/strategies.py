@@ -16,7 +16,7 @@ import traceback
 import tensorflow as tf
 
 from vaezoo.errors import VaezooError, unknown
-from vaezoo.training.devices import let_memory_grow
+from vaezoo.training.hardware import let_memory_grow
 
 STRATEGIES = ("one", "mirrored", "multi_worker")
 JOBS = ("chief", "worker")  # in the order of TensorFlow's own numbers for them

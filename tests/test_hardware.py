@@ -9,7 +9,7 @@ import tensorflow as tf
 from vaezoo.config import load_recipe
 from vaezoo.training import setup
 from vaezoo.training.callbacks import Progress
-from vaezoo.training.devices import describe_devices, let_memory_grow
+from vaezoo.training.hardware import describe_devices, let_memory_grow
 
 
 @pytest.fixture
