@@ -93,6 +93,15 @@ def test_nothing_is_cut_off(name):
     assert_nothing_is_cut_off_or_overlaps(FIGURES[name]())
 
 
+def test_the_first_epochs_of_a_long_training_leave_the_panel():
+    rows = [{"epoch": e, "elbo": -100 - 1000 / e, "val_elbo": -101 - 1000 / e} for e in range(1, 101)]
+    low, high = plots.training_curves(rows).axes[0].get_ylim()
+    assert -360 < low < -101 - 1000 / 6 < -110 < high < -100  # the first five of a hundred
+    low, _ = plots.training_curves(rows[:19]).axes[0].get_ylim()
+    assert low < -1101
+    assert plots.training_curves([{**row, "elbo": -7.0, "val_elbo": -7.0} for row in rows])
+
+
 def test_a_last_row_of_reconstructions_that_is_not_full_stays_below_its_inputs():
     inputs, decoded = np.zeros((12, 4, 4, 1)), np.full((12, 4, 4, 1), 0.5)
     picture = rendered(plots.reconstructions(inputs, decoded))

@@ -6,6 +6,8 @@ from matplotlib.ticker import MaxNLocator
 
 from vaezoo.plots.style import DPI, PALETTE, TEXT
 
+LEFT_OUT = 20  # a twentieth of the epochs, rounded down: none of a training that is shorter
+
 
 def training_curves(rows, title=""):
     """The terms over the epochs, for training and for validation.
@@ -15,18 +17,25 @@ def training_curves(rows, title=""):
         title: one line above the panels.
 
     Returns:
-        The Figure: a panel for each of elbo, reconstruction and kl, or for the loss where there is no bound.
+        The Figure: a panel for each of elbo, reconstruction and kl, or for the loss where there is no bound. In a long
+        training the first epochs leave the panel, for they would press all the others into a line.
     """
     names = [name for name in ("elbo", "reconstruction", "kl") if name in rows[0]]
     figure = Figure(figsize=(3.1 * len(names), 2.7), dpi=DPI, layout="constrained")
     epochs = [row["epoch"] for row in rows]
+    settled = len(rows) // LEFT_OUT
     for name, axes in zip(names, np.atleast_1d(figure.subplots(1, len(names))), strict=True):
+        shown = []
         for prefix, label, style in (("", "training", "-"), ("val_", "validation", "--")):
             if prefix + name in rows[0]:
                 values = [row[prefix + name] for row in rows]
                 marker = "o" if len(rows) < 25 else None
                 color = PALETTE[0] if not prefix else PALETTE[1]
                 axes.plot(epochs, values, style, color=color, label=label, marker=marker, markersize=3, linewidth=1.5)
+                shown += [value for value in values[settled:] if np.isfinite(value)]
+        if settled and max(shown, default=0) > min(shown, default=0):
+            room = 0.06 * (max(shown) - min(shown))
+            axes.set_ylim(min(shown) - room, max(shown) + room)
         axes.set_title({"elbo": "ELBO", "kl": "KL"}.get(name, name.capitalize()), fontsize=10, color=TEXT)
         axes.set_xlabel("epoch", fontsize=9)
         axes.set_ylabel("nats an image", fontsize=9)

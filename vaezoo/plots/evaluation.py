@@ -6,7 +6,6 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from vaezoo.plots.grids import number
 from vaezoo.plots.style import DPI, PALETTE, TEXT
 
 WIDTH, HEIGHT = 6.2, 3.4  # inches
@@ -31,11 +30,11 @@ def evidence_curve(samples, rises, errors, elbo, title=""):
     estimates = elbo + np.asarray(rises)
     axes.axhline(elbo, color=PALETTE[1], linestyle="--", linewidth=1.3)
     end = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "bottom"}  # x in [0, 1] of the panel
-    axes.text(1, elbo, f"ELBO {number(elbo)}", fontsize=8, color=PALETTE[1], **end)
+    axes.text(1, elbo, f"ELBO {_nats(elbo)}", fontsize=8, color=PALETTE[1], **end)
     axes.errorbar(samples, estimates, errors, fmt="o-", color=PALETTE[0], markersize=4, linewidth=1.5, capsize=3)
     above = {"textcoords": "offset points", "ha": "center", "fontsize": 8, "color": PALETTE[0]}
     for count, value, error in zip(samples, estimates, errors, strict=True):
-        axes.annotate(number(value), (count, value + error), (0, 6), **above)
+        axes.annotate(_nats(value), (count, value + error), (0, 6), **above)
     axes.set_xscale("log")
     axes.set_xticks(samples, [f"{count:,}" for count in samples])
     axes.minorticks_off()
@@ -72,6 +71,10 @@ def latent_bars(kl, active, title=""):
     if not active.all():
         axes.legend(frameon=False, fontsize=8)
     return figure
+
+
+def _nats(value):
+    return f"{value:.2f}".replace("-", "−")
 
 
 def _axes(figure, title, x_label, y_label):
