@@ -16,6 +16,7 @@ from vaezoo.config import load_recipe
 from vaezoo.training import Run, ending, train
 from vaezoo.training.checkpoints import Checkpoints
 from vaezoo.training.compilation import epoch_shape, use_xla
+from vaezoo.zoo import build_model
 
 
 def tiny(tiny_recipe, bars_file, **overrides):
@@ -165,6 +166,8 @@ def test_the_rule_of_compilation():
     assert use_xla(vaezoo.create_model("mlp_vae"))
     assert use_xla(vaezoo.create_model("conv_vae"), "xla")
     assert not use_xla(vaezoo.create_model("mlp_vae"), "graph")
+    half = load_recipe("mlp_vae", {"training.precision": "mixed_bfloat16"})
+    assert not use_xla(build_model(half, (28, 28, 1)))
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ import tensorflow as tf
 from vaezoo import likelihoods, objectives, posteriors, priors, replicas  # noqa: F401
 from vaezoo.errors import VaezooError, errors_of_readers
 from vaezoo.models.graph import Graph
+from vaezoo.networks.activations import fused
 from vaezoo.seeds import EVALUATION, SAMPLING, TRAINING, fold_seed
 
 
@@ -176,7 +177,7 @@ class VAE(keras.Model):
         inputs, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         step = self.optimizer.iterations
         seed = replicas.with_place(fold_seed(self.seed, TRAINING, step), self._unpack(inputs)[0])
-        with tf.GradientTape() as tape:
+        with tf.GradientTape() as tape, fused(self.encoder, self.decoder):
             terms = self.terms(inputs, seed, step)
             # Under mixed_float16 the optimizer multiplies the loss, lest small gradients vanish, and divides it out.
             loss = self.optimizer.scale_loss(tf.reduce_mean(terms["loss"]))

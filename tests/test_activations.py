@@ -1,0 +1,75 @@
+"""The activations of training, against their formulas and Keras's own."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import vaezoo
+from vaezoo.networks.activations import fused, gelu
+
+X = np.linspace(-12, 12, 4801)
+
+
+def truth(x):
+    """x Φ(x) and its derivative, in float64."""
+    phi = 0.5 * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
+    return x * phi, phi + x * np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
+
+
+def value_and_slope(activation, x, shape):
+    """What the activation and its gradient make of x, as a graph for that shape does it."""
+
+    def both(x):
+        y = activation(x)
+        return y, tf.gradients(y, x)[0]
+
+    results = tf.function(both, input_signature=[tf.TensorSpec(shape, x.dtype)])(x)
+    return [result.numpy().astype("float64") for result in results]
+
+
+@pytest.mark.parametrize("shape", [X.shape, [None]], ids=["compiled", "of any length"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_gelu_errs_by_rounding_alone(dtype, shape):
+    x = tf.cast(X, dtype)
+    digits = {"float32": 23, "bfloat16": 7, "float16": 10}[dtype]  # of the significand
+    for found, expected in zip(value_and_slope(gelu, x, shape), truth(x.numpy().astype("float64")), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=2.0**-digits, atol=2e-6)
+
+
+def test_a_step_is_the_same_and_the_layers_stay_keras_own():
+    vae = vaezoo.create_model("conv_vae", image_shape=(8, 8, 1))
+    x = np.random.default_rng(0).random((16, 8, 8, 1)).astype("float32")
+    config = vae.get_config()
+
+    @tf.function
+    def gradients():
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(vae.terms(tf.constant(x), tf.constant([1, 2]), 0)["loss"])
+        return tape.gradient(loss, vae.trainable_variables)
+
+    plain = gradients()
+    gradients = tf.function(gradients.python_function)
+    with fused(vae.encoder, vae.decoder):
+        ours = gradients()
+    for a, b in zip(ours, plain, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5 * float(tf.reduce_max(tf.abs(b))) + 1e-7)
+    assert vae.get_config() == config
+    assert all(layer.activation is not gelu for layer in vae.encoder.layers if hasattr(layer, "activation"))
+
+
+def test_the_layers_are_given_back_after_an_error():
+    decoder = vaezoo.create_model("conv_vae", image_shape=(8, 8, 1)).decoder
+    layers = [layer for layer in decoder.layers if getattr(layer, "activation", None) is keras.activations.gelu]
+    assert len(layers) == 3
+
+    @fused(decoder)
+    def break_down():
+        assert [layer.activation for layer in layers] == [gelu] * 3
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        break_down()
+    assert [layer.activation for layer in layers] == [keras.activations.gelu] * 3
