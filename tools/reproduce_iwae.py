@@ -4,8 +4,9 @@
 
 MNIST, binarized anew whenever an image is seen; 784-200-200-50-200-200-784, tanh; the negative log-likelihood of the
 10,000 test images by 5,000 importance samples. As in the paper 59,600 images are trained on. Other than there, a step
-takes 100 images, not 20, and the learning rate falls along a cosine over fewer epochs than their 3,280. Ended at any
-moment, the same command goes on where it was.
+takes 100 images, not 20; the learning rate falls along a cosine over fewer epochs than their 3,280; the KL of k = 1 has
+a warm-up of ten epochs, which leaves more units active; and k = 50 has the doubly-reparameterized gradient, the same in
+expectation, which was 1.4 nats ahead after six epochs. Ended at any moment, the same command goes on where it was.
 """
 
 import argparse
@@ -17,9 +18,9 @@ from vaezoo.config import load_recipe
 
 # k: the objective, the epochs, and the paper's NLL.
 ROWS = {
-    1: ({"name": "elbo"}, 300, 86.76),
+    1: ({"name": "beta", "beta": {"start": 0.0, "end": 1.0, "steps": 6000}}, 1000, 86.76),
     5: ({"name": "iwae", "samples": 5}, 180, 85.54),
-    50: ({"name": "iwae", "samples": 50}, 50, 84.78),
+    50: ({"name": "iwae", "samples": 50, "doubly_reparameterized": True}, 60, 84.78),
 }
 NETWORK = {"name": "mlp", "hidden": [200, 200], "activation": "tanh"}
 

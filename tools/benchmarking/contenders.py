@@ -35,7 +35,10 @@ CONTENDERS = {
     "torch_compiled": Contender("torch, compiled", "torch_script", "compiled", "torch"),
     "torch_eager": Contender("torch, eager", "torch_script", "eager", "torch"),
     "pythae": Contender("pythae", "pythae_trainer", requires="pythae"),
+    "vaezoo_bfloat16": Contender("vaezoo, bfloat16", "vaezoo_train", "mixed_bfloat16"),
+    "torch_bfloat16": Contender("torch, compiled, bfloat16", "torch_script", "bfloat16", "torch"),
 }
+HALF_PRECISION = ("vaezoo_bfloat16", "torch_bfloat16")
 PRODUCTS = ("numpy", "tensorflow", "torch")  # whose matrix product sets the machine's rate
 RUNTIMES = {
     "keras_call": "Keras, model(z)",

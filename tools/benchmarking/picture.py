@@ -4,7 +4,7 @@ import math
 
 from matplotlib.figure import Figure
 
-from benchmarking.contenders import CONTENDERS, RUNTIMES
+from benchmarking.contenders import CONTENDERS, HALF_PRECISION, RUNTIMES
 from benchmarking.report import decoding_rows, training_rows
 from vaezoo.plots.style import DPI, PALETTE, TEXT
 
@@ -61,10 +61,10 @@ def _bars(axes, labels, spreads, texts, highlighted):
 
 def _rates(axes, network, rows):
     titles = [CONTENDERS[row["contender"]].title for row in rows]
-    ours = [row["contender"] == "vaezoo" for row in rows]
+    ours = [row["contender"].startswith("vaezoo") for row in rows]
     texts = [f"{row['images_per_second'].median:,.0f}" for row in rows]
     for place, row in enumerate(rows):
-        if "times" in row and not ours[place]:
+        if "times" in row and not ours[place] and row["contender"] not in HALF_PRECISION:
             texts[place] += f"  (vaezoo ×{row['times'].median:.2f})"
     _bars(axes, titles, [row["images_per_second"] for row in rows], texts, ours)
     axes.xaxis.set_major_formatter("{x:,.0f}")

@@ -11,7 +11,7 @@ Every figure is the median of the rounds (smallest–largest). Every contender t
 and white images with Adam at the same constant rate, in a process of its own; the rounds are interleaved, and the
 first epoch of each run only warms up.
 
-- *times*: vaezoo's rate divided by the row's, taken within each round.
+- *times*: vaezoo's rate divided by the row's, taken within each round; vaezoo's in float32, whatever the row's.
 - *of the product*: the operations of the layers, as a share of the matrix product's rate. Two for each multiplication
   and addition; a training step is three times the way forward, less the gradient of the image, which nobody needs.
 - *first step*: from the command to the end of the first step: imports, data and compilation. Of vaezoo it is the first

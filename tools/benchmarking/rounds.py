@@ -10,7 +10,7 @@ import sys
 from importlib import metadata
 
 from benchmarking import picture
-from benchmarking.contenders import CONTENDERS, PRODUCTS, RUNTIMES, decode, prepare, product, train
+from benchmarking.contenders import CONTENDERS, HALF_PRECISION, PRODUCTS, RUNTIMES, decode, prepare, product, train
 from benchmarking.networks import layers, load_network, training_flops
 from benchmarking.report import by_round, markdown
 from vaezoo.atomic import plain_errors, write_file, write_text
@@ -110,14 +110,14 @@ def images_of_an_epoch(network, model, batch, images, image_shape):
 
 
 def scaling_cases(options, names, measurements):
-    """vaezoo and the two fastest peers of each network, at every batch and every width that was not measured yet."""
+    """vaezoo and the two fastest peers of each network, in float32, at every batch and width not measured yet."""
     cases = []
     for network in options.network:
         rates = {}
         for name in names:
             if found := by_round(measurements, "images_per_second", network=network, contender=name):
                 rates[name] = statistics.median(found.values())
-        peers = sorted(rates.keys() - {"vaezoo"}, key=rates.get, reverse=True)[:2]
+        peers = sorted(rates.keys() - {"vaezoo", *HALF_PRECISION}, key=rates.get, reverse=True)[:2]
         sizes = [(1, batch) for batch in BATCHES] + [(width, options.batch) for width in WIDTHS]
         chosen = [name for name in names if name in ("vaezoo", *peers)]
         cases += [

@@ -1,4 +1,7 @@
-"""A PyTorch script: images in memory, gathered by index, and a fused Adam; eager, or its loss under `torch.compile`."""
+"""A PyTorch script: images in memory, gathered by index, and a fused Adam.
+
+Its modes: eager, compiled (the loss is, by `torch.compile`), and bfloat16 (compiled, under autocast).
+"""
 
 import torch
 from torch.nn import functional
@@ -16,9 +19,9 @@ class VAE(torch.nn.Module):
 
     def forward(self, x):
         """x [B,C,H,W] → the mean loss []."""
-        mean, log_var = self.encoder(x).chunk(2, dim=1)
+        mean, log_var = self.encoder(x).float().chunk(2, dim=1)
         z = mean + torch.exp(0.5 * log_var) * torch.randn_like(mean)
-        reconstruction = functional.binary_cross_entropy_with_logits(self.decoder(z), x, reduction="sum")
+        reconstruction = functional.binary_cross_entropy_with_logits(self.decoder(z).float(), x, reduction="sum")
         kl = -0.5 * (1 + log_var - mean.square() - log_var.exp()).sum()
         return (reconstruction + kl) / len(x)
 
@@ -27,14 +30,16 @@ def train(case, clock, mode):
     images = torch.from_numpy(images_first(case.images()))
     vae = VAE(*build(case.model, images.shape[1:]))
     optimizer = torch.optim.Adam(vae.parameters(), lr=case.learning_rate, fused=True)
-    loss_of = {"eager": vae, "compiled": torch.compile(vae)}[mode]
+    loss_of = vae if mode == "eager" else torch.compile(vae)
+    half = torch.autocast("cpu", torch.bfloat16, enabled=mode == "bfloat16")
     steps = len(images) // case.batch
     for _ in range(case.epochs):
         with clock.epoch(steps * case.batch):
             total = torch.zeros(())
             order = torch.randperm(len(images))[: steps * case.batch]
             for indices in order.split(case.batch):
-                loss = loss_of(images[indices])
+                with half:
+                    loss = loss_of(images[indices])
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()

@@ -10,7 +10,7 @@ from vaezoo.models.vae import VAE
 from vaezoo.training import train as train_recipe
 
 
-def train(case, clock):
+def train(case, clock, precision="float32"):
     sizes = {f"model.{end}": case.model[end] for end in ("encoder", "decoder")}
     training = {"batch_size": case.batch, "epochs": case.epochs, "learning_rate": case.learning_rate}
     recipe = load_recipe(
@@ -19,6 +19,7 @@ def train(case, clock):
             **sizes,
             **{f"training.{key}": value for key, value in training.items()},
             "training.schedule": "constant",
+            "training.precision": precision,
             "data.name": case.data,
             "data.binarize": "none",  # the images are black and white already
             "data.validation": 0,
