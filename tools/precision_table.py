@@ -5,10 +5,9 @@ python tools/precision_table.py           # on MNIST; ended at any moment, the s
 
 import argparse
 import json
-import statistics
 from pathlib import Path
 
-from measured import images_per_second, run, trained, write_csv
+from measured import run, trained, write_csv
 
 from vaezoo.config import load_recipe, recipe_names
 
@@ -44,7 +43,6 @@ def figures(run):
         "precision": settings.precision,
         "figure": "elbo" if "elbo" in test else "-reconstruction",
         "nats": round(test.get("elbo", -test["reconstruction"]), 3),
-        "images_per_second": round(statistics.median(images_per_second(run))),
         "epochs": settings.epochs,
         "batch_size": settings.batch_size,
         "data": run.recipe.data.name,

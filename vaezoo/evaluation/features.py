@@ -13,6 +13,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
+import vaezoo
 from vaezoo.atomic import plain_errors, write_file
 from vaezoo.data import load_data
 from vaezoo.errors import VaezooError
@@ -127,10 +128,12 @@ def _cache_folder():
 
 
 def _fingerprint(data, binarize):
-    """A name for these images: what is counted and shown of them, and the first thousand of either split."""
-    known = hashlib.sha256(
-        repr((data.image_shape, data.classes, len(data.train), len(data.test), binarize, STEPS)).encode()
-    )
+    """A name for these images: what is counted and shown of them, and the first thousand of either split.
+
+    The version stands for the classifier: another one may have another.
+    """
+    counted = (data.image_shape, data.classes, len(data.train), len(data.test), binarize)
+    known = hashlib.sha256(repr((vaezoo.__version__, *counted)).encode())
     for split in (data.train, data.test):
         known.update(split.head(1000).tobytes())
         known.update(split.labels_head(1000).tobytes())
