@@ -30,6 +30,7 @@ def test_the_papers_table_is_made_once_and_then_only_read(bars_file, tmp_path):
     written = {path: path.stat().st_mtime_ns for path in run.iterdir()}
     reproduce_iwae.main([*small, "--rows", "1", "5"])
     assert [row["k"] for row in rows_of(tmp_path / "table.csv")] == ["1", "5"]
+    assert (tmp_path / "curves.png").stat().st_size > 10_000
     assert rows_of(tmp_path / "table.csv")[1] == five
     assert {path: path.stat().st_mtime_ns for path in run.iterdir()} == written
 

@@ -10,11 +10,15 @@ expectation, which was 1.4 nats ahead after six epochs. Ended at any moment, the
 """
 
 import argparse
+import csv
 from pathlib import Path
 
+from matplotlib.figure import Figure
 from measured import measured, run, write_csv
 
+from vaezoo.atomic import write_file
 from vaezoo.config import load_recipe
+from vaezoo.plots.style import DPI, PALETTE, TEXT
 
 # k: the objective, the epochs, and the paper's NLL.
 ROWS = {
@@ -22,6 +26,7 @@ ROWS = {
     5: ({"name": "iwae", "samples": 5}, 180, 85.54),
     50: ({"name": "iwae", "samples": 50, "doubly_reparameterized": True}, 60, 84.78),
 }
+FIRST_DRAWN = 5  # epoch; those before would press the others together
 NETWORK = {"name": "mlp", "hidden": [200, 200], "activation": "tanh"}
 
 
@@ -46,6 +51,36 @@ def recipe(k, data="mnist", epochs=None, seed=0):
     )
 
 
+def curves(runs):
+    """The bound that each row is trained on, on its 400 validation images, over the epochs.
+
+    Args:
+        runs: {k: run directory}.
+
+    Returns:
+        The Figure.
+    """
+    figure = Figure(figsize=(7, 3.4), dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    for colour, (k, folder) in zip(PALETTE, runs.items(), strict=False):
+        with open(folder / "metrics.csv", newline="") as file:
+            rows = [row for row in csv.DictReader(file) if int(row["epoch"]) >= FIRST_DRAWN]
+        # Within its warm-up the loss of k = 1 is no bound.
+        bound = [float(row["val_elbo"]) if k == 1 else -float(row["val_loss"]) for row in rows]
+        axes.plot([int(row["epoch"]) for row in rows], bound, color=colour, linewidth=1.3, label=f"k = {k}")
+        axes.axhline(-ROWS[k][2], color=colour, linewidth=1, linestyle=":")
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.set_title("The bound over the epochs; dotted: log p(x) of the paper", fontsize=10, color=TEXT)
+    axes.set_xlabel("epoch", fontsize=9)
+    axes.set_ylabel("nats an image", fontsize=9)
+    axes.tick_params(labelsize=8)
+    axes.grid(alpha=0.25, linewidth=0.5)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    return figure
+
+
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, nargs="+", choices=list(ROWS), default=list(ROWS), metavar="K")
@@ -56,15 +91,18 @@ def main(argv=None):
     parser.add_argument("--data", default="mnist", metavar="DATA")
     parser.add_argument("--out", type=Path, default=Path("runs/reproduce_iwae"), metavar="DIR")
     parser.add_argument("--table", type=Path, metavar="FILE", help="the CSV to write (DIR/table.csv)")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="of the trainings (DIR/curves.png)")
     options = parser.parse_args(argv)
-    rows = []
+    rows, runs = [], {}
     for k in options.rows:
         wanted = recipe(k, options.data, options.epochs, options.seed)
         folder = options.out / f"k{k}-epochs{wanted.training.epochs}-seed{options.seed}"
         _, _, paper_nll = ROWS[k]
         figures = measured(wanted, folder, options.samples, options.limit)
         rows.append({"k": k, "paper_nll": paper_nll, **figures})
+        runs[k] = folder
         write_csv(options.table or options.out / "table.csv", rows)
+        write_file(options.picture or options.out / "curves.png", curves(runs).savefig)
         print(f"k = {k}: NLL {figures['nll']}, paper {paper_nll}", flush=True)
 
 
