@@ -3,6 +3,7 @@
 import math
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from benchmarking.contenders import CONTENDERS, HALF_PRECISION, RUNTIMES
 from benchmarking.report import decoding_rows, training_rows
@@ -67,6 +68,7 @@ def _rates(axes, network, rows):
         if "times" in row and not ours[place] and row["contender"] not in HALF_PRECISION:
             texts[place] += f"  (vaezoo ×{row['times'].median:.2f})"
     _bars(axes, titles, [row["images_per_second"] for row in rows], texts, ours)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_title(f"{network}: training, images a second, batch {rows[0]['batch']}", fontsize=10, color=TEXT)
 
