@@ -213,7 +213,7 @@ def test_a_long_title_is_not_cut_off():
 def test_the_pictures_show_their_numbers():
     figure = plots.evidence_curve([1, 10, 50], [0.1, 2.0, 2.5], [0.1, 0.05, 0.05], -90.0, "title")
     texts = {text.get_text() for text in figure.axes[0].texts}
-    assert {"ELBO −90", "−89.9", "−88", "−87.5"} <= texts
+    assert {"ELBO −90.00", "−89.90", "−88.00", "−87.50"} <= texts
     figure = plots.latent_bars([0.5, 3.0, 0.0], [True, True, False], "title")
     axes = figure.axes[0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["z1", "z0", "z2"]

@@ -9,9 +9,10 @@ import tensorflow as tf
 
 @contextlib.contextmanager
 def fused(*networks):
-    """Let the layers of the networks that have Keras's `gelu` compute `gelu` below, for what is traced meanwhile.
+    """Let the networks' layers that have Keras's `gelu` compute `gelu` below, in the graph that is traced meanwhile.
 
-    The layers stay Keras's own: their files load where only Keras is installed.
+    The layers stay Keras's own: their files load where only Keras is installed. Outside a graph nothing is changed:
+    there a network's own graphs (`models.graph`) may be traced meanwhile, and those are kept for inference.
 
     Args:
         networks: functional Keras models.
@@ -20,7 +21,7 @@ def fused(*networks):
         layer
         for network in networks
         for layer in network.layers
-        if getattr(layer, "activation", None) is keras.activations.gelu
+        if getattr(layer, "activation", None) is keras.activations.gelu and not tf.executing_eagerly()
     ]
     for layer in layers:
         layer.activation = gelu
