@@ -64,7 +64,8 @@ def curves(runs):
     axes = figure.subplots()
     for colour, (k, folder) in zip(PALETTE, runs.items(), strict=False):
         with open(folder / "metrics.csv", newline="") as file:
-            rows = [row for row in csv.DictReader(file) if int(row["epoch"]) >= FIRST_DRAWN]
+            rows = list(csv.DictReader(file))
+        rows = rows[min(FIRST_DRAWN, len(rows)) - 1 :]
         # Within its warm-up the loss of k = 1 is no bound.
         bound = [float(row["val_elbo"]) if k == 1 else -float(row["val_loss"]) for row in rows]
         axes.plot([int(row["epoch"]) for row in rows], bound, color=colour, linewidth=1.3, label=f"k = {k}")
