@@ -36,8 +36,8 @@ def fused(*networks):
 def gelu(x):
     """x Φ(x), Φ the distribution function of N(0, 1): one pass over memory, and one for the gradient.
 
-    TensorFlow makes a dozen passes of it, and in bfloat16 each takes twice as long as in float32: it was a seventh of a
-    step of `conv_vae` on a CPU, and a third of it in bfloat16. Here it is float32 within, whatever x is.
+    TensorFlow makes several passes of it, and in bfloat16 they take twice as long as in float32: on a CPU as much as a
+    seventh of a step of `conv_vae`, and a third of it in bfloat16. Here it is float32 within, whatever x is.
 
     Args:
         x: a tensor.
