@@ -1,5 +1,6 @@
 """The command line, as a person types it."""
 
+import argparse
 import os
 import re
 import resource
@@ -13,7 +14,9 @@ import numpy as np
 import pytest
 
 from vaezoo.cli import main
-from vaezoo.training import Run
+from vaezoo.cli.main import with_flags
+from vaezoo.runs import Run
+from vaezoo.tables import aligned
 
 
 def refused(capsys, *arguments):
@@ -52,11 +55,20 @@ def test_train_and_its_output(tiny_recipe, bars_file, tmp_path, capsys):
     assert main(["train", str(tiny_recipe), "--data", str(bars_file), "--epochs", "3", "--out", str(out)]) == 0
     error = capsys.readouterr().err
     assert re.search(r"epoch 3/3  elbo -\d+\.\d+  reconstruction \d+\.\d+  kl \d+\.\d+   validation elbo -", error)
-    assert "test figures" in error
+    assert "test metrics" in error
     assert keras.models.load_model(out / "model.keras").latent_dim == 3
 
 
-def test_a_path_is_taken_as_it_stands(tiny_recipe, bars_file, tmp_path):
+def test_vectors_leave_curves_but_no_pictures_of_images(tiny_recipe, tmp_path):
+    np.save(tmp_path / "vectors.npy", np.random.default_rng(0).normal(size=(200, 8)).astype("float32"))
+    command = ["train", tiny_recipe, "--data", tmp_path / "vectors.npy", "--epochs", "1", "--out", tmp_path / "run"]
+    assert main([*map(str, command), "--set", "model.likelihood=normal", "--set", "data.binarize=none"]) == 0
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert {"model.keras", "encoder.keras", "decoder.keras", "curves.png"} < names
+    assert not names & {"reconstructions.png", "samples.png"}
+
+
+def test_a_path_is_literal(tiny_recipe, bars_file, tmp_path):
     odd = tmp_path / "a: [b] #c"  # YAML would read something else
     odd.mkdir()
     shutil.copy(bars_file, odd / "bars.npz")
@@ -87,9 +99,9 @@ def test_a_run_is_never_overwritten(tiny_recipe, bars_file, tmp_path, capsys, mo
         (["train", "conv_vae", "--set", "latent_dim"], ["cannot set 'latent_dim'"]),
         (["show", "nowhere.yaml"], ["no recipe file"]),
         (["train"], ["give a model to train", "--resume DIR"]),
-        (["train", "mlp_vae", "--resume", "runs/a"], ["the run says itself", "leave out a model"]),
+        (["train", "mlp_vae", "--resume", "runs/a"], ["continues with the recipe of the run", "leave out a model"]),
         (["train", "--resume", "runs/a", "--image-size", "8", "8"], ["leave out --image-size"]),
-        (["train", "mlp_vae", "--checkpoint-every", "10"], ["no length of time", "10min"]),
+        (["train", "mlp_vae", "--checkpoint-every", "10"], ["not a duration", "10min"]),
         (["train", "--resume", "nowhere"], ["'nowhere' holds no run"]),
         (["train", "--resume", "nowhere", "--set", "model.latent_dim=3"], ["'model.latent_dim' cannot change"]),
         (["inspect", "nowhere"], ["'nowhere' holds no run"]),
@@ -115,6 +127,22 @@ def test_grey_levels_under_bernoulli_are_refused(tiny_recipe, tmp_path, capsys):
     command = ["train", tiny_recipe, "--data", tmp_path / "grey.npy", "--out", tmp_path / "run"]
     assert "data.binarize=dynamic" in refused(capsys, *command, "--set", "data.binarize=none")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_message_of_the_library_names_the_flags_of_the_command():
+    arguments = argparse.Namespace(image_label=None, span=3.0, n=None)
+    message = "image_label=, span= and n= are flags; other= is none, nor are label=7 and data.n=3"
+    expected = "--image-label, --range and -n are flags; other= is none, nor are label=7 and data.n=3"
+    assert with_flags(message, arguments) == expected
+
+
+def test_columns_are_aligned():
+    rows = [("name", "size", "text"), ("a", "1,000", "longer than the heading"), ("longer", "1", "")]
+    assert aligned(rows, right=[1]).splitlines() == [
+        "name     size  text",
+        "a       1,000  longer than the heading",
+        "longer      1",
+    ]
 
 
 def test_a_conditional_model_needs_labels(tiny_recipe, tmp_path, capsys):
@@ -171,7 +199,9 @@ def test_ctrl_c_keeps_the_last_finished_epoch(tiny_recipe, bars_file, tmp_path):
                 break
         rest = process.stderr.read()
     assert process.returncode == 130, rest
-    kept = re.search(r"interrupted; epoch (\d+) of 100000 is kept in (\S+); go on with `vaezoo train --resume", rest)
+    kept = re.search(
+        r"interrupted; epoch (\d+) of 100000 is kept in (\S+); resume it with `vaezoo train --resume", rest
+    )
     assert kept[2] == str(out / "model.keras")
     model = keras.models.load_model(out / "model.keras")
     assert int(model.optimizer.iterations) == int(kept[1]) * 10

@@ -14,7 +14,7 @@ from vaezoo import latent_space
 from vaezoo.cli import main
 from vaezoo.config import load_recipe, to_yaml
 from vaezoo.latent_space import of_run
-from vaezoo.training import Run
+from vaezoo.runs import Run, load_recipe_data
 from vaezoo.training.run_directory import RunDirectory
 from vaezoo.zoo import build_model
 
@@ -37,7 +37,7 @@ def leave_run(recipe, path):
     keras.utils.set_random_seed(1)
     with RunDirectory(path) as run:
         run.text("recipe.yaml", to_yaml(recipe))
-        run.model("model.keras", build_model(recipe, (8, 8, 1), 8))
+        run.model("model.keras", build_model(recipe, load_recipe_data(recipe).spec))
 
 
 @pytest.fixture
@@ -124,20 +124,20 @@ def test_out_names_the_picture(runs, tmp_path, capsys):
 def test_sample_is_the_functions(runs, tmp_path, capsys):
     model = vaezoo.load(runs / "plain")
     arrays = arrays_of(capsys, tmp_path, "sample", runs / "plain", "-n", 5, "--seed", 3)
-    np.testing.assert_allclose(arrays["images"], model.sample(5, seed=3), atol=1e-6)
-    assert arrays["images"].shape == (5, 8, 8, 1)
-    assert arrays_of(capsys, tmp_path, "sample", runs / "plain")["images"].shape == (64, 8, 8, 1)
+    np.testing.assert_allclose(arrays["examples"], model.sample(5, seed=3), atol=1e-6)
+    assert arrays["examples"].shape == (5, 8, 8, 1)
+    assert arrays_of(capsys, tmp_path, "sample", runs / "plain")["examples"].shape == (64, 8, 8, 1)
 
 
 def test_a_conditional_run_samples_a_class_or_every_class(runs, tmp_path, capsys):
     run, model = runs / "conditional", vaezoo.load(runs / "conditional")
     one = arrays_of(capsys, tmp_path, "sample", run, "-n", 4, "--label", 3)
-    np.testing.assert_allclose(one["images"], model.sample(4, label=3), atol=1e-6)
+    np.testing.assert_allclose(one["examples"], model.sample(4, label=3), atol=1e-6)
     every = arrays_of(capsys, tmp_path, "sample", run, "-n", 4)
-    assert every["images"].shape == (4, 8, 8, 8, 1)
-    np.testing.assert_allclose(every["images"][:, 3], one["images"], atol=1e-6)
+    assert every["examples"].shape == (4, 8, 8, 8, 1)
+    np.testing.assert_allclose(every["examples"][:, 3], one["examples"], atol=1e-6)
     styles = arrays_of(capsys, tmp_path, "sample", run, "--index", 2, 0)
-    images, labels = of_run.images_at(Run(run), [2, 0])
+    images, labels, _ = of_run.inputs_of(Run(run), [2, 0])
     np.testing.assert_allclose(styles["codes"], latent_space.embed(model, images, labels), atol=1e-5)
 
 
@@ -149,7 +149,7 @@ def test_every_command_works_on_a_conditional_run(runs, tmp_path, capsys, comman
 
 def test_conditional_runs_encode_with_the_labels_of_the_images(runs, tmp_path, capsys):
     run = Run(runs / "conditional")
-    images, labels = of_run.images_at(run, [4, 7])
+    images, labels, _ = of_run.inputs_of(run, [4, 7])
     np.testing.assert_array_equal(labels, run.data.test.labels[[4, 7]])
     arrays = arrays_of(capsys, tmp_path, "reconstruct", runs / "conditional", "--index", 4, 7)
     own = latent_space.reconstruct(run.model, images, labels)
@@ -159,14 +159,17 @@ def test_conditional_runs_encode_with_the_labels_of_the_images(runs, tmp_path, c
 
 
 def test_images_are_read_as_the_model_was_trained_on_them(runs):
-    images, labels = of_run.images_at(Run(runs / "plain"), [0, 3])
+    run = Run(runs / "plain")
+    images, labels, names = of_run.inputs_of(run, [3, 0])
     assert set(np.unique(images)) <= {0, 1}  # the recipe binarizes
-    assert labels.shape == (2,)
+    np.testing.assert_array_equal(images, run.first("test")[0][[3, 0]])
+    assert labels is None  # the model takes none
+    assert names == ["test 3", "test 0"]
 
 
 def test_reconstruct_prints_the_error_and_the_bits(runs, tmp_path, capsys):
     lines = done(capsys, "reconstruct", runs / "plain", "--index", 0, 1, "--out", tmp_path / "a.png")
-    assert re.fullmatch(r"squared error 0\.\d{4} a pixel, [\d.]+ nats an image; [\d.]+ bits of latent", lines[0])
+    assert re.fullmatch(r"squared error 0\.\d{4} per element, [\d.]+ nats per image; [\d.]+ bits per code", lines[0])
 
 
 def test_manifold_takes_the_most_informative_axes_and_says_which(runs, tmp_path, capsys):
@@ -197,7 +200,7 @@ def test_traverse_begins_with_the_most_informative_axis(runs, tmp_path, capsys):
 @pytest.mark.parametrize("options", [[], ["--spherical"]])
 def test_interpolate_takes_any_number_of_images(runs, tmp_path, capsys, count, shape, options):
     arguments = ["interpolate", runs / "plain", "--index", *range(count), "--steps", 4, *options]
-    assert arrays_of(capsys, tmp_path, *arguments)["images"].shape == (*shape, 8, 8, 1)
+    assert arrays_of(capsys, tmp_path, *arguments)["examples"].shape == (*shape, 8, 8, 1)
 
 
 def test_an_interpolation_prints_how_smooth_it_is(runs, tmp_path, capsys):
@@ -209,7 +212,7 @@ def test_edit_moves_towards_the_average_of_the_training_images(runs, tmp_path, c
     run = Run(runs / "plain")
     arguments = ["edit", runs / "plain", "--index", 3, 4, "--toward", "label=5", "--amount", 0, 0.5, 1]
     arrays = arrays_of(capsys, tmp_path, *arguments)
-    images, labels = of_run.images_of(run, run.data.train)
+    images, labels = run.first("train")
     average = latent_space.embed(run.model, images[labels == 5]).mean(0)
     np.testing.assert_allclose(arrays["average"], average, atol=1e-5)
     np.testing.assert_allclose(arrays["codes"][:, 2], [average, average], atol=1e-5)
@@ -259,10 +262,10 @@ def test_own_pictures(runs, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("run", "arguments", "message"),
     [
-        ("plain", ["reconstruct", "--index", 100], "index 100 is outside the test set; its 100 images are 0 to 99"),
+        ("plain", ["reconstruct", "--index", 100], "index 100 is outside the test set; its 100 examples are 0 to 99"),
         ("plain", ["reconstruct", "--index", -1], "index -1 is outside the test set"),
-        ("plain", ["sample", "--label", 3], "--label 3 is for conditional runs"),
-        ("plain", ["manifold", "--label", 3], "--label 3 is for conditional runs"),
+        ("plain", ["sample", "--label", 3], "--label is for conditional models"),
+        ("plain", ["manifold", "--label", 3], "--label is for conditional models"),
         ("plain", ["sample", "-n", 0], "the number of samples is 0"),
         ("plain", ["sample", "--seed", -1], "the seed -1 is outside 0 to"),
         ("plain", ["sample", "--index", 3], "not conditional"),
@@ -270,23 +273,27 @@ def test_own_pictures(runs, tmp_path, capsys):
         ("conditional", ["sample", "--label", 1, "--index", 3], "leave one out"),
         ("conditional", ["sample", "-n", 1, "--index", 3], "leave one out"),
         ("conditional", ["manifold"], "give a label from 0 to 7"),
-        ("conditional", ["edit", "--index", 3, "--toward", "label=1"], "draws that image's style in every class"),
+        (
+            "conditional",
+            ["edit", "--index", 3, "--toward", "label=1"],
+            "draws the style of that example in every class",
+        ),
         ("plain", ["edit", "--index", 3, "--toward", "label=9"], "unknown class '9'. Classes: 0, 1,"),
         ("plain", ["edit", "--index", 3, "--toward", "size=high"], "unknown factor 'size'. Allowed: label."),
         ("plain", ["edit", "--index", 3, "--toward", "label"], "write FACTOR=VALUE"),
         ("unlabelled", ["edit", "--index", 3, "--toward", "label=1"], "neither labels nor known factors"),
-        ("plain", ["interpolate", "--index", 3], "needs at least two images and was given one"),
+        ("plain", ["interpolate", "--index", 3], "needs at least two examples and was given one"),
         ("plain", ["interpolate", "--index", 3, 4, "--steps", 1], "it takes at least 2"),
-        ("plain", ["traverse", "--index", 3, 4], "starts from one image and was given 2"),
-        ("plain", ["traverse", "--index", 3, "--top", 4], "--top 4 is outside 1 to 3"),
+        ("plain", ["traverse", "--index", 3, 4], "starts from one example and was given 2"),
+        ("plain", ["traverse", "--index", 3, "--top", 4], "--top is 4; it must be from 1 to 3"),
         ("plain", ["traverse", "--index", 3, "--range", 0], "must be a number above 0"),
-        ("plain", ["manifold", "--axes", 0, 3], "there is no latent axis 3; this model's are 0 to 2"),
+        ("plain", ["manifold", "--axes", 0, 3], "there is no latent axis 3; this model has 0 to 2"),
         ("plain", ["manifold", "--axes", 1, 1], "two different latent axes"),
         ("plain", ["manifold", "--size", 1], "it takes at least 2"),
         ("plain", ["embed", "--axes", 0, 3], "there is no latent axis 3"),
         ("plain", ["embed", "--count", 0], "give at least 1"),
-        ("plain", ["reconstruct", "--image", "none.png"], "there is no picture 'none.png'"),
-        ("plain", ["reconstruct", "--index", 1, "--invert"], "--invert and --image-label are about --image"),
+        ("plain", ["reconstruct", "--image", "none.png"], "'none.png' is not a file"),
+        ("plain", ["reconstruct", "--index", 1, "--invert"], "--invert and --image-label apply to --image only"),
         ("plain", ["sample", "--out", "a.txt"], "its name must end in .png, .pdf, .svg"),
         ("nowhere", ["sample"], "holds no run: there is no recipe.yaml in it; `vaezoo train` makes one"),
     ],
@@ -306,10 +313,10 @@ def test_own_pictures_that_are_refused(runs, tmp_path, capsys):
     Image.fromarray(np.zeros((8, 12), "uint8")).save(tmp_path / "wide.png")
     reconstruct = "reconstruct", runs / "plain", "--image"
     assert "12×8 and the model takes 8×8" in refused(capsys, *reconstruct, tmp_path / "wide.png")
-    assert "--image-label is for conditional runs" in refused(capsys, *reconstruct, path, "--image-label", 1)
+    assert "--image-label is for conditional models" in refused(capsys, *reconstruct, path, "--image-label", 1)
     told = "reconstruct", runs / "conditional", "--image", path
-    assert "say what --image shows with --image-label" in refused(capsys, *told)
-    assert "2 of --image-label for 1 pictures" in refused(capsys, *told, "--image-label", 1, 2)
+    assert "give the class of each --image as --image-label" in refused(capsys, *told)
+    assert "2 classes in --image-label for 1 pictures" in refused(capsys, *told, "--image-label", 1, 2)
     assert "unknown class 'x'" in refused(capsys, *told, "--image-label", "x")
     assert sorted(runs.rglob("*")) == before
 
@@ -354,7 +361,9 @@ def test_compare_trains_recipes_and_takes_runs(runs, tiny_recipe, bars_file, tmp
         "step",
     ]
     assert [line.split()[0] for line in lines[1:3]] == ["other", "plain"]
-    assert lines[-3:] == [str(tmp_path / "out" / name) for name in ("maps.png", "samples.png", "interpolations.png")]
+    files = "comparison.npz", "comparison.csv", "maps.png", "samples.png", "interpolations.png"
+    assert lines[3:] == ["", *(str(tmp_path / "out" / name) for name in files)]
+    assert all((tmp_path / "out" / name).is_file() for name in files)
     assert Run(tmp_path / "out" / "other").recipe.training.epochs == 1
     rows = (tmp_path / "out" / "comparison.csv").read_text().splitlines()
     assert rows[0] == "model,latents,squared_error,nats,bits,largest_step"
@@ -367,8 +376,8 @@ def test_compare_trains_recipes_and_takes_runs(runs, tiny_recipe, bars_file, tmp
 def test_compare_refuses_what_does_not_compare(runs, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert "Did you mean 'kl_only'?" in refused(capsys, "compare", "kl_onli")
-    assert "have different images" in refused(capsys, "compare", runs / "plain", runs / "unlabelled")
-    assert "have different images" in refused(capsys, "compare", runs / "plain", "ae")
+    assert "have different data" in refused(capsys, "compare", runs / "plain", runs / "unlabelled")
+    assert "have different data" in refused(capsys, "compare", runs / "plain", "ae")
     assert "two of the models to compare are named 'plain'" in refused(capsys, "compare", *[runs / "plain"] * 2)
     assert "only run directories were given" in refused(capsys, "compare", runs / "plain", "--epochs", 3)
     assert "holds no run" in refused(capsys, "compare", tmp_path)

@@ -7,6 +7,7 @@ import pytest
 
 from vaezoo.config import load_recipe, parse_assignments, recipe_names, to_yaml
 from vaezoo.errors import VaezooError
+from vaezoo.recipe_schema import WarmUp
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -35,7 +36,7 @@ def test_overrides_reach_every_depth():
     assert (recipe.model.latent_dim, recipe.model.conditional) == (7, True)
     assert recipe.model.encoder.filters == (8, 16)
     assert recipe.model.likelihood.keywords() == {"scale": 0.5, "learned": False}
-    assert recipe.model.objective.keywords()["beta"] == {"start": 0.0, "end": 1.0, "steps": 100}
+    assert recipe.model.objective.beta == WarmUp(start=0.0, end=1.0, steps=100)
     assert recipe.training.learning_rate == 3e-4
 
 
@@ -62,7 +63,7 @@ MISTAKES = {
     "model.likelihood=gauss": ["unknown model.likelihood 'gauss'", "normal"],
     "model.likelihood={name: normal, scale: 0}": ["'model.likelihood.scale'", "not 0"],
     "model.objective={name: beta, beta: -1}": ["'model.objective.beta'", "not -1"],
-    "model.objective={name: beta, beta: {stepz: 1}}": ["'model.objective.beta.steps' is missing"],
+    "model.objective={name: beta, beta: {start: 1}}": ["'model.objective.beta.steps' is missing"],
     "model.objective={name: beta, beta: {steps: 5, stepz: 1}}": [
         "'model.objective.beta.stepz'",
         "'model.objective.beta.steps'?",

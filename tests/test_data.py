@@ -14,6 +14,14 @@ from PIL import Image
 from vaezoo.data import BINARIZATIONS, binarize, load_data
 from vaezoo.data.indexed import ArraySplit, ReaderSplit
 from vaezoo.errors import VaezooError
+from vaezoo.spec import Spec
+
+SMALL = Spec("image", (4, 4, 1), classes=7)
+
+
+def images_split(images):
+    """A split in memory of images without labels."""
+    return ArraySplit(images, Spec("image", images.shape[1:]))
 
 
 def numbered(count, shape=(4, 4, 1)):
@@ -21,25 +29,25 @@ def numbered(count, shape=(4, 4, 1)):
     return np.arange(count, dtype="uint8").reshape(-1, 1, 1, 1) + np.zeros(shape, "uint8")
 
 
-def numbers(batch):
-    """The numbers of a batch of `numbered` images."""
-    return np.rint(np.asarray(batch)[:, 0, 0, 0] * 255).astype(int).tolist()
+def numbers(images):
+    """The numbers of `numbered` images."""
+    return np.rint(np.asarray(images)[:, 0, 0, 0] * 255).astype(int).tolist()
 
 
 def epochs(split, batch_size, steps, count, first_epoch=0, **options):
     """The numbers seen in each of some epochs: [count][steps][batch_size]."""
     batches = split.training_batches(batch_size, steps, first_epoch=first_epoch, **options)
-    seen = [numbers(batch) for batch in batches.take(count * steps)]
+    seen = [numbers(batch["x"]) for batch in batches.take(count * steps)]
     return [seen[i : i + steps] for i in range(0, len(seen), steps)]
 
 
 def in_memory(count=60):
-    return ArraySplit(numbered(count), labels=np.arange(count) % 7)
+    return ArraySplit(numbered(count), SMALL, np.arange(count) % 7)
 
 
 def on_disk(count=60):
     images = numbered(count)
-    return ReaderSplit(lambda i: images[i], np.arange(count), (4, 4, 1), "uint8", np.arange(count) % 7)
+    return ReaderSplit(lambda i: images[i], np.arange(count), SMALL, "uint8", np.arange(count) % 7)
 
 
 def flat(nested):
@@ -105,12 +113,13 @@ def test_order_depends_on_seed_and_epoch_alone():
 
 @pytest.mark.parametrize("mode", BINARIZATIONS)
 def test_resumed_run_sees_what_an_undisturbed_one_would(mode):
-    split = ArraySplit(np.random.default_rng(0).integers(0, 256, (20, 4, 4, 1)).astype("uint8"), np.arange(20))
+    images = np.random.default_rng(0).integers(0, 256, (20, 4, 4, 1)).astype("uint8")
+    split = ArraySplit(images, SMALL.with_classes(20), np.arange(20))
     options = {"binarize": mode, "seed": 3, "labels": True}
     whole = list(split.training_batches(5, 4, **options).take(16))
     resumed = list(split.training_batches(5, 4, first_epoch=2, **options).take(8))
     for expected, batch in zip(whole[8:], resumed, strict=True):
-        np.testing.assert_array_equal(batch["image"], expected["image"])
+        np.testing.assert_array_equal(batch["x"], expected["x"])
         np.testing.assert_array_equal(batch["label"], expected["label"])
 
 
@@ -119,43 +128,75 @@ def test_ordered_pass(make):
     batches = make().batches(25, labels=True)
     assert int(batches.cardinality()) == 3
     assert [len(batch["label"]) for batch in batches] == [25, 25, 10]
-    assert flat(numbers(batch["image"]) for batch in batches) == list(range(60))
+    assert flat(numbers(batch["x"]) for batch in batches) == list(range(60))
     assert flat(batch["label"].numpy().tolist() for batch in batches) == [i % 7 for i in range(60)]
 
 
 def test_labels_stay_with_their_images():
     for batch in in_memory().training_batches(20, 3, labels=True).take(6):
-        assert [n % 7 for n in numbers(batch["image"])] == batch["label"].numpy().tolist()
+        assert [n % 7 for n in numbers(batch["x"])] == batch["label"].numpy().tolist()
 
 
 @pytest.mark.parametrize("make", [in_memory, on_disk])
 def test_elements_are_float32_of_static_shape(make):
     spec = make().training_batches(20, 3, labels=True).element_spec
-    assert (tuple(spec["image"].shape), spec["image"].dtype.name) == ((20, 4, 4, 1), "float32")
+    assert (tuple(spec["x"].shape), spec["x"].dtype.name) == ((20, 4, 4, 1), "float32")
     assert (tuple(spec["label"].shape), spec["label"].dtype.name) == ((20,), "int32")
-    assert make().batches(25).element_spec.shape[1:] == (4, 4, 1)
+    without = make().batches(25).element_spec
+    assert list(without) == ["x"]  # a mapping all the same
+    assert without["x"].shape[1:] == (4, 4, 1)
+    assert list(make().training_batches(20, 3).element_spec) == ["x"]
 
 
-def test_head():
-    head = in_memory().head(5)
-    assert (head.dtype, head.shape) == ("float32", (5, 4, 4, 1))
-    assert numbers(head) == [0, 1, 2, 3, 4]
-    assert in_memory().head(1000).shape[0] == 60
-    assert in_memory().head(0).shape == (0, 4, 4, 1)
-    assert in_memory().labels_head(9).tolist() == [0, 1, 2, 3, 4, 5, 6, 0, 1]
+@pytest.mark.parametrize("make", [in_memory, on_disk])
+def test_first(make):
+    x, labels = make().first(9)
+    assert (x.dtype, x.shape, labels.dtype) == ("float32", (9, 4, 4, 1), "int32")
+    assert (numbers(x), labels.tolist()) == (list(range(9)), [0, 1, 2, 3, 4, 5, 6, 0, 1])
+    for count in (None, 60, 1000):
+        x, labels = make().first(count)
+        assert numbers(x) == list(range(60))
+        assert labels.tolist() == [n % 7 for n in range(60)]
+    x, labels = make().first(0)
+    assert (x.shape, labels.shape) == ((0, 4, 4, 1), (0,))
+    with pytest.raises(VaezooError, match="count -1 is negative"):
+        make().first(-1)
+
+
+@pytest.mark.parametrize("mode", BINARIZATIONS)
+def test_first_is_the_beginning_of_an_ordered_pass(mode, monkeypatch):
+    monkeypatch.setattr("vaezoo.data.split.READ_AT_ONCE", 8)
+    split = images_split(np.random.default_rng(0).integers(0, 256, (50, 4, 4, 1)).astype("uint8"))
+    everything = np.concatenate([batch["x"] for batch in split.batches(50, binarize=mode, seed=3)])
+    for count in (1, 8, 19, None):
+        x, labels = split.first(count, binarize=mode, seed=3)
+        np.testing.assert_array_equal(x, everything[:count])
+        assert labels is None
+
+
+def test_first_reads_no_more_than_it_gives(monkeypatch):
+    monkeypatch.setattr("vaezoo.data.split.READ_AT_ONCE", 4)
+    images, read = numbered(60), []
+
+    def reader(indices):
+        read.extend(indices)
+        return images[indices]
+
+    ReaderSplit(reader, np.arange(60), SMALL, "uint8", np.arange(60) % 7).first(10)
+    assert sorted(read) == list(range(10))
 
 
 def test_images_are_held_once():
     split = in_memory()
-    split.head(1)
-    assert np.shares_memory(split.images, np.asarray(memoryview(split._image_tensor)))
-    assert split.images.dtype == "uint8"
+    split.first(1)
+    assert np.shares_memory(split.x, np.asarray(memoryview(split._tensor)))
+    assert split.x.dtype == "uint8"
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"batch_size": 61}, "batch_size 61 exceeds the 60 images to train on: lower it"),
+        ({"batch_size": 61}, "batch_size 61 exceeds the 60 training examples: make it smaller"),
         ({"steps_per_epoch": 7}, "steps_per_epoch 7 is not in 1..6"),
         ({"steps_per_epoch": 0}, "steps_per_epoch 0 is not in 1..6"),
         ({"batch_size": 0}, "batch_size 0 is too small"),
@@ -171,7 +212,7 @@ def test_bad_batches(arguments, message):
 
 def test_labels_that_do_not_exist():
     with pytest.raises(VaezooError, match="have no labels"):
-        ArraySplit(numbered(4)).batches(2, labels=True)
+        images_split(numbered(4)).batches(2, labels=True)
 
 
 # Binarization
@@ -189,7 +230,8 @@ def test_binarize_modes():
 
 def test_dynamic_binarization_has_the_grey_level_for_a_mean():
     grey = np.arange(256, dtype="uint8").reshape(1, 16, 16, 1).repeat(50, 0)
-    draws = np.stack(list(ArraySplit(grey).training_batches(50, 1, binarize="dynamic").take(80)))
+    batches = images_split(grey).training_batches(50, 1, binarize="dynamic").take(80)
+    draws = np.stack([batch["x"] for batch in batches])
     probability = np.arange(256) / 255
     mean = draws.reshape(-1, 256).mean(0, dtype="float64")
     assert mean[0] == 0
@@ -200,22 +242,27 @@ def test_dynamic_binarization_has_the_grey_level_for_a_mean():
 
 def test_dynamic_binarization_draws_anew_every_time():
     grey = np.full((10, 8, 8, 1), 128, "uint8")
-    draws = [batch.numpy() for batch in ArraySplit(grey).training_batches(5, 2, binarize="dynamic").take(4)]
+    draws = [batch["x"].numpy() for batch in images_split(grey).training_batches(5, 2, binarize="dynamic").take(4)]
     for one, other in itertools.combinations(draws, 2):
         assert 0.3 < (one != other).mean() < 0.7
     assert 0.3 < (draws[0][0] != draws[0][1]).mean() < 0.7  # nor do two images share their noise
 
 
 @pytest.mark.parametrize(
-    "make", [ArraySplit, lambda images: ReaderSplit(lambda i: images[i], range(30), (6, 6, 1), "uint8")]
+    "make",
+    [images_split, lambda images: ReaderSplit(lambda i: images[i], range(30), Spec("image", (6, 6, 1)), "uint8")],
 )
 def test_ordered_passes_are_identical_whatever_the_batch_size(make):
     split = make(np.random.default_rng(0).integers(0, 256, (30, 6, 6, 1)).astype("uint8"))
-    once, again, other = (np.concatenate(list(split.batches(size, binarize="dynamic", seed=1))) for size in (8, 8, 13))
+
+    def seen(size, seed=1):
+        return np.concatenate([batch["x"] for batch in split.batches(size, binarize="dynamic", seed=seed)])
+
+    once, again, other = seen(8), seen(8), seen(13)
     np.testing.assert_array_equal(once, again)
     np.testing.assert_array_equal(once, other)
     assert set(np.unique(once)) == {0, 1}
-    assert (np.concatenate(list(split.batches(8, binarize="dynamic", seed=2))) != once).any()
+    assert (seen(8, seed=2) != once).any()
 
 
 # Sets of tensorflow-datasets
@@ -224,11 +271,12 @@ def test_ordered_passes_are_identical_whatever_the_batch_size(make):
 def test_records_in_memory(record_set):
     data = read_records(record_set)
     assert (len(data.train), len(data.validation), len(data.test)) == (180, 20, 40)
-    assert (data.image_shape, data.class_names) == ((4, 4, 1), ("even", "odd"))
-    train, validation = (numbers(split.images / 255) for split in (data.train, data.validation))
+    assert (data.spec, data.class_names) == (Spec("image", (4, 4, 1), classes=2), ("even", "odd"))
+    assert data.train.spec == data.validation.spec == data.test.spec == data.spec
+    train, validation = (numbers(split.x / 255) for split in (data.train, data.validation))
     assert sorted(train + validation) == list(range(200))  # disjoint, and nothing is lost
     assert data.train.labels.tolist() == [n % 2 for n in train]
-    assert numbers(data.test.images / 255) == list(range(40))
+    assert numbers(data.test.x / 255) == list(range(40))
 
 
 def test_own_prepared_set_is_read_without_its_code(record_set, tmp_path, monkeypatch):
@@ -253,10 +301,11 @@ def test_streamed_records_are_those_in_memory(record_set):
     for split in ("train", "validation", "test"):
         mine, theirs = getattr(streamed, split), getattr(held, split)
         assert len(mine) == len(theirs)
-        np.testing.assert_array_equal(mine.head(1000), theirs.head(1000))
-        np.testing.assert_array_equal(mine.labels_head(1000), theirs.labels)
-        for one, other in zip(mine.batches(7, binarize="dynamic"), theirs.batches(7, binarize="dynamic"), strict=True):
+        for one, other in zip(mine.first(), theirs.first(), strict=True):
             np.testing.assert_array_equal(one, other)
+        np.testing.assert_array_equal(mine.first(13)[1], theirs.labels[:13])
+        for one, other in zip(mine.batches(7, binarize="dynamic"), theirs.batches(7, binarize="dynamic"), strict=True):
+            np.testing.assert_array_equal(one["x"], other["x"])
 
 
 def test_streamed_records_in_training(record_set):
@@ -268,15 +317,15 @@ def test_streamed_records_in_training(record_set):
     assert flat(whole[0]) != flat(whole[1])
     assert flat(whole[0]) != members
     assert epochs(split, 30, 6, 2, seed=2, first_epoch=1) == whole[1:]
-    assert split.training_batches(30, 6).element_spec.shape == (30, 4, 4, 1)
-    held_out = set(numbers(read_records(record_set).validation.head(99)))
+    assert split.training_batches(30, 6).element_spec["x"].shape == (30, 4, 4, 1)
+    held_out = set(numbers(read_records(record_set).validation.first(99)[0]))
     assert not held_out & set(members)
 
 
 def test_records_resized(record_set):
     data = read_records(record_set, image_size=(2, 6))
-    assert data.train.head(3).shape == (3, 2, 6, 1)
-    assert numbers(data.test.head(99)) == list(range(40))  # a constant image stays what it is
+    assert data.train.first(3)[0].shape == (3, 2, 6, 1)
+    assert numbers(data.test.first(99)[0]) == list(range(40))  # a constant image stays what it is
 
 
 @pytest.mark.parametrize(
@@ -285,7 +334,7 @@ def test_records_resized(record_set):
         ("mnst", "unknown data set 'mnst'. Did you mean 'mnist'?"),
         ("glyph", "unknown data set 'glyph'. Did you mean 'glyphs'?"),
         ("emnist/lettrs", "unknown configuration of 'emnist' 'lettrs'. Did you mean 'letters'?"),
-        ("imdb_reviews", "'imdb_reviews' holds no 'image', only text, label: choose an image set"),
+        ("imdb_reviews", "'imdb_reviews' has no feature 'image', only text, label: choose an image set"),
         ("no/such/folder", "'no/such/folder' does not exist"),
         ("./mnist", "'./mnist' does not exist"),
         ("missing.npy", "'missing.npy' does not exist"),
@@ -330,14 +379,14 @@ def test_failed_download_is_one_line(tmp_path, monkeypatch):
 def test_mnist(mnist):
     data = mnist
     assert (len(data.train), len(data.validation), len(data.test)) == (57_000, 3_000, 10_000)
-    assert data.image_shape == (28, 28, 1)
+    assert data.spec.shape == (28, 28, 1)
     assert data.classes == 10
-    everything = np.concatenate([data.train.images, data.validation.images])
+    everything = np.concatenate([data.train.x, data.validation.x])
     assert everything.mean() / 255 == pytest.approx(0.1307, abs=1e-4)
     counts = np.bincount(np.concatenate([data.train.labels, data.validation.labels]))
     assert counts.tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     streamed = load_data("mnist", memory_limit=2**20)
-    np.testing.assert_array_equal(streamed.test.head(300), data.test.head(300))
+    np.testing.assert_array_equal(streamed.test.first(300)[0], data.test.first(300)[0])
 
 
 # .npy and .npz
@@ -353,12 +402,12 @@ def test_npz_with_labels(tmp_path):
     data = load_data(path, validation=0.2)
     assert (len(data.train), len(data.validation), len(data.test)) == (72, 18, 10)
     assert data.class_names == ("0", "10", "20")  # named by value, numbered from 0
-    parts = [numbers(split.head(99)) for split in (data.train, data.validation, data.test)]
+    parts = [numbers(split.first(99)[0]) for split in (data.train, data.validation, data.test)]
     assert sorted(flat(parts)) == list(range(100))
     assert data.train.labels.tolist() == [n % 3 for n in parts[0]]
     other_seed = load_data(str(path), validation=0.2, seed=1)
-    assert numbers(other_seed.test.head(99)) == parts[2]  # the test images are the same whatever the seed
-    assert numbers(other_seed.validation.head(99)) != parts[1]
+    assert numbers(other_seed.test.first(99)[0]) == parts[2]  # the test images are the same whatever the seed
+    assert numbers(other_seed.validation.first(99)[0]) != parts[1]
 
 
 def test_npz_as_keras_writes_it(tmp_path):
@@ -372,8 +421,8 @@ def test_npz_as_keras_writes_it(tmp_path):
     )
     data = load_data(tmp_path / "keras.npz", validation=0)
     assert data.validation is None
-    assert data.image_shape == (4, 4, 1)
-    assert numbers(data.test.head(99)) == list(range(40, 50))
+    assert data.spec.shape == (4, 4, 1)
+    assert numbers(data.test.first(99)[0]) == list(range(40, 50))
     assert data.test.labels.tolist() == [0] * 10
 
 
@@ -388,10 +437,10 @@ def test_npz_as_keras_writes_it(tmp_path):
 )
 def test_npy_types(tmp_path, array, dtype, values):
     data = load_data(save(tmp_path / "own.npy", array), validation=0)
-    assert data.train.images.dtype == dtype
+    assert data.train.x.dtype == dtype
     assert data.class_names is None
     assert data.classes == 0
-    seen = numbers(np.concatenate([data.train.head(99), data.test.head(99)]))
+    seen = numbers(np.concatenate([data.train.first(99)[0], data.test.first(99)[0]]))
     assert sorted(seen) == sorted(values)
 
 
@@ -404,12 +453,10 @@ def test_streamed_npy_is_the_one_in_memory(tmp_path, kind, image_size):
     streamed = load_data(path, image_size=image_size, memory_limit=100)
     assert isinstance(streamed.train, ReaderSplit)
     for split in ("train", "validation", "test"):
-        np.testing.assert_array_equal(getattr(held, split).head(99), getattr(streamed, split).head(99))
-    pairs = zip(
-        *(data.train.training_batches(9, 4, binarize="dynamic").take(8) for data in (held, streamed)), strict=True
-    )
-    for one, other in pairs:
-        np.testing.assert_array_equal(one, other)
+        np.testing.assert_array_equal(getattr(held, split).first(99)[0], getattr(streamed, split).first(99)[0])
+    passes = [data.train.training_batches(9, 4, binarize="dynamic").take(8) for data in (held, streamed)]
+    for one, other in zip(*passes, strict=True):
+        np.testing.assert_array_equal(one["x"], other["x"])
 
 
 nan = np.full((20, 4, 4), 0.5)
@@ -421,8 +468,8 @@ nan[3, 1, 1] = np.nan
     [
         (nan, "hold NaN or infinity"),
         (np.full((20, 4, 4), np.inf), "hold NaN or infinity"),
-        (np.zeros((20, 16)), r"have shape (20, 16): it must be [N, H, W] or [N, H, W, C]"),
-        (np.zeros((20, 1, 2, 3, 4)), "it must be [N, H, W] or [N, H, W, C]"),
+        (np.zeros(20), "have shape (20,): it must be [N, H, W] or [N, H, W, C] for images, or [N, F] for vectors"),
+        (np.zeros((20, 1, 2, 3, 4)), "it must be [N, H, W] or [N, H, W, C] for images, or [N, F] for vectors"),
         (np.full((20, 4, 4), -3), "are integers from -3 to -3: they must be in 0..255"),
         (np.full((20, 4, 4), 256), "are integers from 256 to 256: they must be in 0..255"),
         (np.full((20, 4, 4), 255.0), "are floats from 255 to 255: scale them to [0, 1]"),
@@ -431,12 +478,12 @@ nan[3, 1, 1] = np.nan
         (np.full((20, 4, 4), None), "holds objects"),
         (np.full((20, 4, 4), "a"), "they must be integers, floats or bool"),
         (np.zeros((20, 4, 4), complex), "they must be integers, floats or bool"),
-        (np.zeros((0, 4, 4)), "there is nothing in them"),
-        (np.zeros((20, 0, 4)), "there is nothing in them"),
+        (np.zeros((0, 4, 4)), "the array is empty"),
+        (np.zeros((20, 0, 4)), "the array is empty"),
         (np.zeros((20, 4, 4, 5)), "has 1 to 4 channels"),
         (np.zeros((20, 3, 8, 8)), "move the channels last"),
-        (np.zeros((2, 4, 4)), "too few images"),
-        (np.zeros((1, 4, 4)), "too few images"),
+        (np.zeros((2, 4, 4)), "too few examples"),
+        (np.zeros((1, 4, 4)), "too few examples"),
     ],
 )
 @pytest.mark.parametrize("suffix", [".npy", ".npz"])
@@ -456,8 +503,8 @@ def test_bad_arrays(tmp_path, array, message, suffix):
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"labels": np.arange(19)}, "has 20 images and labels of shape (19,)"),
-        ({"labels": np.zeros((20, 2), int)}, "has 20 images and labels of shape (20, 2)"),
+        ({"labels": np.arange(19)}, "has 20 examples and labels of shape (19,)"),
+        ({"labels": np.zeros((20, 2), int)}, "has 20 examples and labels of shape (20, 2)"),
         ({"labels": np.zeros(20)}, "are float64: they must be integers"),
         ({"labels": np.array(["a"] * 20)}, "they must be integers"),
         ({"labels": np.full(20, -1)}, "they must be 0 or more"),
@@ -494,8 +541,128 @@ def test_files_that_hold_no_array(tmp_path, suffix, write):
 
 def test_npz_without_images(tmp_path):
     np.savez(tmp_path / "own.npz", a=np.zeros(3), b=np.zeros(3))
-    with pytest.raises(VaezooError, match="holds a, b: name the images 'images'"):
+    with pytest.raises(VaezooError, match="holds a, b: name images 'images' and vectors 'x'"):
         load_data(tmp_path / "own.npz")
+
+
+# Vectors and token sequences
+
+VECTORS = np.random.default_rng(0).normal(0, 100, (50, 3))
+TOKENS = np.random.default_rng(1).integers(0, 9, (50, 6))
+TOKENS[7, 2] = 9
+
+
+def rows_of(data):
+    """The examples of all splits, sorted."""
+    return sorted(row for split in (data.train, data.validation, data.test) for row in split.first()[0].tolist())
+
+
+@pytest.mark.parametrize("limit", [2**31, 100], ids=["held", "streamed"])
+@pytest.mark.parametrize("dtype", ["float64", "float32", ">f8", "float16", "int16", "uint8", "bool"])
+def test_vectors(tmp_path, dtype, limit):
+    array = (VECTORS > 0) if dtype == "bool" else np.abs(VECTORS).astype(dtype) if dtype == "uint8" else VECTORS
+    array = array.astype(dtype)
+    data = load_data(save(tmp_path / "own.npy", array), memory_limit=limit)
+    assert (data.spec, data.classes) == (Spec("vector", (3,)), 0)
+    assert (len(data.train), len(data.validation), len(data.test)) == (43, 2, 5)
+    assert isinstance(data.train, ArraySplit if limit > 100 else ReaderSplit)
+    assert data.train.first(4)[0].dtype == "float32"
+    assert rows_of(data) == sorted(array.astype("float32").tolist())  # neither scaled nor clipped
+
+
+def test_batches_of_vectors(tmp_path):
+    np.savez(tmp_path / "own.npz", x=VECTORS[:40], y=np.arange(40) % 4, x_test=VECTORS[40:], y_test=np.arange(10) % 4)
+    data = load_data(tmp_path / "own.npz", validation=0)
+    assert data.spec == Spec("vector", (3,), classes=4)
+    spec = data.train.training_batches(8, 5, labels=True).element_spec
+    assert (tuple(spec["x"].shape), spec["x"].dtype.name) == ((8, 3), "float32")
+    seen = list(data.train.training_batches(8, 5, labels=True).take(5))
+    x, labels = (np.concatenate([batch[key] for batch in seen]) for key in ("x", "label"))
+    order = [int(np.abs(VECTORS[:40].astype("float32") - row).sum(1).argmin()) for row in x]
+    assert sorted(order) == list(range(40))
+    np.testing.assert_array_equal(x, VECTORS.astype("float32")[order])
+    assert labels.tolist() == [i % 4 for i in order]
+    x, labels = data.test.first()
+    np.testing.assert_array_equal(x, VECTORS[40:].astype("float32"))
+    assert labels.tolist() == [i % 4 for i in range(10)]
+
+
+def test_streamed_vectors_are_those_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr("vaezoo.data.arrays.CHUNK", 100)  # checked and converted in several parts
+    path = save(tmp_path / "own.npy", VECTORS)
+    held, streamed = load_data(path), load_data(path, memory_limit=100)
+    assert rows_of(held) == rows_of(streamed)
+    passes = [data.train.training_batches(9, 4).take(8) for data in (held, streamed)]
+    for one, other in zip(*passes, strict=True):
+        np.testing.assert_array_equal(one["x"], other["x"])
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint8", ">i2"])
+def test_token_sequences(tmp_path, dtype):
+    tokens = TOKENS.astype(dtype)
+    np.savez(tmp_path / "own.npz", tokens=tokens, labels=np.arange(50) % 2 + 5)
+    data = load_data(tmp_path / "own.npz")
+    assert data.spec == Spec("sequence", (6,), levels=10, classes=2)
+    assert data.class_names == ("5", "6")
+    seen = list(data.train.training_batches(43, 1, labels=True).take(1))
+    assert (seen[0]["x"].dtype.name, tuple(seen[0]["x"].shape)) == ("int32", (43, 6))
+    parts = [split.first() for split in (data.train, data.validation, data.test)]
+    assert {x.dtype.name for x, _ in parts} == {"int32"}
+    found = {(*x.tolist(), int(label)) for part in parts for x, label in zip(*part, strict=True)}
+    assert found == {(*row.tolist(), i % 2) for i, row in enumerate(TOKENS)}
+
+
+def test_levels_are_those_of_both_splits(tmp_path):
+    for train, test in ((TOKENS[:40], TOKENS[40:] + 4), (TOKENS[40:] + 4, TOKENS[:40])):
+        np.savez(tmp_path / "own.npz", tokens=train, test_tokens=test)
+        data = load_data(tmp_path / "own.npz", validation=0)
+        assert data.spec == Spec("sequence", (6,), levels=int(max(train.max(), test.max())) + 1)
+        np.testing.assert_array_equal(data.test.first()[0], test)
+        assert data.test.first()[1] is None
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"tokens": TOKENS - 1}, "the tokens of '{path}' go down to -1: they must be 0 or more."),
+        ({"tokens": TOKENS * 1.0}, "the tokens of '{path}' are float64: they must be integers."),
+        ({"tokens": TOKENS > 3}, "the tokens of '{path}' are bool: they must be integers."),
+        ({"tokens": TOKENS[0]}, "the tokens of '{path}' have shape (6,): it must be [N, T]."),
+        ({"tokens": TOKENS[..., None]}, "the tokens of '{path}' have shape (50, 6, 1): it must be [N, T]."),
+        ({"tokens": TOKENS + 2**31}, "the tokens of '{path}' go up to 2147483657, beyond int32: number them from 0."),
+        ({"tokens": TOKENS[:0]}, "the tokens of '{path}' have shape (0, 6): the array is empty."),
+        ({"tokens": TOKENS, "test_tokens": TOKENS[:, :5]}, "'{path}' has tokens of different shapes"),
+        ({"tokens": TOKENS, "test_tokens": -TOKENS}, "the tokens of '{path}' go down to -9"),
+        ({"tokens": TOKENS, "labels": np.arange(9)}, "'{path}' has 50 examples and labels of shape (9,)"),
+        ({"x": np.where(VECTORS > 200, np.nan, VECTORS)}, "the vectors of '{path}' hold NaN, infinity or a number"),
+        ({"x": VECTORS * 1e40}, "the vectors of '{path}' hold NaN, infinity or a number beyond float32"),
+        ({"x": VECTORS, "x_test": VECTORS[:, :2]}, "'{path}' has vectors of different shapes: (50, 3) for training"),
+        ({"x": VECTORS, "x_test": numbered(5)}, "the vectors of '{path}' have shape (5, 4, 4, 1): it must be [N, F]."),
+        ({"x": VECTORS[:, :0]}, "the vectors of '{path}' have shape (50, 0): the array is empty."),
+        ({"x": VECTORS + 1j}, "the vectors of '{path}' are complex128: they must be integers, floats or bool."),
+        ({"x": VECTORS[:2]}, "'{path}' has too few examples"),
+    ],
+)
+def test_bad_vectors_and_tokens(tmp_path, arrays, message):
+    path = tmp_path / "own.npz"
+    np.savez(path, **arrays)
+    with pytest.raises(VaezooError) as error:
+        load_data(path)
+    assert str(error.value).startswith(message.format(path=path))
+
+
+def test_what_is_for_images_only(tmp_path):
+    np.savez(tmp_path / "own.npz", tokens=TOKENS)
+    sequences, vectors = load_data(tmp_path / "own.npz"), load_data(save(tmp_path / "own.npy", VECTORS))
+    for data, what in ((sequences, "sequences of 6 tokens out of 10"), (vectors, "vectors of 3 numbers")):
+        refusal = rf"^binarize='threshold' \(instead of 'none'\) needs images, and these examples are {what}$"
+        with pytest.raises(VaezooError, match=refusal):
+            data.train.first(3, binarize="threshold")
+        with pytest.raises(VaezooError, match=r"^binarize='dynamic' \(instead of 'none'\) needs images"):
+            data.train.training_batches(2, 1, binarize="dynamic")
+    for name in ("own.npz", "own.npy"):
+        with pytest.raises(VaezooError, match=r"^image_size=\(8, 8\) \(instead of None\) needs images"):
+            load_data(tmp_path / name, image_size=(8, 8))
 
 
 # Folders
@@ -514,9 +681,9 @@ def test_flat_folder(tmp_path):
     (tmp_path / "notes.txt").write_text("not an image")
     data = load_data(tmp_path)
     assert (len(data.train), len(data.validation), len(data.test)) == (26, 1, 3)
-    assert data.image_shape == (4, 5, 1)
+    assert data.spec.shape == (4, 5, 1)
     assert data.class_names is None
-    assert sorted(flat(numbers(split.head(99)) for split in (data.train, data.validation, data.test))) == list(
+    assert sorted(flat(numbers(split.first(99)[0]) for split in (data.train, data.validation, data.test))) == list(
         range(30)
     )
 
@@ -527,7 +694,7 @@ def test_sub_folders_are_classes(tmp_path):
     write_images(tmp_path / ".cache", 3)
     data = load_data(str(tmp_path), validation=0)
     assert data.class_names == ("cats", "dogs")
-    assert data.train.labels.tolist() == [int(n >= 20) for n in numbers(data.train.head(99))]
+    assert data.train.labels.tolist() == [int(n >= 20) for n in numbers(data.train.first(99)[0])]
     assert len(set(data.train.labels[:8])) == 2  # the first are not all of one class
 
 
@@ -536,7 +703,7 @@ def test_train_and_test_folders(tmp_path):
         write_images(tmp_path / split / "a", 6, start=start)
         write_images(tmp_path / split / "b", 6, start=start + 50)
     data = load_data(tmp_path, validation=0)
-    assert sorted(numbers(data.test.head(99))) == [*range(100, 106), *range(150, 156)]
+    assert sorted(numbers(data.test.first(99)[0])) == [*range(100, 106), *range(150, 156)]
     assert (len(data.train), data.class_names) == (12, ("a", "b"))
 
 
@@ -544,8 +711,8 @@ def test_train_and_test_folders(tmp_path):
 def test_formats(tmp_path, suffix):
     write_images(tmp_path, 20, mode="RGB", start=100, suffix=suffix)
     data = load_data(tmp_path, validation=0)
-    assert data.image_shape == (4, 5, 3)
-    assert np.abs(np.sort(numbers(data.train.head(99))) - np.sort(np.arange(100, 120))[:18]).max() <= 6
+    assert data.spec.shape == (4, 5, 3)
+    assert np.abs(np.sort(numbers(data.train.first(99)[0])) - np.sort(np.arange(100, 120))[:18]).max() <= 6
 
 
 def test_modes(tmp_path):
@@ -558,16 +725,16 @@ def test_modes(tmp_path):
         (tmp_path / folder).mkdir()
         for name, image in images.items():
             image.save(tmp_path / folder / (f"{name}.jpg" if image.mode == "CMYK" else f"{name}.png"))
-    from vaezoo.data.folders import _decode
+    from vaezoo.data.pictures import read_image
 
     data = load_data(tmp_path / "grey", validation=0)
-    assert data.image_shape == (4, 4, 1)
-    assert load_data(tmp_path / "mixed", validation=0).image_shape == (4, 4, 3)
-    assert _decode(tmp_path / "grey" / "a.png", (4, 4, 1))[0, 0, 0] == round(40_000 / 257)
-    assert _decode(tmp_path / "grey" / "b.png", (4, 4, 1))[0, 0, 0] == 255
-    assert _decode(tmp_path / "grey" / "c.png", (4, 4, 1))[0, 0, 0] == 255  # nothing, laid on white
-    assert _decode(tmp_path / "mixed" / "d.png", (4, 4, 3))[0, 0].tolist() == [255, 255, 255]
-    assert np.abs(_decode(tmp_path / "mixed" / "e.png", (4, 4, 3))[0, 0].astype(int) - [10, 200, 30]).max() <= 4
+    assert data.spec.shape == (4, 4, 1)
+    assert load_data(tmp_path / "mixed", validation=0).spec.shape == (4, 4, 3)
+    assert read_image(tmp_path / "grey" / "a.png", (4, 4, 1))[0, 0, 0] == round(40_000 / 257)
+    assert read_image(tmp_path / "grey" / "b.png", (4, 4, 1))[0, 0, 0] == 255
+    assert read_image(tmp_path / "grey" / "c.png", (4, 4, 1))[0, 0, 0] == 255  # nothing, laid on white
+    assert read_image(tmp_path / "mixed" / "d.png", (4, 4, 3))[0, 0].tolist() == [255, 255, 255]
+    assert np.abs(read_image(tmp_path / "mixed" / "e.png", (4, 4, 3))[0, 0].astype(int) - [10, 200, 30]).max() <= 4
 
 
 def test_photographs_are_turned(tmp_path):
@@ -575,7 +742,7 @@ def test_photographs_are_turned(tmp_path):
     photo.getexif()[0x0112] = 6
     for i in range(20):
         photo.save(tmp_path / f"{i}.jpg", exif=photo.getexif())
-    assert load_data(tmp_path).image_shape == (8, 6, 3)
+    assert load_data(tmp_path).spec.shape == (8, 6, 3)
 
 
 def test_streamed_folder_is_the_one_in_memory(tmp_path, monkeypatch):
@@ -586,17 +753,19 @@ def test_streamed_folder_is_the_one_in_memory(tmp_path, monkeypatch):
     streamed = load_data(tmp_path, image_size=(6, 6), memory_limit=100)
     assert isinstance(streamed.train, ReaderSplit)
     np.testing.assert_array_equal(held.train.labels, streamed.train.labels)
-    np.testing.assert_array_equal(held.test.head(99), streamed.test.head(99))
+    np.testing.assert_array_equal(held.test.first(99)[0], streamed.test.first(99)[0])
     assert epochs(held.train, 5, 4, 2) == epochs(streamed.train, 5, 4, 2)
 
 
 def test_mixed_sizes_ask_for_one(tmp_path):
     write_images(tmp_path, 10, size=(5, 4))
     write_images(tmp_path, 10, size=(6, 4), start=10)
-    with pytest.raises(VaezooError, match=r"differ in size, as .* `--image-size 64 64` \(recipe key data.image_size\)"):
+    with pytest.raises(
+        VaezooError, match=r"differ in size, as .* image_size=\(64, 64\) \(recipe key data.image_size\)"
+    ):
         load_data(tmp_path)
     data = load_data(tmp_path, image_size=(8, 7))
-    assert data.train.images.shape[1:] == (8, 7, 1)
+    assert data.train.x.shape[1:] == (8, 7, 1)
 
 
 def corrupt_text(folder):
@@ -671,8 +840,8 @@ def test_bad_folders(tmp_path):
     [
         ({"validation": 0.6}, "validation 0.6 is not in"),
         ({"validation": float("nan")}, "validation nan is not in"),
-        ({"image_size": (0, 8)}, "image_size (0, 8) is not two whole numbers"),
-        ({"image_size": 8}, "image_size 8 is not two whole numbers"),
+        ({"image_size": (0, 8)}, "image_size (0, 8) is not a pair of positive integers"),
+        ({"image_size": 8}, "image_size 8 is not a pair of positive integers"),
         ({"seed": -1}, "seed -1 is negative"),
     ],
 )

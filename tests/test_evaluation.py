@@ -1,5 +1,6 @@
 """`vaezoo evaluate`: what it writes and prints for every kind of model, and how it refuses."""
 
+import io
 import json
 
 import keras
@@ -9,11 +10,11 @@ from test_plots import assert_nothing_is_cut_off_or_overlaps
 
 from vaezoo import evaluation, plots
 from vaezoo.cli import main
-from vaezoo.cli.evaluating import Progress
+from vaezoo.cli.evaluating import progress_bar
 from vaezoo.config import load_recipe, to_yaml
 from vaezoo.evaluation.report import as_text, remarks
-from vaezoo.training import Run
-from vaezoo.training.run_directory import RunDirectory, images_of
+from vaezoo.runs import Run
+from vaezoo.training.run_directory import RunDirectory
 from vaezoo.zoo import build_model
 
 
@@ -55,7 +56,7 @@ def test_a_run_is_measured_and_its_report_is_written(run_of, capsys):
     assert str(folder / "report.md") in out
 
     run = Run(path)
-    images, _ = images_of(run, run.data.test)
+    images, _ = run.first("test")
     found = evaluation.log_evidence(run.model, images, 20)
     np.testing.assert_allclose(report["evidence"]["log_evidence"]["value"], found.log_evidence.mean())
     error = found.log_evidence.std(ddof=1) / 10  # of 100 images
@@ -88,7 +89,7 @@ def test_samples_are_compared_in_the_features_of_a_classifier(run_of, capsys, tm
     run = Run(path)
     first = evaluation.feature_space(run.recipe.data)
     second = evaluation.feature_space(run.recipe.data)  # from the cache
-    images, _ = images_of(run, run.data.test, 5)
+    images, _ = run.first("test", 5)
     np.testing.assert_array_equal(first.features(images), second.features(images))
     assert first.features(images).shape == (5, 64)
 
@@ -129,7 +130,7 @@ def test_an_autoencoder_has_a_reconstruction_and_active_units_alone(run_of, caps
     assert "no ELBO and no evidence" in out
     assert not list((path / "evaluation").glob("*.png"))
     run = Run(path)
-    images, _ = images_of(run, run.data.test, 30)
+    images, _ = run.first("test", 30)
     nats = -run.model.decode(run.model.encode(images).mean()).log_prob(images)
     np.testing.assert_allclose(report["bound"]["reconstruction"]["value"], np.mean(nats), rtol=1e-6)
 
@@ -181,23 +182,16 @@ def test_a_folder_without_a_run_is_refused(tmp_path, capsys):
     assert "holds no run" in capsys.readouterr().err
 
 
-def test_the_progress_is_drawn_on_a_terminal_alone():
-    class Stream:
-        text, terminal = "", True
-        write = lambda self, text: setattr(self, "text", self.text + text)  # noqa: E731
-        flush = lambda self: None  # noqa: E731
-        isatty = lambda self: self.terminal  # noqa: E731
-
-    stream = Stream()
-    progress = Progress(stream)
-    progress(0.5)
-    assert "50%" in stream.text
-    progress(1.0)
-    assert stream.text.endswith("\r\x1b[K")
-    silent = Stream()
-    silent.terminal = False
-    Progress(silent)(0.5)
-    assert silent.text == ""
+def test_the_progress_is_drawn_on_a_terminal_alone(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    screen, file = io.StringIO(), io.StringIO()
+    screen.isatty = lambda: True
+    with progress_bar("evidence", screen) as progress:
+        progress(0.5)
+    assert "evidence" in screen.getvalue()
+    with progress_bar("evidence", file) as progress:
+        progress(0.5)
+    assert file.getvalue() == ""
 
 
 def test_a_long_title_is_not_cut_off():

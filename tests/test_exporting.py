@@ -1,12 +1,23 @@
-"""What an export holds, what it refuses, and that nothing half-written is ever left."""
+"""What an export holds and refuses, and that a failed one leaves nothing."""
 
 import json
+import re
 import shutil
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from consumers.tiny_exports import conditional_export, conditional_run, newest, tiny_export, tiny_run  # noqa: F401
+from consumers.tiny_exports import (  # noqa: F401
+    conditional_export,
+    conditional_run,
+    newest,
+    sequence_export,
+    sequence_run,
+    tiny_export,
+    tiny_run,
+    vector_export,
+    vector_run,
+)
 
 from vaezoo.cli import main
 from vaezoo.errors import VaezooError
@@ -15,7 +26,7 @@ from vaezoo.exporting.artefacts import find, in_batches
 from vaezoo.exporting.saved_model import models_config, update_models_config
 from vaezoo.exporting.staging import Staging
 from vaezoo.exporting.table import exceeds
-from vaezoo.training import Run
+from vaezoo.runs import Run
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +82,7 @@ def test_every_signature_has_plain_names_and_a_batch_axis(loaded):
 def test_the_signatures_do_what_the_model_does(loaded, vae):
     rng = np.random.default_rng(0)
     z, image = rng.standard_normal((5, 3), "float32"), rng.random((5, 8, 8, 1), "float32")
-    np.testing.assert_allclose(run(loaded, "decode", z=z)["image"], vae.images(z), atol=1e-6)
+    np.testing.assert_allclose(run(loaded, "decode", z=z)["image"], vae.examples(z), atol=1e-6)
     np.testing.assert_allclose(run(loaded, "reconstruct", image=image)["image"], vae(image), atol=1e-6)
     posterior = vae.encode(image)
     encoded = run(loaded, "encode", image=image)
@@ -105,24 +116,85 @@ def test_a_conditional_model_takes_a_label_everywhere(conditional_export):  # no
     assert conditional_export.agreement.passed
 
 
+# Vectors and sequences
+
+
+def test_a_model_of_vectors_exports(vector_export, vector_run):  # noqa: F811
+    vae, loaded = Run(vector_run).model, tf.saved_model.load(str(newest(vector_export)))
+    rng = np.random.default_rng(0)
+    z, x = rng.standard_normal((5, 3), "float32"), 8 * rng.standard_normal((5, 6), "float32")
+    decoded = run(loaded, "decode", z=z)["vector"]
+    np.testing.assert_allclose(decoded, vae.examples(z), rtol=1e-5, atol=1e-5)
+    assert np.abs(decoded).max() > 1  # no range is imposed
+    encoded = run(loaded, "encode", vector=x)
+    np.testing.assert_allclose(encoded["loc"], vae.encode(x).mean(), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(run(loaded, "reconstruct", vector=x)["vector"], vae(x), rtol=1e-5, atol=1e-5)
+    drawn = run(loaded, "sample", seed=np.array([[0, 1]], "int32"))
+    np.testing.assert_allclose(drawn["vector"], vae.examples(drawn["z"]), rtol=1e-5, atol=1e-5)
+    stored = np.load(vector_export.path / "verify_inputs.npz")
+    assert {name: (values.dtype, values.shape) for name, values in stored.items()} == {
+        "z": (np.float32, (1000, 3)),
+        "vector": (np.float32, (100, 6)),
+    }
+    check_other(vector_export, "vectors of 6 numbers: [F], float32")
+
+
+def test_a_model_of_sequences_exports(sequence_export, sequence_run):  # noqa: F811
+    vae, loaded = Run(sequence_run).model, tf.saved_model.load(str(newest(sequence_export)))
+    rng = np.random.default_rng(0)
+    z, label = rng.standard_normal((4, 3), "float32"), np.array([0, 1, 2, 2], "int32")
+    x = rng.integers(7, size=(4, 5)).astype("int32")
+    decoded = run(loaded, "decode", z=z, label=label)["sequence"]
+    np.testing.assert_allclose(decoded.sum(-1), np.ones((4, 5)), rtol=1e-5)
+    np.testing.assert_array_equal(decoded.argmax(-1), vae.examples(z, label))
+    np.testing.assert_allclose(np.log(decoded[..., 2]).sum(-1), vae.decode(z, label).log_prob(np.full((4, 5), 2)), 1e-5)
+    encoded = run(loaded, "encode", sequence=x, label=label)
+    np.testing.assert_allclose(encoded["loc"], vae.encode(x, label).mean(), atol=1e-5)
+    rebuilt = run(loaded, "reconstruct", sequence=x, label=label)["sequence"]
+    np.testing.assert_allclose(rebuilt, run(loaded, "decode", z=encoded["loc"], label=label)["sequence"], atol=1e-6)
+    stored = np.load(sequence_export.path / "verify_inputs.npz")
+    assert {name: (values.dtype, values.shape) for name, values in stored.items()} == {
+        "z": (np.float32, (1000, 3)),
+        "sequence": (np.int32, (100, 5)),
+        "z_label": (np.int32, (1000,)),
+        "sequence_label": (np.int32, (100,)),
+    }
+    assert stored["sequence"].max() == 6
+    check_other(sequence_export, "sequences of 5 tokens out of 7: [T], int32 from 0 to 6")
+
+
+def check_other(exported, words):
+    """Check the agreement of an export of vectors or sequences, its files and its card."""
+    assert exported.agreement.passed
+    by_name = {row["artefact"]: row for row in exported.agreement.report["rows"]}
+    assert len(by_name) == 2 + 4 + 4
+    for part in ("decoder", "encoder"):
+        assert by_name[f"{part}_int8.tflite"]["mean"] > 0
+    assert not (exported.path / "verify.png").exists()
+    for card in (exported.card, newest(exported) / "README.md"):
+        text = card.read_text()
+        assert f"| examples | {words} |" in text
+        assert not re.search("image|verify.png|binarized|None|nan", text)
+
+
 # Agreement
 
 
 def test_the_report_measures_every_artefact(tiny_export):  # noqa: F811
     report = json.loads((tiny_export.path / "verify.json").read_text())
     assert report["passed"]
-    assert (report["codes"], report["images"], report["threads"]) == (1000, 100, 1)
+    assert (report["codes"], report["examples"], report["threads"]) == (1000, 100, 1)
     artefacts = [artefact for group in find(tiny_export.path).values() for artefact in group]
     assert [row["artefact"] for row in report["rows"]] == [artefact.name for artefact in artefacts]
     assert len(report["rows"]) == 2 + 4 + 8
     for row in report["rows"]:
         assert row["bytes"] > 1000
         assert row["milliseconds_at_1"] > 0
-        assert row["images_a_second_at_64"] > 0
+        assert row["examples_per_second_at_64"] > 0
         assert 0 <= row["mean"] <= row["worst_row"] <= row["largest"]
     by_name = {row["artefact"]: row for row in report["rows"]}
     assert by_name["decoder_int8.tflite"]["bytes"] < by_name["decoder_float32.tflite"]["bytes"]
-    assert by_name["decoder_int8.tflite"]["mean"] > 0  # it is quantized indeed
+    assert by_name["decoder_int8.tflite"]["mean"] > 0  # it is quantized
     table = (tiny_export.path / "verify.txt").read_text()
     assert table.rstrip() == tiny_export.agreement.text
 

@@ -16,7 +16,7 @@ from consumers.tiny_exports import CONV, tiny_export, tiny_run, train_tiny  # no
 
 from vaezoo.cli import main
 from vaezoo.exporting import export, verify
-from vaezoo.training import Run
+from vaezoo.runs import Run
 
 pytestmark = pytest.mark.slow
 

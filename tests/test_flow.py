@@ -4,12 +4,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from small_passes import pass_of
 
 from vaezoo.errors import VaezooError
 from vaezoo.networks.made import MaskedDense, made
-from vaezoo.objectives import IWAE, kl_divergence
 from vaezoo.posteriors import DiagonalNormal, Flow
 from vaezoo.priors import StandardNormal
+from vaezoo.zoo import create_model
 
 CONTEXT = 4
 
@@ -17,7 +18,7 @@ CONTEXT = 4
 def flow(latent_dim, blocks=2, hidden=(12,), spread=1.0):
     """A flow whose weights are far enough from the start that every block bends."""
     keras.utils.set_random_seed(3)
-    posterior = Flow(blocks, hidden, CONTEXT)
+    posterior = Flow(blocks=blocks, hidden=hidden, context=CONTEXT)
     posterior.build((None, posterior.params_size(latent_dim)))
     rng = np.random.default_rng(4)
     for layer in masked_layers(posterior):
@@ -163,7 +164,7 @@ def test_the_gradient_reaches_the_parameters_and_every_weight(jit_compile):
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(params)
             q = posterior.distribution(params)
-            kl = kl_divergence(q, prior.distribution(), q.sample(4, seed=(1, 2)))
+            kl = pass_of(q, q.sample(4, seed=(1, 2)), prior.distribution(), posterior=posterior).kl()
             elsewhere = q.log_prob(far)
         sources = [params, *(weight.value for weight in posterior.trainable_weights)]
         return tape.gradient(kl, sources), tape.gradient(elsewhere, sources)
@@ -203,8 +204,19 @@ def test_a_flow_stays_in_float32_and_comes_back_with_its_weights(tmp_path):
     np.testing.assert_array_equal(twin.distribution(params).log_prob(np.ones(3, "float32")), log_prob)
 
 
-def test_the_doubly_reparameterized_gradient_is_refused_for_a_flow():
+def test_a_draw_is_the_sample_of_the_seed_of_its_noise():
     posterior = flow(3)
-    q = posterior.distribution(params_for(posterior, 3))
-    with pytest.raises(VaezooError, match=r"InverseAutoregressiveFlow; set model\.objective\.doubly"):
-        IWAE(2, doubly_reparameterized=True)(None, q, q.sample(2, seed=(1, 2)), None, None, 0)
+    params = params_for(posterior, 3)
+    q, z, decoded = posterior.draw(params, posterior.noise([4, 3, 3], tf.constant([1, 2])), decoder=None)
+    expected = posterior.distribution(params)
+    np.testing.assert_array_equal(z, expected.sample(4, seed=(1, 2)))
+    assert decoded is None
+    # Both know where their own draws came from: no pass back for each variable.
+    np.testing.assert_array_equal(q.log_prob(z), expected.log_prob(expected.sample(4, seed=(1, 2))))
+
+
+def test_the_doubly_reparameterized_gradient_is_refused_for_a_flow():
+    objective = {"name": "iwae", "samples": 2, "doubly_reparameterized": True}
+    with pytest.raises(VaezooError, match=r"not for 'flow'; set model\.objective\.doubly") as error:
+        create_model("mlp_vae", (4, 4, 1), posterior="flow", objective=objective)
+    assert "\n" not in str(error.value)

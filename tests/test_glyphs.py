@@ -175,7 +175,7 @@ def test_images_are_whole_and_like_mnist(glyphs):
 def test_what_is_read_is_what_was_drawn(glyphs, small, capfd):
     data = load_data("glyphs", validation=0.1)
     assert "drawing the glyphs" in capfd.readouterr().err
-    assert (data.name, data.image_shape, data.classes) == ("glyphs", (28, 28, 1), 10)
+    assert (data.name, data.spec.shape, data.classes) == ("glyphs", (28, 28, 1), 10)
     assert (len(data.train), len(data.validation), len(data.test)) == (540, 60, 100)
     for split, part in (("test", [data.test]), ("train", [data.train, data.validation])):
         factors = glyphs.known_factors(split)
@@ -183,7 +183,7 @@ def test_what_is_read_is_what_was_drawn(glyphs, small, capfd):
         for piece in part:
             # a rotation is as good as a name: no two images share one
             order = [int(np.flatnonzero(factors["rotation"] == value)[0]) for value in piece.factors["rotation"]]
-            np.testing.assert_array_equal(piece.images, drawn[order])
+            np.testing.assert_array_equal(piece.x, drawn[order])
             np.testing.assert_array_equal(piece.labels, factors["label"][order])
             assert set(piece.factors) == set(glyphs.FACTORS)
             for name in glyphs.FACTORS:
@@ -243,8 +243,8 @@ def test_the_whole_set(glyphs, monkeypatch, tmp_path):
         factors = glyphs.known_factors(name)
         np.testing.assert_array_equal(split.labels, factors["label"])
         some = np.random.default_rng(0).integers(len(split), size=500)
-        np.testing.assert_array_equal(split.images[some], drawing.draw(**{k: v[some] for k, v in factors.items()}))
-    x, y = (split.images.reshape(len(split), -1) / np.float32(255) for split in (data.train, data.test))
+        np.testing.assert_array_equal(split.x[some], drawing.draw(**{k: v[some] for k, v in factors.items()}))
+    x, y = (split.x.reshape(len(split), -1) / np.float32(255) for split in (data.train, data.test))
     x, y = np.pad(x, ((0, 0), (0, 1)), constant_values=1), np.pad(y, ((0, 0), (0, 1)), constant_values=1)
     weights = np.linalg.solve(x.T @ x + 10 * np.eye(785), x.T @ np.eye(10)[data.train.labels])
     assert 0.78 < (np.argmax(y @ weights, 1) == data.test.labels).mean() < 0.97  # learnable, and not too easily

@@ -1,15 +1,16 @@
 """What a training says about the machine, on machines that are only said to be there."""
 
 import io
+import re
 import types
 
 import pytest
 import tensorflow as tf
 
 from vaezoo.config import load_recipe
+from vaezoo.hardware import describe_devices, let_memory_grow
 from vaezoo.training import setup
 from vaezoo.training.callbacks import Progress
-from vaezoo.training.hardware import describe_devices, let_memory_grow
 
 
 @pytest.fixture
@@ -73,16 +74,37 @@ def test_a_gpu_that_is_in_use_already_stays_as_it_is(error, gpus, monkeypatch):
     let_memory_grow()
 
 
-def test_the_line_on_a_terminal_tells_images_a_second(monkeypatch):
+def test_the_bar_on_a_terminal_shows_the_terms_and_the_speed(monkeypatch):
     screen = io.StringIO()
     screen.isatty = lambda: True
     state = types.SimpleNamespace(step=40, rows=[{"images_per_second": 1234}])
     recorder = types.SimpleNamespace(state=state, steps=160, images_per_epoch=16_000, started=100.0)
     monkeypatch.setattr("time.perf_counter", lambda: 102.0)
-    progress = Progress(recorder, 3, screen)
-    progress.on_epoch_begin(0)
-    progress.on_train_batch_end(40, {"elbo": -100.0, "reconstruction": 80.0, "kl": 20.0})
-    assert "epoch 1/3  ━━━━············  elbo -100.00" in screen.getvalue()
-    assert "   2,000 images/s" in screen.getvalue()  # a quarter of 16,000 in 2 s
-    progress.on_epoch_end(0, {"loss": 100.0, "reconstruction": 80.0})
-    assert screen.getvalue().endswith("reconstruction 80.00   1,234 images/s\x1b[K\n")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    objective = types.SimpleNamespace(shown=("reconstruction", "critic"))
+    with Progress(recorder, 3, stream=screen) as progress:
+        progress.set_model(types.SimpleNamespace(objective=objective))
+        progress.on_epoch_begin(0)
+        progress.on_train_batch_end(40, {"loss": 1.0, "reconstruction": 80.0, "critic": 0.5})
+        shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
+        assert re.search(r"epoch 1/3 ━{4}╺━{11} reconstruction 80.00  critic 0.50   2,000 examples/s", shown)
+        progress.on_epoch_end(0, {"loss": 1.0, "reconstruction": 80.0, "critic": 0.5, "val_loss": 2.0})
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
+    assert "epoch 1/3  reconstruction 80.00  critic 0.50   validation loss 2.00   1,234 examples/s\n" in shown
+    assert screen.getvalue().rfind("\x1b[?25h") > screen.getvalue().rfind("\x1b[?25l")  # the cursor is back
+
+
+def test_without_a_terminal_there_is_one_plain_line_for_each_epoch():
+    screen = io.StringIO()
+    state = types.SimpleNamespace(step=40, rows=[{"images_per_second": 1234, "skipped": 2}])
+    recorder = types.SimpleNamespace(state=state, steps=160, images_per_epoch=16_000, started=100.0)
+    terms = ("elbo", "a", "b", "c", "d", "e", "f", "g", "h", "i", "j")
+    with Progress(recorder, 10, stream=screen) as progress:
+        progress.set_model(types.SimpleNamespace(objective=types.SimpleNamespace(shown=terms)))
+        progress.on_epoch_begin(0)
+        progress.on_train_batch_end(40, dict.fromkeys(terms, 1.0))
+        progress.on_epoch_end(0, {**dict.fromkeys(terms, 1.0), "val_elbo": -3.0})
+    (line,) = screen.getvalue().splitlines()  # long, and not wrapped
+    assert line.startswith("epoch  1/10  elbo 1.00  a 1.00  b 1.00")
+    assert line.endswith("j 1.00   validation elbo -3.00   1,234 examples/s   2 broken steps skipped")

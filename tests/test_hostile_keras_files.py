@@ -28,7 +28,7 @@ def good(tmp_path_factory):
     """A run directory with the files that later commands read."""
     folder = tmp_path_factory.mktemp("good")
     network = {"encoder": {"name": "mlp", "hidden": [4]}, "decoder": {"name": "mlp", "hidden": [4]}}
-    model = vaezoo.create_model("mlp_vae", image_shape=(8, 8, 1), latent_dim=2, **network)
+    model = vaezoo.create_model("mlp_vae", (8, 8, 1), latent_dim=2, **network)
     model.compile(keras.optimizers.Adam(1e-3))
     model.optimizer.build(model.trainable_variables)
     model.save(folder / "model.keras")
@@ -107,7 +107,7 @@ CLASSES = {
 def test_a_class_that_no_model_has_is_refused_before_it_is_run(edit, run, capsys, monkeypatch):
     monkeypatch.setattr(keras.saving, "load_model", lambda *_, **__: pytest.fail("Keras was asked to load it"))
     spoil(run, edit)
-    assert "which no model of vaezoo's has" in refusal(capsys, "sample", run, "-n", "1")
+    assert "which no model of vaezoo has" in refusal(capsys, "sample", run, "-n", "1")
     assert not os.path.exists(MARK)
 
 
@@ -115,6 +115,51 @@ def test_a_lambda_is_refused_even_with_keras_set_to_unsafe(run, capsys):
     with keras.src.saving.serialization_lib.SafeModeScope(safe_mode=False):
         spoil(run, CLASSES["lambda"])
         assert "keras.layers.Lambda" in refusal(capsys, "sample", run, "-n", "1")
+
+
+@keras.saving.register_keras_serializable("vaezoo")
+class OwnDense(keras.layers.Dense):
+    """What a user of vaezoo may add to it, in a module of their own."""
+
+
+@keras.saving.register_keras_serializable("other")
+class OtherDense(keras.layers.Dense):
+    """Registered, but not with vaezoo."""
+
+
+@keras.saving.register_keras_serializable("vaezoo")
+def own_function(*_, **__):
+    raise AssertionError("a file has called a function")
+
+
+def own(name, module=__name__, registered_name=None):
+    return replace_layer(module, name, registered_name=registered_name or f"vaezoo>{name}", units=4)
+
+
+def test_a_class_that_is_registered_with_vaezoo_is_trusted_whatever_its_module(tmp_path):
+    x = keras.Input((3,))
+    network = keras.Model(x, OwnDense(4)(x))
+    network.save(tmp_path / "own.keras")
+    loaded = keras_files.load_keras_file(tmp_path / "own.keras")
+    assert type(loaded.layers[1]) is OwnDense
+    np.testing.assert_array_equal(loaded.get_weights()[0], network.get_weights()[0])
+
+
+OTHERS = {
+    "a class of another package": own("OtherDense", registered_name="other>OtherDense"),
+    "another package, as if it were vaezoo's": own("OtherDense"),
+    "another module than the registered one": own("OwnDense", "elsewhere"),
+    "a class that is not registered here": own("NotImported"),
+    "the name without the package": own("OwnDense", registered_name="OwnDense"),
+    "a function": own("own_function"),
+}
+
+
+@pytest.mark.parametrize("edit", OTHERS.values(), ids=OTHERS)
+def test_any_other_class_of_the_same_module_is_refused(edit, run, capsys):
+    spoil(run, edit)
+    line = refusal(capsys, "sample", run, "-n", "1")
+    assert "which no model of vaezoo has; if it is your own, register it with Keras under the package 'vaezoo'" in line
 
 
 def members(edit):

@@ -22,6 +22,7 @@ def test_a_file_is_read_where_it_is_asked(tmp_path):
     assert (len(file), file.shape, file.dtype) == (10, (10, 2, 3), array.dtype)
     np.testing.assert_array_equal(file[2:5], array[2:5])
     np.testing.assert_array_equal(file[8:99], array[8:])
+    assert file[10:].shape == (0, 2, 3)
     np.testing.assert_array_equal(file[np.array([7, 0, 7])], array[[7, 0, 7]])
     np.testing.assert_array_equal(file.reshape(10, 2, 3, 1)[1:3], array[1:3, ..., None])
 
@@ -31,7 +32,7 @@ def test_a_file_that_is_cut_short_while_it_is_read_is_an_error_not_a_crash(tmp_p
     np.save(path, np.full((100, 8, 8), 7, "uint8"))
     data = load_data(path, validation=0, memory_limit=100)
     os.truncate(path, 3000)
-    with pytest.raises(VaezooError, match=r"images.npy' has become shorter while it was read"), errors_of_readers():
+    with pytest.raises(VaezooError, match=r"images.npy' became shorter while it was read"), errors_of_readers():
         list(data.train.batches(10))
 
 

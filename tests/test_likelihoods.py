@@ -10,12 +10,16 @@ from vaezoo.errors import VaezooError
 from vaezoo.likelihoods import (
     SMALLEST_SCALE,
     Bernoulli,
+    Categorical,
     ContinuousBernoulli,
     DiscretizedLogistic,
     LogisticGreyLevels,
     Normal,
 )
+from vaezoo.spec import Spec
 
+IMAGE, COLOUR = Spec("image", (4, 5, 1)), Spec("image", (4, 5, 3))
+TOKENS = Spec("sequence", (6,), levels=7)
 LEVELS = np.arange(256) / 255.0
 EXTREMES = (-1e4, -100.0, -1.0, 0.0, 1.0, 100.0, 1e4)
 
@@ -24,7 +28,7 @@ EXTREMES = (-1e4, -100.0, -1.0, 0.0, 1.0, 100.0, 1e4)
 def test_the_bernoulli_sums_a_whole_image_without_losing_digits(jit_compile):
     rng = np.random.default_rng(0)
     logits, x = rng.normal(-2, 6, (3, 5, 28, 28, 1)).astype("float32"), rng.integers(2, size=(5, 28, 28, 1))
-    log_prob = tf.function(lambda x: Bernoulli().distribution(logits).log_prob(x), jit_compile=jit_compile)
+    log_prob = tf.function(lambda x: Bernoulli().distribution(logits, IMAGE).log_prob(x), jit_compile=jit_compile)
     exact = bernoulli_log_prob_of_any_logits(x, logits.astype("float64")).sum((-3, -2, -1))  # about -1,500 nats
     np.testing.assert_allclose(log_prob(x.astype("float32")), exact, atol=5e-4)
 
@@ -87,9 +91,9 @@ def images_for(likelihood, shape, seed=1):
     return x.astype("float32")
 
 
-def built(likelihood, channels=1):
+def built(likelihood, spec=IMAGE):
     if not likelihood.built:
-        likelihood.build((None, 4, 5, channels * likelihood.params_per_channel))
+        likelihood.build((None, *likelihood.params_shape(spec)))
     return likelihood
 
 
@@ -112,12 +116,14 @@ every_likelihood = pytest.mark.parametrize(("make", "reference"), CASES.values()
 @every_likelihood
 @pytest.mark.parametrize("channels", [1, 3])
 def test_log_prob_is_scipys_summed_over_the_image_for_every_sample(make, reference, channels):
-    likelihood = built(make(), channels)
-    x = images_for(likelihood, (3, 4, 5, channels))  # [B,H,W,C]
-    params = drawn((2, 3, 4, 5, channels * likelihood.params_per_channel), 1.5)  # [K,B,H,W,PC]
-    distribution = likelihood.distribution(params)
+    spec = Spec("image", (4, 5, channels))
+    likelihood = built(make(), spec)
+    x = images_for(likelihood, (3, *spec.shape))  # [B,H,W,C]
+    assert likelihood.params_shape(spec) == (4, 5, channels * likelihood.params_per_element)
+    params = drawn((2, 3, *likelihood.params_shape(spec)), 1.5)  # [K,B,H,W,PC]
+    distribution = likelihood.distribution(params, spec)
     assert distribution.batch_shape == (2, 3)
-    assert distribution.event_shape == (4, 5, channels)
+    assert distribution.event_shape == spec.shape
     log_prob = distribution.log_prob(x)
     assert log_prob.dtype == tf.float32
     expected = reference(x.astype("float64"), params.astype("float64")).sum((-3, -2, -1))  # [K,B]
@@ -135,7 +141,7 @@ def test_log_prob_is_scipys_summed_over_the_image_for_every_sample(make, referen
 def test_log_prob_is_scipys_at_extreme_and_tiny_parameters(make, reference, levels, tolerance):
     magnitudes = np.array([0, 1e-6, 1e-4, 1e-3, 0.01, 0.1, 0.5, 1, 3, 10, 15, 17, 30, 88, 90, 104, 1e3, 1e4], "float32")
     logits, x = np.meshgrid(np.concatenate([magnitudes, -magnitudes]), np.array(levels, "float32"))
-    log_prob = make().distribution(logits.reshape(-1, 1, 1, 1)).log_prob(x.reshape(-1, 1, 1, 1))
+    log_prob = make().distribution(logits.reshape(-1, 1, 1, 1), IMAGE).log_prob(x.reshape(-1, 1, 1, 1))
     expected = reference(x.astype("float64"), logits.astype("float64")).ravel()
     # The two terms of float32 that are added grow with the logits; only their own rounding may show.
     np.testing.assert_allclose(log_prob, expected, rtol=tolerance, atol=2e-6)
@@ -163,7 +169,7 @@ def test_the_256_grey_levels_hold_all_of_the_mass(scale):
 
 
 def test_zero_parameters_of_the_discretized_logistic_are_a_wide_mid_grey():
-    distribution = DiscretizedLogistic().distribution(np.zeros((1, 1, 1, 2), "float32"))
+    distribution = DiscretizedLogistic().distribution(np.zeros((1, 1, 1, 2), "float32"), IMAGE)
     x = LEVELS.astype("float32").reshape(-1, 1, 1, 1)
     expected = grey_level_log_prob(LEVELS, 0.5, np.log1p(np.exp(-2.0)) + 1e-3)
     np.testing.assert_allclose(distribution.log_prob(x), expected, rtol=1e-5)
@@ -172,12 +178,12 @@ def test_zero_parameters_of_the_discretized_logistic_are_a_wide_mid_grey():
 @every_likelihood
 def test_log_prob_and_gradient_are_finite_at_the_edges_under_extreme_parameters(make, reference):
     likelihood = built(make())
-    axes = [np.array(EXTREMES, "float32")] * likelihood.params_per_channel + [np.array([0.0, 1.0], "float32")]
+    axes = [np.array(EXTREMES, "float32")] * likelihood.params_per_element + [np.array([0.0, 1.0], "float32")]
     *params, x = (axis.reshape(-1, 1, 1, 1) for axis in np.meshgrid(*axes))
     params = tf.constant(np.concatenate(params, axis=-1))
     with tf.GradientTape() as tape:
         tape.watch(params)
-        log_prob = likelihood.distribution(params).log_prob(x)
+        log_prob = likelihood.distribution(params, IMAGE).log_prob(x)
     gradient = tape.gradient(log_prob, [params, *likelihood.trainable_variables])
     assert np.isfinite(log_prob).all()
     assert all(np.isfinite(g).all() for g in gradient)
@@ -187,13 +193,13 @@ def test_log_prob_and_gradient_are_finite_at_the_edges_under_extreme_parameters(
 def test_the_gradient_in_the_parameters_is_that_of_scipys_log_prob(make, reference):
     likelihood = built(make())
     x = images_for(likelihood, (6, 4, 5, 1))
-    params = tf.constant(drawn((6, 4, 5, likelihood.params_per_channel), 1.0))
+    params = tf.constant(drawn((6, 4, 5, likelihood.params_per_element), 1.0))
     with tf.GradientTape() as tape:
         tape.watch(params)
-        log_prob = likelihood.distribution(params).log_prob(x)
+        log_prob = likelihood.distribution(params, IMAGE).log_prob(x)
     gradient = tape.gradient(log_prob, params).numpy()
-    for p in range(likelihood.params_per_channel):
-        step = np.zeros(likelihood.params_per_channel)
+    for p in range(likelihood.params_per_element):
+        step = np.zeros(likelihood.params_per_element)
         step[p] = 1e-5
         above, below = (reference(x.astype("float64"), params.numpy().astype("float64") + s) for s in (step, -step))
         np.testing.assert_allclose(gradient[..., p], ((above - below) / 2e-5)[..., 0], rtol=2e-4, atol=2e-4)
@@ -207,7 +213,7 @@ def test_a_learned_scale_starts_where_it_is_told_to(scale):
     likelihood = built(Normal(scale=scale, learned=True))
     assert len(likelihood.trainable_variables) == 1
     np.testing.assert_allclose(
-        likelihood.distribution(tf.zeros([1, 1, 1, 1])).stddev(), scale, rtol=2e-3 if scale == 0.001 else 1e-5
+        likelihood.distribution(tf.zeros([1, 1, 1, 1]), IMAGE).stddev(), scale, rtol=2e-3 if scale == 0.001 else 1e-5
     )
 
 
@@ -218,7 +224,7 @@ def test_a_fixed_scale_is_no_weight():
 def test_a_learned_scale_never_falls_below_the_floor():
     likelihood = built(Normal(scale=0.1, learned=True))
     likelihood.raw_scale.assign(-1e4)
-    log_prob = likelihood.distribution(tf.zeros([1, 1, 1, 1])).log_prob(np.full((1, 1, 1, 1), 0.01, "float32"))
+    log_prob = likelihood.distribution(tf.zeros([1, 1, 1, 1]), IMAGE).log_prob(np.full((1, 1, 1, 1), 0.01, "float32"))
     np.testing.assert_allclose(log_prob, stats.norm.logpdf(0.01, 0, 1e-3), rtol=1e-5)
 
 
@@ -226,7 +232,7 @@ def test_the_gradient_in_the_learned_scale_is_the_closed_one():
     likelihood = built(Normal(scale=0.1, learned=True))
     x, loc = images_for(likelihood, (3, 4, 5, 1)), drawn((3, 4, 5, 1), 0.3)
     with tf.GradientTape() as tape:
-        log_prob = tf.reduce_sum(likelihood.distribution(loc).log_prob(x))
+        log_prob = tf.reduce_sum(likelihood.distribution(loc, IMAGE).log_prob(x))
     squared = ((x - loc).astype("float64") ** 2).sum()
     # d/ds of -n log s - squared / (2 s^2), times ds/draw = sigmoid(raw)
     slope = (-x.size / 0.1 + squared / 0.1**3) * special.expit(float(likelihood.raw_scale.numpy()))
@@ -235,7 +241,7 @@ def test_the_gradient_in_the_learned_scale_is_the_closed_one():
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, 0.0009])
 def test_a_scale_below_the_floor_is_refused(scale):
-    with pytest.raises(VaezooError, match=r"must be at least 0\.001"):
+    with pytest.raises(VaezooError, match=r"'scale' should be greater than or equal to 0\.001, not "):
         Normal(scale=scale)
 
 
@@ -259,14 +265,15 @@ def test_grey_level_samples_come_as_often_as_their_probability(loc, scale):
 
 @every_likelihood
 def test_samples_have_the_shape_and_the_mean_of_the_distribution(make, reference):
-    likelihood = built(make(), channels=2)
-    params = drawn((3, 2, 4, 2 * likelihood.params_per_channel), 0.3)
-    samples = likelihood.distribution(params).sample(4000, seed=(1, 2)).numpy()
+    spec = Spec("image", (2, 4, 2))
+    likelihood = built(make(), spec)
+    params = drawn((3, *likelihood.params_shape(spec)), 0.3)
+    samples = likelihood.distribution(params, spec).sample(4000, seed=(1, 2)).numpy()
     assert samples.shape == (4000, 3, 2, 4, 2)
     if isinstance(likelihood, Normal):
-        mean = params  # `image` is this, clipped
+        mean = params  # `mean` is this, clipped
     else:
-        mean = likelihood.image(params).numpy()
+        mean = likelihood.mean(params, spec).numpy()
         assert samples.min() >= 0
         assert samples.max() <= 1
     # 48 means, each within 4.5 standard errors of what they estimate: 3e-4 to fail by chance, with a fixed seed
@@ -279,13 +286,13 @@ def test_samples_have_the_shape_and_the_mean_of_the_distribution(make, reference
 
 def test_the_image_of_a_bernoulli_is_the_probability_of_a_one():
     logits = np.array([*EXTREMES, 1e-3, 5.0], "float32").reshape(-1, 1, 1, 1)
-    np.testing.assert_allclose(Bernoulli().image(logits), stats.bernoulli.mean(special.expit(logits)), rtol=1e-6)
+    np.testing.assert_allclose(Bernoulli().mean(logits, IMAGE), stats.bernoulli.mean(special.expit(logits)), rtol=1e-6)
 
 
 def test_the_image_of_a_continuous_bernoulli_is_its_mean():
     magnitudes = np.concatenate([[0.0], np.geomspace(1e-6, 1e5, 2000), np.linspace(0.09, 0.11, 200)])
     logits = np.concatenate([magnitudes, -magnitudes]).astype("float32").reshape(-1, 1, 1, 1)
-    image = ContinuousBernoulli().image(logits).numpy()
+    image = ContinuousBernoulli().mean(logits, IMAGE).numpy()
     # seen: 1e-5, the cancellation of 10 - 9.5 just above the series; a grey level is 4e-3
     np.testing.assert_allclose(image, continuous_bernoulli_mean(logits.astype("float64")), atol=2e-5)
     series = np.abs(logits) < 0.099  # no cancellation here, and the next term of the series is 3e-10
@@ -302,7 +309,7 @@ def test_the_reference_mean_of_the_continuous_bernoulli_is_scipys(logit):
 
 def test_the_image_of_a_normal_is_its_location_clipped():
     loc = np.array([-1e4, -0.1, 0.0, 0.3, 1.0, 1.2, 1e4], "float32").reshape(-1, 1, 1, 1)
-    np.testing.assert_array_equal(Normal().image(loc).numpy().ravel(), np.float32([0, 0, 0, 0.3, 1, 1, 1]))
+    np.testing.assert_array_equal(Normal().mean(loc, IMAGE).numpy().ravel(), np.float32([0, 0, 0, 0.3, 1, 1, 1]))
 
 
 @pytest.mark.parametrize(
@@ -318,7 +325,7 @@ def test_the_image_of_a_discretized_logistic_is_the_mean_of_its_256_levels(small
     loc, scale = np.meshgrid(np.linspace(-0.5, 1.5, 203), np.geomspace(smallest * 1.01, largest, 12))
     raw = np.log(np.expm1(scale - SMALLEST_SCALE)) + 2.0
     params = np.stack([loc - 0.5, raw], axis=-1).astype("float32").reshape(-1, 1, 1, 2)
-    image = DiscretizedLogistic().image(params).numpy()[:, 0, 0, 0]
+    image = DiscretizedLogistic().mean(params, IMAGE).numpy()[:, 0, 0, 0]
     loc, scale = logistic_parameters(params)
     mean = (LEVELS * np.exp(grey_level_log_prob(LEVELS, loc, scale))).sum(-1)[:, 0, 0]
     np.testing.assert_allclose(image, mean, atol=tolerance)
@@ -327,8 +334,9 @@ def test_the_image_of_a_discretized_logistic_is_the_mean_of_its_256_levels(small
 @every_likelihood
 def test_the_image_lies_within_black_and_white_under_extreme_parameters(make, reference):
     likelihood = built(make())
-    axes = np.meshgrid(*[np.array([*EXTREMES, -1e-3, 1e-3], "float32")] * likelihood.params_per_channel)
-    image = likelihood.image(np.stack(axes, axis=-1).reshape(-1, 1, 1, likelihood.params_per_channel)).numpy()
+    axes = np.meshgrid(*[np.array([*EXTREMES, -1e-3, 1e-3], "float32")] * likelihood.params_per_element)
+    params = np.stack(axes, axis=-1).reshape(-1, 1, 1, likelihood.params_per_element)
+    image = likelihood.mean(params, IMAGE).numpy()
     assert image.shape[-1] == 1
     assert image.dtype == np.float32
     assert (image >= 0).all()
@@ -339,8 +347,8 @@ def test_locations_come_first_and_raw_scales_last_among_the_channels():
     likelihood = DiscretizedLogistic()
     colour = np.array([0.1, 0.5, 0.8])
     params = np.concatenate([colour - 0.5, [-50.0, 0.0, 2.0]]).astype("float32").reshape(1, 1, 1, 6)
-    np.testing.assert_allclose(likelihood.image(params).numpy()[0, 0, 0, :2], [0.1, 0.5], atol=1e-5)
-    log_prob = likelihood.distribution(params).distribution.log_prob(np.float32([0.2, 0.2, 0.2]))[0, 0, 0]
+    np.testing.assert_allclose(likelihood.mean(params, COLOUR).numpy()[0, 0, 0, :2], [0.1, 0.5], atol=1e-5)
+    log_prob = likelihood.distribution(params, COLOUR).distribution.log_prob(np.float32([0.2, 0.2, 0.2]))[0, 0, 0]
     scale = softplus(np.array([-52.0, -2.0, 0.0])) + SMALLEST_SCALE
     np.testing.assert_allclose(log_prob, grey_level_log_prob(np.full(3, 0.2), colour, scale), rtol=1e-4)
 
@@ -350,18 +358,18 @@ def test_locations_come_first_and_raw_scales_last_among_the_channels():
 
 @pytest.mark.parametrize("make", [Bernoulli, ContinuousBernoulli, Normal, DiscretizedLogistic])
 def test_binary_images_and_no_images_are_fit_for_every_likelihood(make):
-    make().check(np.array([0.0, 1.0, 1.0, 0.0], "float32").reshape(1, 2, 2, 1))
-    make().check(np.zeros((0, 2, 2, 1), "float32"))
+    make().check(np.array([0.0, 1.0, 1.0, 0.0], "float32").reshape(1, 2, 2, 1), IMAGE)
+    make().check(np.zeros((0, 2, 2, 1), "float32"), IMAGE)
 
 
 @pytest.mark.parametrize("make", [ContinuousBernoulli, Normal, DiscretizedLogistic])
 def test_all_256_grey_levels_are_fit_for_the_likelihoods_of_grey_images(make):
-    make().check((np.arange(256, dtype="float32") / 255).reshape(1, 16, 16, 1))
+    make().check((np.arange(256, dtype="float32") / 255).reshape(1, 16, 16, 1), IMAGE)
 
 
 @pytest.mark.parametrize("make", [ContinuousBernoulli, Normal])
 def test_values_between_the_levels_are_fit_for_the_continuous_likelihoods(make):
-    make().check(np.random.default_rng(0).uniform(size=(2, 4, 4, 3)).astype("float32"))
+    make().check(np.random.default_rng(0).uniform(size=(2, 4, 4, 3)).astype("float32"), COLOUR)
 
 
 @pytest.mark.parametrize(
@@ -372,7 +380,7 @@ def test_one_unfit_pixel_is_refused_with_one_line_that_names_the_likelihood(make
     images = np.zeros((3, 4, 4, 1), "float32")
     images[1, 2, 3, 0] = value
     with pytest.raises(VaezooError, match=f"'{name}'.*--set ") as error:
-        make().check(images)
+        make().check(images, IMAGE)
     assert "\n" not in str(error.value)
 
 
@@ -382,7 +390,7 @@ def test_values_outside_black_and_white_are_refused(make, value):
     images = np.zeros((1, 2, 2, 1), "float32")
     images[0, 1, 1, 0] = value
     with pytest.raises(VaezooError, match=r"must lie in \[0, 1\].*divide") as error:
-        make().check(images)
+        make().check(images, IMAGE)
     assert "\n" not in str(error.value)
 
 
@@ -392,5 +400,126 @@ def test_a_likelihood_comes_back_from_its_configuration(make, reference):
     twin = built(keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(likelihood)))
     assert len(twin.weights) == len(likelihood.weights)
     x = images_for(likelihood, (2, 4, 5, 1))
-    params = drawn((2, 4, 5, likelihood.params_per_channel), 1.0)
-    np.testing.assert_array_equal(twin.distribution(params).log_prob(x), likelihood.distribution(params).log_prob(x))
+    params = drawn((2, 4, 5, likelihood.params_per_element), 1.0)
+    np.testing.assert_array_equal(twin.distribution(params, IMAGE).log_prob(x), likelihood.distribution(params, IMAGE).log_prob(x))
+
+
+# Vectors and sequences
+
+
+VECTORS = {name: case for name, case in CASES.items() if "vector" in case[0]().section.examples}
+
+
+@pytest.mark.parametrize(("make", "reference"), VECTORS.values(), ids=VECTORS)
+def test_log_prob_of_vectors_is_scipys_summed_over_their_numbers(make, reference):
+    spec = Spec("vector", (9,))
+    likelihood = built(make(), spec)
+    assert likelihood.params_shape(spec) == (9,)
+    x, params = images_for(likelihood, (3, 9)), drawn((2, 3, 9), 1.5)
+    distribution = likelihood.distribution(params, spec)
+    assert (distribution.batch_shape, distribution.event_shape) == ((2, 3), (9,))
+    log_prob = distribution.log_prob(x)
+    assert log_prob.dtype == tf.float32
+    expected = reference(x.astype("float64"), params.astype("float64")).sum(-1)
+    np.testing.assert_allclose(log_prob, expected, rtol=5e-7, atol=5e-6)
+
+
+def test_every_likelihood_but_that_of_grey_levels_is_for_vectors():
+    assert set(CASES) - set(VECTORS) == {"discretized_logistic"}
+
+
+def test_the_mean_of_normal_vectors_is_their_location_wherever_it_lies():
+    loc = np.array([[-1e4, -0.1, 0.3, 1.2, 1e4]], "float32")
+    spec = Spec("vector", (5,))
+    for show in (Normal().mean, Normal().example):
+        np.testing.assert_array_equal(show(loc, spec), loc)
+
+
+def test_the_means_of_the_bernoullis_are_the_same_for_vectors_as_for_images():
+    logits = drawn((3, 20), 2.0)
+    for likelihood in (Bernoulli(), ContinuousBernoulli()):
+        image = likelihood.mean(logits.reshape(3, 4, 5, 1), IMAGE)
+        np.testing.assert_array_equal(likelihood.mean(logits, Spec("vector", (20,))), np.reshape(image, (3, 20)))
+
+
+@pytest.mark.parametrize("spread", [1.0, 30.0])
+def test_log_prob_of_tokens_is_the_log_softmax_at_each_summed_over_the_sequence(spread):
+    x = np.random.default_rng(1).integers(7, size=(3, 6)).astype("int32")  # [B,T]
+    logits = drawn((2, 3, 6, 7), spread)  # [K,B,T,V]
+    likelihood = built(Categorical(), TOKENS)
+    assert likelihood.params_shape(TOKENS) == (6, 7)
+    distribution = likelihood.distribution(logits, TOKENS)
+    assert (distribution.batch_shape, distribution.event_shape) == ((2, 3), (6,))
+    log_prob = distribution.log_prob(x)
+    assert log_prob.dtype == tf.float32
+    each = np.take_along_axis(special.log_softmax(logits.astype("float64"), axis=-1), x[None, ..., None], axis=-1)
+    np.testing.assert_allclose(log_prob, each[..., 0].sum(-1), rtol=1e-6, atol=1e-5)
+
+
+def test_the_probabilities_of_all_sequences_sum_to_one():
+    spec = Spec("sequence", (3,), levels=4)
+    every = np.stack(np.meshgrid(*[np.arange(4)] * 3), axis=-1).reshape(-1, 3).astype("int32")  # [64,T]
+    log_prob = Categorical().distribution(drawn((1, 3, 4), 2.0), spec).log_prob(every)
+    np.testing.assert_allclose(special.logsumexp(log_prob), 0, atol=1e-6)
+
+
+def test_the_mean_of_tokens_is_their_probabilities_and_the_example_the_most_likely_ones():
+    logits = drawn((3, 6, 7), 2.0)
+    mean, example = Categorical().mean(logits, TOKENS), Categorical().example(logits, TOKENS)
+    np.testing.assert_allclose(mean, special.softmax(logits.astype("float64"), axis=-1), rtol=1e-5)
+    assert example.dtype == tf.int32
+    np.testing.assert_array_equal(example, logits.argmax(-1))
+
+
+def test_tokens_are_drawn_as_often_as_their_probability():
+    logits = drawn((1, 6, 7), 1.0)
+    tokens = Categorical().distribution(logits, TOKENS).sample(5000, seed=(1, 2)).numpy()  # [n,1,T]
+    assert (tokens.shape, tokens.dtype) == ((5000, 1, 6), np.int32)
+    counts = (tokens[:, 0, :, np.newaxis] == np.arange(7)).sum(0)  # [T,V]
+    for found, probabilities in zip(counts, special.softmax(logits[0].astype("float64"), axis=-1), strict=True):
+        assert stats.chisquare(found, 5000 * probabilities).pvalue > 1e-3
+
+
+def test_log_prob_and_gradient_of_tokens_are_finite_under_extreme_logits():
+    logits = tf.constant(np.array(np.meshgrid(*[EXTREMES] * 2), "float32").T.reshape(-1, 1, 2))  # [49,1,V]
+    spec = Spec("sequence", (1,), levels=2)
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        log_prob = Categorical().distribution(logits, spec).log_prob(np.zeros((49, 1), "int32"))
+    assert np.isfinite(log_prob).all()
+    assert np.isfinite(tape.gradient(log_prob, logits)).all()
+
+
+@pytest.mark.parametrize("value", [-1, 7])
+def test_one_token_outside_the_vocabulary_is_refused(value):
+    tokens = np.zeros((3, 6), "int32")
+    Categorical().check(tokens, TOKENS)
+    Categorical().check(tokens[:0], TOKENS)
+    tokens[1, 2] = value
+    with pytest.raises(VaezooError, match=r"tokens must be from 0 to 6, and these go from -?\d to \d") as error:
+        Categorical().check(tokens, TOKENS)
+    assert "\n" not in str(error.value)
+
+
+def test_vectors_that_are_not_of_zeros_and_ones_are_refused_by_the_bernoulli_alone():
+    x, spec = np.array([[0.0, 1.0, -3.5]], "float32"), Spec("vector", (3,))
+    Normal().check(x, spec)
+    with pytest.raises(VaezooError, match=r"'bernoulli' needs zeros and ones.*set model\.likelihood=normal") as error:
+        Bernoulli().check(x, spec)
+    assert "\n" not in str(error.value)
+    Bernoulli().check(np.abs(np.sign(x)), spec)
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "spec", "fitting"),
+    [
+        (DiscretizedLogistic, Spec("vector", (3,)), "bernoulli or continuous_bernoulli or normal"),
+        (Categorical, IMAGE, "bernoulli or continuous_bernoulli or normal or discretized_logistic"),
+        (Normal, TOKENS, "categorical"),
+    ],
+)
+def test_examples_of_another_kind_are_refused_with_the_likelihoods_that_fit(likelihood, spec, fitting):
+    with pytest.raises(VaezooError, match=f"'{likelihood().section.model_fields['name'].default}'") as error:
+        likelihood().check(np.zeros((1, *spec.shape), spec.dtype), spec)
+    assert str(error.value).endswith(f"not for {spec}; set model.likelihood to {fitting}")
+    assert "\n" not in str(error.value)

@@ -8,14 +8,17 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 from scipy import special, stats
+from small_passes import pass_of
 
 from vaezoo.errors import VaezooError
 from vaezoo.likelihoods import Normal
 from vaezoo.models.vae import VAE
 from vaezoo.networks import mlp_decoder, mlp_encoder
-from vaezoo.objectives import ELBO, IWAE, BetaELBO, Reconstruction, kl_divergence
+from vaezoo.objectives import ELBO, IWAE, BetaELBO, FactorELBO, Reconstruction, _permuted
 from vaezoo.posteriors import SMALLEST_SCALE, DiagonalNormal, FullNormal, Point
 from vaezoo.priors import StandardNormal
+from vaezoo.seeds import TRAINING, fold_seed
+from vaezoo.spec import Spec
 
 tfd = tfp.distributions
 
@@ -47,33 +50,40 @@ def sigma_points(loc, scale):
 
 
 def batch(samples=K):
-    """x [B,H,W,C], z [K,B,D], z → p(x|z), and log p(x|z) [K,B] by SciPy."""
+    """x [B,H,W,C], z [K,B,D], params of p(x|z) [K,B,H,W,C], and log p(x|z) [K,B] by SciPy."""
     rng = np.random.default_rng(0)
     x = rng.uniform(size=(B, 2, 2, 1)).astype("float32")
     params = rng.normal(0.5, 0.3, (samples, B, 2, 2, 1)).astype("float32")
     z = q().sample(samples, seed=(7, 8))
     log_prob = stats.norm.logpdf(x.astype("float64"), params.astype("float64"), 0.2).sum((-3, -2, -1))
-    return x, z, lambda _: Normal(scale=0.2).distribution(params), log_prob
+    return x, z, params, log_prob
+
+
+def given_pass(samples=K, shift=0.0):
+    """The pass of that batch; `shift` moves x."""
+    x, z, params, _ = batch(samples)
+    return pass_of(q(), z, prior(), x + shift, params)
 
 
 # KL
 
 
 def test_the_closed_kl_is_the_formula():
-    np.testing.assert_allclose(kl_divergence(q(), prior(), z=None, method="closed_form"), KL, rtol=1e-6)
-    np.testing.assert_allclose(kl_divergence(q(), prior(), z=None), KL, rtol=1e-6)
+    for method in ("closed_form", "auto"):
+        np.testing.assert_allclose(pass_of(q(), None, prior()).kl(method), KL, rtol=1e-6)
+    np.testing.assert_allclose(pass_of(q(), None, prior()).kl(), KL, rtol=1e-6)
 
 
 def test_the_monte_carlo_kl_is_unbiased():
     # log q - log p is quadratic in z, so the mean of the estimator over the sigma points is its exact expectation.
-    estimate = kl_divergence(q(), prior(), sigma_points(LOC, SCALE), method="monte_carlo")
+    estimate = pass_of(q(), sigma_points(LOC, SCALE), prior()).kl("monte_carlo")
     np.testing.assert_allclose(estimate, KL, rtol=1e-5)
 
 
 @pytest.mark.parametrize("samples", [1000, 16000])
 def test_the_monte_carlo_kl_is_within_its_standard_error_of_the_closed_one(samples):
     z = q().sample(samples, seed=(1, 2))
-    estimate = kl_divergence(q(), prior(), z, method="monte_carlo")
+    estimate = pass_of(q(), z, prior()).kl("monte_carlo")
     # Var(log q - log p) = sum over the dimensions of (s^2 - 1)^2 / 2 + (m s)^2, for a standard normal prior
     variance = ((SCALE**2 - 1) ** 2 / 2 + (LOC * SCALE) ** 2).sum(1)
     assert (np.abs(estimate - KL) < 4 * np.sqrt(variance / samples)).all()
@@ -82,24 +92,23 @@ def test_the_monte_carlo_kl_is_within_its_standard_error_of_the_closed_one(sampl
 def test_the_monte_carlo_kl_is_the_mean_of_scipys_log_ratio():
     z = q().sample(K, seed=(3, 4))
     ratio = stats.norm.logpdf(z, LOC, SCALE).sum(-1) - stats.norm.logpdf(z).sum(-1)  # [K,B]
-    np.testing.assert_allclose(kl_divergence(q(), prior(), z, "monte_carlo"), ratio.mean(0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(pass_of(q(), z, prior()).kl("monte_carlo"), ratio.mean(0), rtol=1e-4, atol=1e-5)
 
 
 def test_without_a_closed_form_auto_estimates_and_closed_form_says_so_on_one_line():
-    z = q().sample(K, seed=(3, 4))
-    estimate = kl_divergence(q(), mixture_prior(), z, "monte_carlo")
-    np.testing.assert_array_equal(kl_divergence(q(), mixture_prior(), z, "auto"), estimate)
+    passed = pass_of(q(), q().sample(K, seed=(3, 4)), mixture_prior())
+    np.testing.assert_array_equal(passed.kl("auto"), passed.kl("monte_carlo"))
     with pytest.raises(VaezooError, match=r"no closed-form KL .*model.objective.kl=monte_carlo") as error:
-        kl_divergence(q(), mixture_prior(), z, "closed_form")
+        passed.kl("closed_form")
     assert "\n" not in str(error.value)
-    assert error.value.__suppress_context__  # no TFP traceback above it
+    assert error.value.__context__ is None  # no TFP traceback above it
 
 
 @pytest.mark.parametrize("method", ["auto", "closed_form", "monte_carlo"])
 def test_a_point_has_no_kl(method):
     point = Point().distribution(LOC)
     with pytest.raises(VaezooError, match=r"infinite.*objective=reconstruction"):
-        kl_divergence(point, prior(), point.sample(1, seed=(1, 2)), method)
+        pass_of(point, point.sample(1, seed=(1, 2)), prior(), posterior=Point()).kl(method)
 
 
 # The terms
@@ -108,9 +117,9 @@ def test_a_point_has_no_kl(method):
 @pytest.mark.parametrize("samples", [1, K])
 @pytest.mark.parametrize("kl", ["auto", "closed_form", "monte_carlo"])
 def test_the_elbo_is_minus_reconstruction_minus_kl_averaged_over_the_samples(kl, samples):
-    x, z, decode, log_prob = batch(samples)
-    terms = ELBO(samples=samples, kl=kl)(x, q(), z, prior(), decode, step=0)
-    assert set(terms) == set(ELBO.term_names)
+    _, z, _, log_prob = batch(samples)
+    terms = ELBO(samples=samples, kl=kl).compute(given_pass(samples), step=0)
+    assert set(terms) == set(ELBO.terms)
     expected = KL
     if kl == "monte_carlo":
         expected = (stats.norm.logpdf(z, LOC, SCALE).sum(-1) - stats.norm.logpdf(z).sum(-1)).mean(0)
@@ -122,10 +131,9 @@ def test_the_elbo_is_minus_reconstruction_minus_kl_averaged_over_the_samples(kl,
 
 @pytest.mark.parametrize("beta", [0.0, 0.5, 1.0, 4.0])
 def test_beta_weighs_the_kl_in_the_loss_and_leaves_the_elbo_alone(beta):
-    x, z, decode, _ = batch()
-    terms = BetaELBO(beta=beta, samples=K)(x, q(), z, prior(), decode, step=3)
-    true = ELBO(samples=K)(x, q(), z, prior(), decode, step=3)
-    assert set(terms) == set(BetaELBO.term_names)
+    terms = BetaELBO(beta=beta, samples=K).compute(given_pass(), step=3)
+    true = ELBO(samples=K).compute(given_pass(), step=3)
+    assert set(terms) == set(BetaELBO.terms)
     for name in ("elbo", "reconstruction", "kl"):
         np.testing.assert_array_equal(terms[name], true[name])
     np.testing.assert_allclose(terms["loss"], true["reconstruction"] + beta * KL, rtol=1e-5)
@@ -133,8 +141,8 @@ def test_beta_weighs_the_kl_in_the_loss_and_leaves_the_elbo_alone(beta):
 
 @pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
 def test_the_reconstruction_weight_changes_the_loss_and_leaves_the_elbo_alone(weight):
-    x, z, decode, log_prob = batch()
-    terms = BetaELBO(beta=2.0, reconstruction_weight=weight, samples=K)(x, q(), z, prior(), decode, step=3)
+    log_prob = batch()[-1]
+    terms = BetaELBO(beta=2.0, reconstruction_weight=weight, samples=K).compute(given_pass(), step=3)
     np.testing.assert_allclose(terms["loss"], -weight * log_prob.mean(0) + 2.0 * KL, rtol=1e-5)
     np.testing.assert_allclose(terms["reconstruction"], -log_prob.mean(0), rtol=1e-5)
     np.testing.assert_allclose(terms["elbo"], log_prob.mean(0) - KL, rtol=1e-5)
@@ -148,11 +156,10 @@ WARM_UP = {"start": 0.5, "end": 2.0, "steps": 200}
 )
 @pytest.mark.parametrize("jit_compile", [None, False, True], ids=["eager", "graph", "xla"])
 def test_the_warm_up_is_linear_and_then_stays(step, weight, jit_compile):
-    x, z, decode, _ = batch()
     objective = BetaELBO(beta=WARM_UP, samples=K)
 
     def call(step):
-        return objective(x, q(), z, prior(), decode, step)
+        return objective.compute(given_pass(), step)
 
     # The optimizer's step is an integer tensor, so one traced function must serve every step.
     function = call if jit_compile is None else tf.function(call, jit_compile=jit_compile)
@@ -172,10 +179,10 @@ def test_a_warm_up_may_go_down():
 
 
 def test_reconstruction_is_the_negative_log_likelihood_and_knows_no_kl():
-    x, z, decode, log_prob = batch(samples=1)
+    x, z, params, log_prob = batch(samples=1)
     point = Point().distribution(LOC)
-    terms = Reconstruction()(x, point, z, prior(), decode, step=0)
-    assert set(terms) == set(Reconstruction.term_names) == {"loss", "reconstruction"}
+    terms = Reconstruction().compute(pass_of(point, z, prior(), x, params, posterior=Point()), step=0)
+    assert set(terms) == set(Reconstruction.terms) == {"loss", "reconstruction"}
     for value in terms.values():
         np.testing.assert_allclose(value, -log_prob[0], rtol=1e-5)
 
@@ -183,9 +190,9 @@ def test_reconstruction_is_the_negative_log_likelihood_and_knows_no_kl():
 @pytest.mark.parametrize("doubly", [False, True])
 @pytest.mark.parametrize("samples", [1, K])
 def test_the_importance_weighted_bound_is_the_mean_of_the_weights_in_logarithms(samples, doubly):
-    x, z, decode, log_prob = batch(samples)
-    terms = IWAE(samples, doubly)(x, q(), z, prior(), decode, step=0)
-    assert set(terms) == set(IWAE.term_names)
+    _, z, _, log_prob = batch(samples)
+    terms = IWAE(samples=samples, doubly_reparameterized=doubly).compute(given_pass(samples), step=0)
+    assert set(terms) == set(IWAE.terms)
     log_ratio = stats.norm.logpdf(z, LOC, SCALE).sum(-1) - stats.norm.logpdf(z).sum(-1)  # [K,B]
     bound = special.logsumexp(log_prob - log_ratio, axis=0) - np.log(samples)
     np.testing.assert_allclose(terms["loss"], -bound, rtol=1e-5)
@@ -195,22 +202,20 @@ def test_the_importance_weighted_bound_is_the_mean_of_the_weights_in_logarithms(
 
 
 def test_the_importance_weighted_bound_of_one_sample_is_the_elbo_with_a_monte_carlo_kl():
-    x, z, decode, _ = batch(samples=1)
-    one, elbo = IWAE(1)(x, q(), z, prior(), decode, 0), ELBO(kl="monte_carlo")(x, q(), z, prior(), decode, 0)
+    one, elbo = (each.compute(given_pass(1), 0) for each in (IWAE(samples=1), ELBO(kl="monte_carlo")))
     for name in elbo:
         np.testing.assert_allclose(one[name], elbo[name], rtol=1e-6)
 
 
 def test_the_importance_weighted_bound_survives_weights_that_no_float_holds():
-    x, z, decode, _ = batch()
-    far = IWAE(K)(x + 100, q(), z, prior(), decode, 0)["loss"]  # log weights of about -10^6
+    far = IWAE(samples=K).compute(given_pass(shift=100), 0)["loss"]  # log weights of about -10^6
     assert np.isfinite(far).all()
     assert (np.asarray(far) > 1e5).all()
 
 
 @pytest.mark.parametrize("objective", [ELBO, BetaELBO, IWAE])
 def test_an_objective_without_samples_is_refused(objective):
-    with pytest.raises(VaezooError, match="at least 1 sample"):
+    with pytest.raises(VaezooError, match="'samples' should be greater than or equal to 1, not 0"):
         objective(samples=0)
 
 
@@ -225,17 +230,21 @@ def test_an_unknown_kl_is_refused(objective):
     [
         ELBO(samples=K, kl="monte_carlo"),
         BetaELBO(beta=WARM_UP, samples=K),
-        BetaELBO(3.0, 0.5),
-        IWAE(K),
-        IWAE(K, True),
+        BetaELBO(beta=3.0, reconstruction_weight=0.5),
+        FactorELBO(gamma=2.0, hidden=(4,), samples=2),
+        IWAE(samples=K),
+        IWAE(samples=K, doubly_reparameterized=True),
         Reconstruction(),
     ],
+    ids=lambda objective: type(objective).__name__,
 )
 def test_an_objective_comes_back_from_its_configuration(objective):
     twin = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(objective))
     assert type(twin) is type(objective)
-    x, z, decode, _ = batch()
-    original, restored = (each(x, q(), z, prior(), decode, tf.constant(50)) for each in (objective, twin))
+    for each in (objective, twin):
+        each.build((None, D))
+    twin.set_weights(objective.get_weights())
+    original, restored = (each.compute(given_pass(), tf.constant(50)) for each in (objective, twin))
     assert twin.samples == objective.samples
     for name in original:
         np.testing.assert_array_equal(restored[name], original[name])
@@ -246,14 +255,16 @@ def test_an_objective_comes_back_from_its_configuration(objective):
 
 def linear_vae(posterior, objective, pixels=4, seed=0):
     """Linear encoder and decoder with weights drawn by NumPy, and a normal likelihood of scale 0.4."""
-    shape, rng = (2, pixels // 2, 1), np.random.default_rng(seed)
+    spec, rng = Spec("image", (2, pixels // 2, 1)), np.random.default_rng(seed)
     vae = VAE(
-        encoder=mlp_encoder(shape, posterior.params_size(D), hidden=()),
+        spec=spec,
+        encoder=mlp_encoder(spec, posterior.params_size(D), hidden=()),
         posterior=posterior,
         prior=StandardNormal(),
-        decoder=mlp_decoder(D, shape, 1, hidden=()),
+        decoder=mlp_decoder(D, spec, spec.shape, hidden=()),
         likelihood=Normal(scale=0.4),
         objective=objective,
+        latent_dim=D,
     )
     for network in (vae.encoder, vae.decoder):
         network.set_weights([rng.normal(0, 0.5, w.shape).astype("float32") for w in network.get_weights()])
@@ -311,8 +322,8 @@ def test_the_encoders_gradient_is_the_closed_one_in_expectation(objective, beta)
         (DiagonalNormal(), ELBO()),
         (FullNormal(), ELBO()),
         (FullNormal(), BetaELBO()),
-        (FullNormal(), IWAE(K)),
-        (FullNormal(), IWAE(K, True)),
+        (FullNormal(), IWAE(samples=K)),
+        (FullNormal(), IWAE(samples=K, doubly_reparameterized=True)),
         (Point(), Reconstruction()),
     ],
     ids=["diagonal", "full", "full_beta", "full_iwae", "full_iwae_doubly", "point"],
@@ -341,7 +352,10 @@ def gradients(vae, x, draws):
 @pytest.mark.parametrize("posterior", [DiagonalNormal, FullNormal])
 def test_the_doubly_reparameterized_gradient_is_the_plain_one_in_expectation(posterior):
     x = np.random.default_rng(1).uniform(size=(6, 2, 2, 1)).astype("float32")
-    plain, doubly = (gradients(linear_vae(posterior(), IWAE(K, choice)), x, 4000) for choice in (False, True))
+    plain, doubly = (
+        gradients(linear_vae(posterior(), IWAE(samples=K, doubly_reparameterized=choice)), x, 4000)
+        for choice in (False, True)
+    )
     spread = []
     for one, other in zip(plain, doubly, strict=True):
         error = np.sqrt((one.var(0) + other.var(0)) / len(one))
@@ -363,3 +377,130 @@ def test_the_gradient_of_a_reconstruction_is_that_of_the_squared_error():
     by_kernel, by_bias = tape.gradient(loss, vae.encoder.trainable_variables)
     np.testing.assert_allclose(by_kernel, flat.T @ by_code / 6, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(by_bias, by_code.mean(0), rtol=1e-4, atol=1e-5)
+
+
+# The total correlation
+
+
+def factor(**keywords):
+    """A `FactorELBO` of a small critic, built for codes of D numbers."""
+    keras.utils.set_random_seed(0)
+    objective = FactorELBO(**{"hidden": (16, 16), **keywords})
+    objective.build((None, D))
+    return objective
+
+
+def logits_by_numpy(objective, z):
+    """The critic by hand [N], leaky ReLU with Keras's slope of 0.2 below zero."""
+    h, weights = np.asarray(z, "float64"), objective.critic.get_weights()
+    *hidden, last = zip(weights[::2], weights[1::2], strict=True)
+    for kernel, bias in hidden:
+        h = h @ kernel + bias
+        h = np.where(h > 0, h, 0.2 * h)
+    return (h @ last[0] + last[1])[:, 0]
+
+
+def test_the_factor_terms_are_the_elbo_the_logit_and_the_cross_entropy_of_both_kinds_of_code():
+    objective, passed = factor(gamma=3.0, samples=K), given_pass()
+    terms, true = objective.compute(passed, 0), ELBO(samples=K).compute(passed, 0)
+    assert set(terms) == set(FactorELBO.terms) == {"total_correlation", "critic", *true}
+    z = passed.z[0]
+    logit = logits_by_numpy(objective, z)
+    permuted = logits_by_numpy(objective, _permuted(z, passed.seed))
+    np.testing.assert_allclose(terms["total_correlation"], logit, rtol=1e-4)
+    np.testing.assert_allclose(terms["loss"], true["loss"] + 3.0 * logit, rtol=1e-5)
+    np.testing.assert_allclose(
+        terms["critic"], -special.log_expit(logit) - special.log_expit(-permuted), rtol=1e-4
+    )
+    for name in ("elbo", "reconstruction", "kl"):
+        np.testing.assert_array_equal(terms[name], true[name])
+
+
+@pytest.mark.parametrize("latent_dim", [2, 3, 6])
+def test_permuted_codes_have_the_same_marginals_and_nothing_else_in_common(latent_dim):
+    n, seed = 4000, tf.constant([3, 4])
+    cholesky = np.linalg.cholesky(np.full((latent_dim, latent_dim), 0.9) + 0.1 * np.eye(latent_dim))
+    # Noise from that very seed, as in a pass
+    z = (tf.random.stateless_normal((n, latent_dim), seed, alg="philox") @ cholesky.T.astype("float32")).numpy()
+    permuted = _permuted(z, seed).numpy()
+    np.testing.assert_array_equal(np.sort(permuted, axis=0), np.sort(z, axis=0))
+    assert (permuted != z).any(axis=0).all()
+    pairs = np.triu_indices(latent_dim, 1)
+    assert np.corrcoef(z.T)[pairs].min() > 0.8
+    for seen in (permuted, np.abs(permuted), permuted**2):  # standard errors of 1 / sqrt(n)
+        assert np.abs(np.corrcoef(seen.T)[pairs]).max() < 4.5 / np.sqrt(n)
+    sources = [
+        np.argsort(column)[np.searchsorted(np.sort(column), shuffled)]
+        for column, shuffled in zip(z.T, permuted.T, strict=True)
+    ]
+    assert (sources[0] == sources[1]).sum() < 6  # one is expected; unpermuted, all n
+    assert (_permuted(z, tf.constant([3, 5])).numpy() != permuted).any()
+    np.testing.assert_array_equal(_permuted(z, seed), permuted)
+
+
+def test_the_estimate_of_an_optimal_critic_is_the_closed_form_of_a_correlated_normal():
+    correlation = 0.8
+    closed = -0.5 * np.log(1 - correlation**2)  # -1/2 log det R = 0.511 nats
+    cholesky = tf.constant([[1.0, 0.0], [correlation, np.sqrt(1 - correlation**2)]], tf.float32)
+    objective = factor(hidden=(32, 32))
+    optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.01, 600))
+    optimizer.build(objective.trainable_variables)
+    (weights,) = objective.players().values()
+
+    def terms(seed, count):
+        seed = tf.convert_to_tensor(seed)
+        z = tf.random.stateless_normal((1, count, D), seed, alg="philox") @ tf.transpose(cholesky)
+        q, x = tfd.MultivariateNormalDiag(z[0], tf.ones([D])), tf.zeros([count, 1, 1, 1])  # any will do
+        return objective.compute(pass_of(q, z, prior(), x, x, seed=seed), 0)
+
+    @tf.function
+    def step(seed):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(terms(seed, 512)["critic"])
+        optimizer.apply(tape.gradient(loss, weights), weights)
+
+    for i in range(600):
+        step(tf.constant([1, i]))
+    found = terms((2, 0), 50_000)
+    estimate = np.mean(found["total_correlation"])
+    assert abs(estimate - closed) < 0.03  # seen with three seeds: at most 0.014
+    # An indifferent critic has 2 log 2 = 1.386; the best one has 1.119.
+    assert 1.11 < np.mean(found["critic"]) < 1.13
+
+
+def test_each_weight_is_moved_by_the_gradient_of_its_own_player_alone():
+    rate, x = 0.01, np.random.default_rng(1).uniform(size=(6, 2, 2, 1)).astype("float32")
+    vae = linear_vae(DiagonalNormal(), factor(gamma=5.0))
+    seed = fold_seed(vae.seed, TRAINING, 0)
+
+    def gradients_of(term):
+        with tf.GradientTape() as tape:
+            mean = tf.reduce_mean(vae.terms(x, seed, 0)[term])
+        return dict(zip((w.path for w in vae.trainable_variables), tape.gradient(mean, vae.trainable_variables)))
+
+    by_loss, by_critic = gradients_of("loss"), gradients_of("critic")
+    critic = {weight.path for weight in vae.objective.trainable_variables}
+    model = {weight.path for weight in vae.encoder.trainable_variables + vae.decoder.trainable_variables}
+    assert {term: {w.path for w in weights} for term, weights in vae.players().items()} == {
+        "loss": model,
+        "critic": critic,
+    }
+    before = {weight.path: weight.numpy() for weight in vae.trainable_variables}
+    vae.compile(keras.optimizers.SGD(rate), jit_compile=False)
+    vae.fit(x, batch_size=6, shuffle=False, verbose=0)
+    for weight in vae.trainable_variables:
+        own, other = (by_critic, by_loss) if weight.path in critic else (by_loss, by_critic)
+        expected = before[weight.path] - rate * own[weight.path]
+        np.testing.assert_allclose(weight, expected, rtol=1e-5, atol=1e-6, err_msg=weight.path)
+        if other[weight.path] is not None:  # the decoder has no part in the critic's term
+            both = expected - rate * other[weight.path]
+            assert np.abs(weight - both).max() > 1e-5
+    assert sum(by_loss[path] is not None for path in critic) == len(critic)
+    assert sum(by_critic[w.path] is not None for w in vae.encoder.trainable_variables) == 2
+
+
+def test_one_player_minimizes_the_loss_where_an_objective_has_no_weights():
+    vae = linear_vae(DiagonalNormal(), ELBO())
+    ((term, weights),) = vae.players().items()
+    assert term == "loss"
+    assert [id(w) for w in weights] == [id(w) for w in vae.trainable_variables]

@@ -83,7 +83,9 @@ FIGURES = {
         RNG.random((4, 4, 8, 8, 1)), np.linspace(-2, 2, 4), RNG.normal(size=(50, 2)), None, None, ("z0", "z1"), "both"
     ),
     "curves": lambda: plots.training_curves(
-        [{"epoch": e, "elbo": -e, "kl": e, "reconstruction": e} for e in (1, 2)], "c"
+        [{"epoch": e, "loss": e, "elbo": -e, "total_correlation": e} for e in (1, 2)],
+        ("elbo", "total_correlation"),
+        "c",
     ),
 }
 
@@ -95,11 +97,18 @@ def test_nothing_is_cut_off(name):
 
 def test_the_first_epochs_of_a_long_training_leave_the_panel():
     rows = [{"epoch": e, "elbo": -100 - 1000 / e, "val_elbo": -101 - 1000 / e} for e in range(1, 101)]
-    low, high = plots.training_curves(rows).axes[0].get_ylim()
+    low, high = plots.training_curves(rows, ["elbo"]).axes[0].get_ylim()
     assert -360 < low < -101 - 1000 / 6 < -110 < high < -100  # the first five of a hundred
-    low, _ = plots.training_curves(rows[:19]).axes[0].get_ylim()
+    low, _ = plots.training_curves(rows[:19], ["elbo"]).axes[0].get_ylim()
     assert low < -1101
-    assert plots.training_curves([{**row, "elbo": -7.0, "val_elbo": -7.0} for row in rows])
+    assert plots.training_curves([{**row, "elbo": -7.0, "val_elbo": -7.0} for row in rows], ["elbo"])
+
+
+def test_curves_show_the_terms_that_are_named():
+    rows = [{"epoch": e, "loss": 9, "elbo": -9 + e, "val_elbo": -8 + e, "kl": e} for e in (1, 2)]
+    panels = plots.training_curves(rows, ("elbo", "kl")).axes
+    assert [axes.get_title() for axes in panels] == ["ELBO", "KL"]
+    assert [[list(line.get_ydata()) for line in axes.lines] for axes in panels] == [[[-8, -7], [-7, -6]], [[1, 2]]]
 
 
 def test_a_last_row_of_reconstructions_that_is_not_full_stays_below_its_inputs():

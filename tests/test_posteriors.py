@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from scipy import stats
+from small_passes import pass_of
 
-from vaezoo.objectives import kl_divergence
 from vaezoo.posteriors import SMALLEST_SCALE, DiagonalNormal, FullNormal, Point
 from vaezoo.priors import StandardNormal
 
@@ -68,7 +68,7 @@ def kl_to_standard_normal(loc, tril):
 def test_kl_to_the_standard_normal_is_the_closed_formula(posterior, params_of, expressed, latent_dim):
     loc, tril = gaussians(5, latent_dim)
     q = posterior().distribution(params_of(loc, tril))
-    kl = kl_divergence(q, standard_normal(latent_dim), z=None, method="closed_form")
+    kl = pass_of(q, None, standard_normal(latent_dim)).kl("closed_form")
     assert kl.shape == (5,)
     np.testing.assert_allclose(kl, kl_to_standard_normal(loc, expressed(tril)), rtol=3e-6)
 
@@ -77,7 +77,7 @@ def test_kl_is_zero_at_the_prior_and_nowhere_else():
     loc = np.array([[0.0, 0.0], [0.1, 0.0], [0.0, 0.0]])
     tril = np.eye(2) * np.array([1.0, 1.0, 1.1])[:, None, None]
     for posterior, params_of, _ in NORMALS.values():
-        kl = kl_divergence(posterior().distribution(params_of(loc, tril)), standard_normal(2), z=None).numpy()
+        kl = pass_of(posterior().distribution(params_of(loc, tril)), None, standard_normal(2)).kl().numpy()
         assert abs(kl[0]) < 1e-6
         assert (kl[1:] > 4e-3).all()
 
@@ -143,6 +143,36 @@ def test_samples_are_a_function_of_the_seed_wherever_they_are_compiled(posterior
     assert not np.isin(draw(tf.constant([5, 7]))[1], many).any()
 
 
+@every_normal
+def test_a_draw_is_the_sample_of_the_seed_of_its_noise(posterior, params_of, expressed):
+    params = params_of(*gaussians(3, 4, seed=3))
+    noise = posterior().noise([5, 3, 4], tf.constant([5, 6]))
+    assert noise.shape == (5, 3, 4)
+    q, z, decoded = posterior().draw(params, noise, decoder=None)
+    assert decoded is None
+    twin = posterior().distribution(params)
+    sample = twin.sample(5, seed=(5, 6))
+    np.testing.assert_array_equal(z, sample)
+    np.testing.assert_array_equal(q.log_prob(z), twin.log_prob(sample))
+
+
+@every_normal
+def test_noise_is_moved_and_scaled_by_the_named_parameters(posterior, params_of, expressed):
+    loc, tril = gaussians(3, 4, seed=3)
+    noise = np.random.default_rng(0).normal(size=(5, 3, 4)).astype("float32")
+    _, z, _ = posterior().draw(params_of(loc, tril), noise, decoder=None)
+    expected = loc + np.einsum("bij,kbj->kbi", expressed(tril), noise)
+    np.testing.assert_allclose(z, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_draw_of_a_point_is_the_code_whatever_the_noise():
+    code = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
+    q, z, decoded = Point().draw(code, tf.random.stateless_normal((5, 3, 4), (1, 2)), decoder=None)
+    np.testing.assert_array_equal(z, np.broadcast_to(code, (5, 3, 4)))
+    np.testing.assert_array_equal(q.mean(), code)
+    assert decoded is None
+
+
 def test_the_full_normal_expresses_correlation_that_the_diagonal_one_cannot():
     loc, tril = np.zeros((1, 2)), np.array([[[1.0, 0.0], [-0.9, 0.4]]])
     q = FullNormal().distribution(full_params(loc, tril))
@@ -170,7 +200,7 @@ def test_kl_and_log_prob_and_their_gradients_are_finite_for_extreme_raw_scales(p
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(params)
         q = posterior().distribution(params)
-        kl = kl_divergence(q, standard_normal(2), z=None)
+        kl = pass_of(q, None, standard_normal(2)).kl()
         log_prob = q.log_prob(q.sample(seed=(1, 2)))
     np.testing.assert_allclose(kl, kl_to_standard_normal(np.array([[0.5, -2.0]]), np.eye(2)[None] * scale), rtol=1e-5)
     assert np.isfinite(log_prob).all()

@@ -27,7 +27,7 @@ def mixture(latent_dim, components):
     rng = np.random.default_rng(0)
     weights, loc = rng.dirichlet(np.ones(components)), rng.normal(0, 2, (components, latent_dim))
     scale = rng.uniform(0.1, 2, (components, latent_dim))
-    prior = built(latent_dim, Mixture(components))
+    prior = built(latent_dim, Mixture(components=components))
     prior.logits.assign(np.log(weights) + 1.5)  # logits mean the same with a constant added
     prior.loc.assign(loc)
     prior.raw_scale.assign(np.log(np.expm1(scale - SMALLEST_SCALE)))
@@ -47,7 +47,7 @@ def test_log_prob_of_the_standard_normal_is_scipys_for_any_leading_axes(latent_d
 
 
 def one_standard_component():
-    prior = built(3, Mixture(1))
+    prior = built(3, Mixture(components=1))
     prior.loc.assign(np.zeros((1, 3)))  # the scale is 1 from the start
     return prior
 
@@ -93,7 +93,7 @@ def test_samples_of_a_mixture_follow_its_law():
 def test_components_begin_apart_and_are_a_function_of_the_seed():
     def begun():
         keras.utils.set_random_seed(5)
-        return built(3, Mixture(4)).loc.numpy()
+        return built(3, Mixture(components=4)).loc.numpy()
 
     loc = begun()
     np.testing.assert_array_equal(loc, begun())
@@ -131,7 +131,7 @@ def vamp_model(components, **overrides):
     small = {"name": "mlp", "hidden": [8]}
     prior = {"name": "vamp", "components": components}
     overrides = {"latent_dim": 2, "encoder": small, "decoder": small, "prior": prior, **overrides}
-    return create_model("mlp_vae", image_shape=IMAGE_SHAPE, classes=3, **overrides)
+    return create_model("mlp_vae", IMAGE_SHAPE, classes=3, **overrides)
 
 
 @pytest.mark.parametrize("posterior", ["diagonal_normal", "full_normal"])
@@ -196,7 +196,7 @@ def test_vamp_is_float32_under_mixed_precision(tmp_path):
         "model: {latent_dim: 2, encoder: mlp, decoder: mlp, likelihood: bernoulli, prior: vamp}\n"
         "training: {precision: mixed_bfloat16}\n"
     )
-    model = create_model(recipe, image_shape=IMAGE_SHAPE)
+    model = create_model(recipe, IMAGE_SHAPE)
     assert model.encoder.layers[2].compute_dtype == "bfloat16"
     assert model.prior_distribution().log_prob(np.zeros(2, "float32")).dtype == tf.float32
 

@@ -1,104 +1,176 @@
-"""Whatever passes validation builds, trains a step, saves and loads."""
+"""Whatever passes validation builds, trains a step, saves and loads.
 
+The recipes are drawn from the pydantic schema, so a new part or keyword is covered with no edit here.
+"""
+
+import inspect
+import itertools
+import types
+import typing
+
+import annotated_types
 import keras
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 import vaezoo
 from vaezoo.config import to_yaml
 from vaezoo.errors import VaezooError
 from vaezoo.keras_files import load_keras_file
 from vaezoo.models.standalone import standalone_decoder, standalone_encoder
-from vaezoo.recipe_schema import ELBO, IWAE, MLP, BetaELBO, ConvDecoder, ConvEncoder, Model, Recipe, Training
+from vaezoo.recipe_schema import Model, Recipe, Training
+from vaezoo.sections import Part, Section
+from vaezoo.spec import Spec
 from vaezoo.zoo import build_model
 
-names = st.sampled_from
-widths = st.integers(1, 8)
-activations = names(["relu", "gelu", "silu", "elu", "leaky_relu", "softplus", "tanh", "sigmoid"])
-mlps = st.builds(MLP, name=st.just("mlp"), hidden=st.lists(widths, max_size=2).map(tuple), activation=activations)
+# The largest number for a key, and the longest list, so that networks stay small and a step of Adam stays finite.
+LARGEST = {"samples": 3, "seed": 2**31 - 1, "learning_rate": 1e-2}
+LARGEST_INTEGER, LONGEST_LIST = 8, 3
+
+SPECS = {
+    "image": (Spec("image", (8, 8, 1), classes=3), Spec("image", (8, 8, 3), classes=3), Spec("image", (4, 4, 1))),
+    "vector": (Spec("vector", (5,), classes=3), Spec("vector", (1,))),
+    "sequence": (Spec("sequence", (4,), levels=3, classes=3), Spec("sequence", (1,), levels=2)),
+}
 
 
-def convs(section):
-    filters = st.lists(widths, min_size=1, max_size=4).map(tuple)
-    return st.builds(
-        section,
-        name=st.just("conv"),
-        filters=filters,
-        kernel_size=st.integers(1, 9),
-        dense=widths,
-        activation=activations,
-    )
+def values(annotation, metadata=(), largest=None):
+    """A strategy for the values of a type, within the bounds of its metadata."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        inner = [m for extra in arguments[1:] for m in (extra.metadata if isinstance(extra, FieldInfo) else [extra])]
+        return values(arguments[0], [*inner, *metadata], largest)
+    if origin is typing.Literal:
+        return st.sampled_from(arguments)
+    if origin in (typing.Union, types.UnionType):
+        return st.one_of(*(values(each, (), largest) for each in arguments))
+    bounds = {}
+    for item in metadata:
+        if isinstance(item, annotated_types.BaseMetadata):
+            bounds |= {name: getattr(item, name) for name in item.__slots__}
+    if origin is tuple:
+        return tuples(arguments, bounds)
+    if annotation is type(None):
+        return st.none()
+    if annotation is bool:
+        return st.booleans()
+    if annotation is int:
+        lowest = bounds.get("ge", bounds.get("gt", -1) + 1)
+        highest = bounds.get("le", bounds.get("lt", np.inf) - 1)
+        return st.integers(lowest, max(lowest, min(highest, largest or LARGEST_INTEGER)))
+    if annotation is float:
+        highest = bounds.get("le", bounds.get("lt"))
+        if largest is not None:
+            highest = min(highest, largest)
+        # In single precision, a smaller number than 1e-30 would be 0.
+        return st.floats(max(bounds.get("ge", bounds.get("gt")), 1e-30 * ("gt" in bounds)), highest)
+    if inspect.isclass(annotation) and issubclass(annotation, Section):
+        return sections(annotation)
+    raise TypeError(f"no strategy for {annotation}; add one here")
 
 
-weights = st.floats(0, 1e6) | st.builds(
-    dict, start=st.floats(0, 1e6), end=st.floats(0, 1e6), steps=st.integers(1, 10**9)
-)
-kl = names(["auto", "closed_form", "monte_carlo"])
-samples = st.integers(1, 3)
-objectives = (
-    st.builds(ELBO, name=st.just("elbo"), samples=samples, kl=kl)
-    | st.builds(
-        BetaELBO, name=st.just("beta"), samples=samples, kl=kl, beta=weights, reconstruction_weight=st.floats(0, 1e6)
-    )
-    | st.builds(IWAE, name=st.just("iwae"), samples=samples, doubly_reparameterized=st.booleans())
-    | st.just({"name": "reconstruction"})
-)
-likelihoods = names(["bernoulli", "continuous_bernoulli", "discretized_logistic"]) | st.builds(
-    dict, name=st.just("normal"), scale=st.floats(1e-3, 1e3), learned=st.booleans()
-)
-trainings = st.builds(
-    Training,
-    learning_rate=st.floats(1e-6, 1e-2),
-    clip_norm=st.none() | st.floats(1e-3, 1e9),
-    precision=names(["float32", "mixed_float16", "mixed_bfloat16"]),
-    seed=st.integers(0, 2**31 - 1),
-)
+def tuples(arguments, bounds):
+    """A strategy for tuples: of a fixed length, or of at most LONGEST_LIST items of one type."""
+    if arguments[-1] is not Ellipsis:
+        return st.tuples(*map(values, arguments))
+    shortest = bounds.get("min_length", 0)
+    longest = max(shortest, min(bounds.get("max_length") or LONGEST_LIST, LONGEST_LIST))
+    return st.lists(values(arguments[0]), min_size=shortest, max_size=longest).map(tuple)
+
+
+def sections(section, **given):
+    """A strategy for a section: each key by its type, but for those that are given a strategy."""
+    fields = {
+        name: values(field.annotation, field.metadata, LARGEST.get(name))
+        for name, field in section.model_fields.items()
+        if name not in given
+    }
+    return st.fixed_dictionaries({**fields, **given}).map(section.model_validate)
+
+
+KINDS = {
+    name: field.annotation
+    for name, field in Model.model_fields.items()
+    if inspect.isclass(field.annotation) and issubclass(field.annotation, Part)
+}
+EVERY_PART = [(kind, name) for kind, part in KINDS.items() for name in part.parts]
+
+
+def combinations():
+    """Every choice of one part of each kind that the schema accepts with the defaults: {kind: section class}."""
+    for parts in itertools.product(*(kind.parts.values() for kind in KINDS.values())):
+        chosen = dict(zip(KINDS, parts, strict=True))
+        try:
+            Model(latent_dim=2, **{kind: part() for kind, part in chosen.items()})
+        except ValidationError:
+            continue
+        yield chosen
+
+
+COMBINATIONS = list(combinations())
+
+
+def fit(chosen, spec):
+    """Whether every part is for such examples."""
+    return all(spec.kind in part.examples for part in chosen.values())
 
 
 @st.composite
-def recipes(draw):
-    """A recipe that its schema accepts, with a small network."""
-    parts = {
-        "latent_dim": draw(st.integers(1, 4)),
-        "conditional": draw(st.booleans()),
-        "encoder": draw(mlps | convs(ConvEncoder)),
-        "posterior": draw(names(["diagonal_normal", "full_normal", "point"])),
-        "decoder": draw(mlps | convs(ConvDecoder)),
-        "likelihood": draw(likelihoods),
-        "objective": draw(objectives),
-    }
+def cases(draw):
+    """A recipe that its schema accepts, with small networks, and a `Spec` that its parts are for."""
+    kind, name = draw(st.sampled_from(EVERY_PART))  # so that a part with few partners is drawn as often as any
+    examples = draw(st.sampled_from(KINDS[kind].parts[name].examples))
+    spec = draw(st.sampled_from(SPECS[examples]))
+    chosen = draw(st.sampled_from([c for c in COMBINATIONS if c[kind].parts[name] is c[kind] and fit(c, spec)]))
+    parts = {kind: sections(part) for kind, part in chosen.items()}
+    conditional = st.booleans() if spec.conditional else st.just(False)
     try:
-        return Recipe(name="drawn", model=Model(**parts), training=draw(trainings))
-    except ValueError:
+        model = draw(sections(Model, **parts, conditional=conditional))
+    except ValidationError:  # some keywords do not fit another part
         assume(False)
+    return Recipe(name="drawn", model=model, training=draw(sections(Training))), spec
 
 
-def check(recipe, shape, folder):
+def examples_of(spec, count=8):
+    """Examples [B,...] that suit every likelihood for such a spec: tokens, or zeros and ones."""
     rng = np.random.default_rng(0)
-    images = rng.random((8, *shape)).round().astype("float32")  # zeros and ones suit every likelihood
-    if max(len(getattr(part, "filters", ())) for part in (recipe.model.encoder, recipe.model.decoder)) > 3:
-        with pytest.raises(VaezooError, match="does not fit 'conv'"):  # four halvings of 8 pixels
-            build_model(recipe, shape, classes=3)
-        return
-    model = build_model(recipe, shape, classes=3)
-    inputs = {"image": images, "label": np.arange(8) % 3} if model.conditional else images
+    return rng.integers(spec.levels or 2, size=(count, *spec.shape)).astype(spec.dtype)
+
+
+def check(recipe, spec, folder):
+    """Build, train, save and load; returns the parts of the model, (kind, name) each."""
+    try:
+        model = build_model(recipe, spec)
+    except VaezooError as error:
+        assert "does not fit" in str(error)  # the strides of `conv`, on a small image
+        assert str(error).isprintable()
+        assume(False)
+    x = examples_of(spec)
+    inputs = {"x": x, "label": np.arange(len(x)) % 3} if model.spec.conditional else x
     settings = recipe.training
     optimizer = keras.optimizers.Adam(settings.learning_rate, global_clipnorm=settings.clip_norm)
     model.compile(optimizer, run_eagerly=True)  # tracing a step that is taken once would take most of the time
-    terms = model.fit(inputs, batch_size=8, verbose=0).history
+    terms = model.fit(inputs, batch_size=len(x), verbose=0).history
+    assert set(terms) == set(recipe.model.objective.terms)
     assert all(np.isfinite(values).all() for values in terms.values()), terms
     (folder / "recipe.yaml").write_text(to_yaml(recipe))
     assert vaezoo.load_recipe(folder / "recipe.yaml") == recipe
     model.save(folder / "model.keras")
     loaded = vaezoo.load(folder)
+    assert loaded.spec == model.spec
     np.testing.assert_array_equal(loaded(inputs), model(inputs))
+    for ours, theirs in zip(model.weights, loaded.weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
     for ours, theirs in zip(model.optimizer.variables, loaded.optimizer.variables, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     for network in (standalone_decoder(model), standalone_encoder(model)):
         network.save(folder / "standalone.keras")
         load_keras_file(folder / "standalone.keras")
+    return [(kind, getattr(recipe.model, kind).name) for kind in KINDS]
 
 
 @pytest.fixture(scope="module")
@@ -109,14 +181,56 @@ def folder(tmp_path_factory):
 PROPERTY = {"derandomize": True, "deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
 
 
-@settings(**PROPERTY, max_examples=10)
-@given(recipe=recipes(), channels=names([1, 3]))
-def test_what_passes_validation_builds_trains_saves_and_loads(recipe, channels, folder):
-    check(recipe, (8, 8, channels), folder)
+@settings(**PROPERTY, max_examples=12)
+@given(case=cases())
+def test_what_passes_validation_builds_trains_saves_and_loads(case, folder):
+    check(*case, folder)
 
 
 @pytest.mark.slow
-@settings(**PROPERTY, max_examples=200)
-@given(recipe=recipes(), channels=st.integers(1, 4))
-def test_many_recipes(recipe, channels, folder):
-    check(recipe, (8, 8, channels), folder)
+def test_many_recipes_of_every_part(folder):
+    built = set()
+
+    @settings(**PROPERTY, max_examples=200)
+    @given(case=cases())
+    def build_many(case):
+        built.update(check(*case, folder))
+
+    build_many()
+    assert built == set(EVERY_PART)
+
+
+UNFIT = [
+    (kind, name, examples)
+    for kind, name in EVERY_PART
+    for examples in SPECS
+    if examples not in KINDS[kind].parts[name].examples
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "examples"), UNFIT)
+def test_a_part_that_is_not_for_the_examples_is_refused_in_one_line(kind, name, examples):
+    spec = SPECS[examples][0]
+    unfit = KINDS[kind].parts[name]
+    chosen = next(c for c in COMBINATIONS if c[kind] is unfit)
+    model = Model(latent_dim=2, **{kind: part() for kind, part in chosen.items()})
+    with pytest.raises(VaezooError, match=f"not for {spec}; set model") as error:
+        build_model(Recipe(name="unfit", model=model), spec)
+    assert str(error.value).isprintable()
+    with pytest.raises(VaezooError, match=f"the {kind} '{name}' is for .*, not for {spec}; set model.{kind} to "):
+        unfit.check_examples(spec)
+
+
+def test_every_bound_of_the_schema_is_respected():
+    """What is drawn reaches the ends that the caps leave."""
+
+    @settings(**PROPERTY, max_examples=200)
+    @given(drawn=sections(KINDS["posterior"].parts["flow"]))
+    def draw_many(drawn):
+        seen.append(drawn)
+
+    seen = []
+    draw_many()
+    assert {flow.blocks for flow in seen} == set(range(9))
+    assert {flow.context for flow in seen} == set(range(1, 9))
+    assert {len(flow.hidden) for flow in seen} == {1, 2, 3}

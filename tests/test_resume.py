@@ -11,18 +11,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from conftest import small_recipe
+from hostile import KerasFile, refusal
 
 import vaezoo
-from vaezoo import atomic
+from vaezoo import atomic, checkpoints
+from vaezoo.checkpoints import Checkpoints
 from vaezoo.cli import main
 from vaezoo.config import recipe_names
 from vaezoo.errors import Terminated
-from vaezoo.training import Run, ending, inspect, resume, train
+from vaezoo.runs import Run
+from vaezoo.training import inspect, results, resume, train
 from vaezoo.training.callbacks import Recorder
-from vaezoo.training.checkpoints import Checkpoints
 from vaezoo.training.run_directory import RunDirectory
 
 
@@ -51,7 +54,7 @@ def no_pictures():
     """They take most of the time of these small trainings, and other tests look at them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(RunDirectory, "picture", lambda *_: None)
-        patch.setattr(ending, "leave_film", lambda *_: None)
+        patch.setattr(results, "leave_film", lambda *_: None)
         yield
 
 
@@ -182,19 +185,58 @@ def test_the_checkpoint_before_a_broken_one_is_gone_on_from(whole, tmp_path, cap
     assert not inspect(path).broken
 
 
+def link_weights(file):
+    """An array that HDF5 would read from another file."""
+
+    def edit(weights):
+        del weights["encoder/layers/dense/vars"]["0"]
+        weights["encoder/layers/dense/vars"]["0"] = h5py.ExternalLink("/etc/passwd", "/x")
+
+    file.edit_weights(edit)
+
+
+def add_member(file):
+    file.members["../evil.py"] = b""
+
+
+def swap_class(file):
+    file.config["config"]["encoder"]["config"]["layers"][1] |= {"module": "os", "class_name": "system"}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [(link_weights, "hold the link '0'"), (add_member, "it holds ../evil.py"), (swap_class, "the class 'os.system'")],
+)
+def test_a_hostile_checkpoint_with_valid_checksums_is_refused(spoil, reason, run, capsys):
+    (checkpoint,) = Checkpoints(run).all()
+    file = KerasFile(checkpoint.model)
+    spoil(file)
+    file.write(checkpoint.model)
+    state = json.loads(checkpoint.manifest.read_text())["state"]
+    described = {"sha256": checkpoints._digest(checkpoint.model), "bytes": checkpoint.model.stat().st_size}
+    content = {"sha256": checkpoints._digest_of_text(state, described), "file": described, "state": state}
+    checkpoint.manifest.write_text(json.dumps(content))
+    assert checkpoint.read().epoch == 2
+    line = refusal(capsys, "train", "--resume", run)
+    assert f"'{checkpoint.model}' cannot be loaded: " in line
+    assert reason in line
+    assert rows_of(run)[1:]  # the run is as it was
+    assert checkpoint.read().epoch == 2
+
+
 def test_inspect_prints_what_is_there(run, capsys):
     assert main(["inspect", str(run)]) == 0
     lines = capsys.readouterr().out
     assert re.search(r"^recipe +mlp_vae, [\d,]+ parameters; .*bars.npz$", lines, re.MULTILINE)
     assert re.search(r"^training +finished\n +2 finished epochs, of 3 epochs$", lines, re.MULTILINE)
-    assert re.search(r"^checkpoints +epoch-2-step-0 +\d+\.\d\d MB  whole$", lines, re.MULTILINE)
+    assert re.search(r"^checkpoints +epoch-2-step-0 +\d+\.\d\d MB  complete$", lines, re.MULTILINE)
     damage(run / "decoder.keras", "flipped")
     (run / "model.keras").unlink()
     environment = json.loads((run / "environment.json").read_text())
     (run / "environment.json").write_text(json.dumps({**environment, "status": "training"}))
     assert main(["inspect", str(run)]) == 2
     out, err = capsys.readouterr()
-    assert re.search(r"^training +killed: .*\n.*\n +go on with `vaezoo train --resume", out, re.MULTILINE)
+    assert re.search(r"^training +killed: .*\n.*\n +resume it with `vaezoo train --resume", out, re.MULTILINE)
     assert "model.keras' is missing; " in err
     assert "decoder.keras' is broken" in err
     assert err.count("\n") == 1

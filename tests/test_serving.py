@@ -12,13 +12,24 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
+import tensorflow as tf
 import yaml
 from consumers.stub_servers import Served, grpc_server, rest_server
-from consumers.tiny_exports import conditional_export, conditional_run, newest, tiny_export, tiny_run  # noqa: F401
+from consumers.tiny_exports import (  # noqa: F401
+    conditional_export,
+    conditional_run,
+    newest,
+    sequence_export,
+    sequence_run,
+    tiny_export,
+    tiny_run,
+    vector_export,
+    vector_run,
+)
 
 from vaezoo.errors import VaezooError
+from vaezoo.runs import Run
 from vaezoo.serving import DecoderClient, ServingError
-from vaezoo.training import Run
 
 KIT = Path(__file__).parent.parent / "export"
 UNAVAILABLE, EXHAUSTED = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -76,7 +87,7 @@ def test_every_call_gives_what_the_model_gives(client, tiny_run):  # noqa: F811
     z, image = rng.standard_normal((5, 3)), rng.random((5, 8, 8, 1))
     decoded = client.decode(z)
     assert (decoded.shape, decoded.dtype) == ((5, 8, 8, 1), np.float32)
-    np.testing.assert_allclose(decoded, vae.images(z), atol=1e-6)
+    np.testing.assert_allclose(decoded, vae.examples(z), atol=1e-6)
     np.testing.assert_allclose(client.reconstruct(image), vae(image.astype("float32")), atol=1e-6)
     encoded = client.encode(image)
     np.testing.assert_allclose(encoded["loc"], vae.encode(image).mean(), atol=1e-6)
@@ -96,11 +107,35 @@ def test_a_conditional_model_takes_labels(addresses, kind, conditional_run):  # 
     z = np.zeros((3, 3), "float32")
     with DecoderClient(addresses["told", kind], model="told") as client:
         each = client.decode(z, label=[0, 3, 7])
-        np.testing.assert_allclose(each, vae.images(z, label=[0, 3, 7]), atol=1e-6)
+        np.testing.assert_allclose(each, vae.examples(z, label=[0, 3, 7]), atol=1e-6)
         np.testing.assert_allclose(client.decode(z, label=3)[0], each[1], atol=1e-6)  # one for all
         assert client.sample(2, label=[1, 2])[0].shape == (2, 8, 8, 1)
         with pytest.raises(VaezooError, match="'label' is missing: this model takes label, z"):
             client.decode(z)
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("vector", "float32"), ("sequence", "int32")])
+def test_examples_of_other_kinds(kind, name, dtype, request):
+    exported = request.getfixturevalue(f"{name}_export")
+    loaded = tf.saved_model.load(str(newest(exported)))
+    examples, label = np.load(exported.path / "verify_inputs.npz")[name][:3], {}
+    if name == "sequence":
+        label = {"label": [0, 1, 2]}
+    tensors = {name: tf.constant(examples), **{key: tf.constant(value) for key, value in label.items()}}
+    server, scheme = (rest_server, "") if kind == "rest" else (grpc_server, "grpc://")
+    with (
+        server(Served(exported.name, newest(exported))) as address,
+        DecoderClient(f"{scheme}{address}", model=exported.name) as client,
+    ):
+        encoded = client.encode(examples, **label)
+        np.testing.assert_allclose(encoded["loc"], loaded.signatures["encode"](**tensors)["loc"], atol=1e-6)
+        rebuilt = client.reconstruct(examples, **label)
+        np.testing.assert_allclose(rebuilt, loaded.signatures["reconstruct"](**tensors)[name], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(client.decode(encoded["loc"], **label), rebuilt, rtol=1e-5, atol=1e-5)
+        drawn, codes = client.sample(3, **label)
+        np.testing.assert_allclose(client.decode(codes, **label), drawn, rtol=1e-5, atol=1e-5)
+        with pytest.raises(VaezooError, match=f"'{name}' (has the shape|must hold whole numbers)"):
+            client.encode(np.zeros((3, 2, 2), dtype) if name == "vector" else examples + 0.5, **label)
 
 
 def test_a_version_can_be_named(addresses, kind):
@@ -126,9 +161,9 @@ def test_a_version_can_be_named(addresses, kind):
         ({"z": [["a", "b", "c"]]}, "'z' must hold numbers, and its type is <U1"),
         ({"z": np.zeros((1, 3), bool)}, "'z' must hold numbers, and its type is bool"),
         ({"z": np.zeros((1, 3), complex)}, "'z' must hold numbers"),
-        ({"z": [[1.0, 2.0], [3.0]]}, "'z' is no array"),
-        ({"z": [[np.nan, 0, 0]]}, "'z' holds NaN, or numbers beyond float32"),
-        ({"z": [[1e39, 0, 0]]}, "'z' holds NaN, or numbers beyond float32"),
+        ({"z": [[1.0, 2.0], [3.0]]}, "'z' is not an array"),
+        ({"z": [[np.nan, 0, 0]]}, "'z' holds NaN, infinity, or numbers that do not fit float32"),
+        ({"z": [[1e39, 0, 0]]}, "'z' holds NaN, infinity, or numbers that do not fit float32"),
         ({"z": np.zeros((1, 3)), "label": 1}, "this model takes no 'label'; it takes z"),
     ],
 )

@@ -56,7 +56,7 @@ def test_two_devices_make_the_steps_of_one(settings, tiny_recipe, bars_file, tmp
     [
         (None, "needs TF_CONFIG in the environment of each machine, as in"),
         ("", "needs TF_CONFIG"),
-        ("{", "TF_CONFIG is no JSON"),
+        ("{", "TF_CONFIG is not JSON"),
         ("[]", "needs a 'cluster' and a 'task'"),
         (json.dumps({"cluster": WORKERS}), "needs a 'cluster' and a 'task'"),
         (json.dumps({"task": {"type": "worker", "index": 0}}), "needs a 'cluster' and a 'task'"),
@@ -64,13 +64,13 @@ def test_two_devices_make_the_steps_of_one(settings, tiny_recipe, bars_file, tmp
         (json.dumps({"cluster": {"chief": ["a:1", "b:1"]}, "task": {}}), "cluster has 'chief'"),
         (json.dumps({"cluster": {"worker": "a:1"}, "task": {}}), 'needs a list of "HOST:PORT"'),
         (json.dumps({"cluster": {"worker": ["a"]}, "task": {}}), 'needs a list of "HOST:PORT"'),
-        (json.dumps({"cluster": WORKERS, "task": {}}), "task is None None, and in its cluster there is worker 0"),
+        (json.dumps({"cluster": WORKERS, "task": {}}), "task is None None, and its cluster has worker 0"),
         *(
             (json.dumps({"cluster": WORKERS, "task": {"type": "worker", "index": index}}), f"task is worker {index}")
             for index in (2, -1, True, "0", [])
         ),
         (json.dumps({"cluster": WORKERS, "task": {"type": "chief", "index": 0}}), "task is chief 0"),
-        (json.dumps({"cluster": {}, "task": {"type": "worker", "index": 0}}), "in its cluster there is nobody"),
+        (json.dumps({"cluster": {}, "task": {"type": "worker", "index": 0}}), "its cluster has no workers"),
     ],
 )
 def test_a_wrong_cluster_is_one_line(text, message, monkeypatch):
@@ -165,7 +165,7 @@ def test_two_workers_reach_the_figures_of_one_and_one_signal_ends_both(recipe, w
     other.send_signal(signal.SIGTERM)
     lines = [process.communicate(timeout=240)[1] for process in (chief, other)]
     assert [chief.returncode, other.returncode] == [143, 143], lines
-    assert "go on with `vaezoo train --resume" in lines[0]
+    assert "resume it with `vaezoo train --resume" in lines[0]
     assert inspect(tmp_path / "run").status == "interrupted"
     assert 1 <= inspect(tmp_path / "run").state.epoch < 30
 

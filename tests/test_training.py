@@ -12,9 +12,10 @@ from PIL import Image
 
 import vaezoo
 from vaezoo import plots
+from vaezoo.checkpoints import Checkpoints
 from vaezoo.config import load_recipe
-from vaezoo.training import Run, ending, train
-from vaezoo.training.checkpoints import Checkpoints
+from vaezoo.runs import Run
+from vaezoo.training import results, train
 from vaezoo.training.compilation import epoch_shape, use_xla
 from vaezoo.zoo import build_model
 
@@ -142,7 +143,7 @@ def test_ctrl_c_does_not_break_into_the_writing_of_a_model(tiny_recipe, bars_fil
 
     before = signal.getsignal(signal.SIGINT)
     monkeypatch.setattr(Checkpoints, "write", pressed_while_writing)
-    monkeypatch.setattr(ending, "leave_results", lambda *arguments: None)
+    monkeypatch.setattr(results, "leave_results", lambda *arguments: None)
     with pytest.raises(KeyboardInterrupt, match="epoch 1 of 2 is kept"):
         train(tiny(tiny_recipe, bars_file), tmp_path / "run", quiet=True)
     assert int(vaezoo.load(tmp_path / "run").optimizer.iterations) == 10

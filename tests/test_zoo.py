@@ -5,17 +5,16 @@ import json
 import os
 import subprocess
 import sys
-import typing
 
 import keras
 import numpy as np
 import pytest
 
 import vaezoo
-from vaezoo import recipe_schema
 from vaezoo.config import load_recipe, recipe_names
 from vaezoo.keras_files import check_keras_file
 from vaezoo.models.standalone import standalone_decoder, standalone_encoder
+from vaezoo.recipe_schema import WarmUp
 from vaezoo.registry import DECODERS, ENCODERS, LIKELIHOODS, OBJECTIVES, POSTERIORS, PRIORS
 
 CASES = [(name, conditional) for name in recipe_names() for conditional in (False, True)]
@@ -23,14 +22,16 @@ IMAGE_SHAPE = (8, 8, 1)
 
 
 def inputs_of(model, count=32):
+    """A batch for a conditional model; for every other one a bare array, which is short for {"x": array}."""
     rng = np.random.default_rng(0)
-    images = (rng.random((count, *IMAGE_SHAPE)) > 0.5).astype("float32")
-    return {"image": images, "label": np.arange(count) % 10} if model.conditional else images
+    x = (rng.random((count, *IMAGE_SHAPE)) > 0.5).astype("float32")
+    return {"x": x, "label": np.arange(count) % 10} if model.spec.conditional else x
 
 
 def codes_of(model, count=5):
+    """Codes [B,D] and their labels [B] or None."""
     z = np.random.default_rng(1).normal(size=(count, model.latent_dim)).astype("float32")
-    return {"z": z, "label": np.arange(count)} if model.conditional else z
+    return z, np.arange(count) if model.spec.conditional else None
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def trained(tmp_path_factory):
     models = {}
     for name, conditional in CASES:
         folder = tmp_path_factory.mktemp(f"{name}-{conditional}")
-        model = vaezoo.create_model(name, image_shape=IMAGE_SHAPE, conditional=conditional)
+        model = vaezoo.create_model(name, IMAGE_SHAPE, conditional=conditional)
         model.compile(keras.optimizers.Adam(1e-3), steps_per_execution=2)
         logs = model.fit(inputs_of(model), batch_size=16, verbose=0).history
         model.save(folder / "model.keras")
@@ -52,7 +53,7 @@ def trained(tmp_path_factory):
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_step_keeps_every_weight_and_term_finite(trained, case):
     model, logs, _ = trained[case]
-    assert set(logs) == set(model.objective.term_names)
+    assert set(logs) == set(model.objective.terms)
     assert all(np.isfinite(values).all() for values in logs.values())
     assert all(np.isfinite(weight).all() for weight in model.get_weights())
 
@@ -81,13 +82,14 @@ def test_a_loaded_model_is_the_saved_one(trained, case):
     z = np.ones((3, model.latent_dim), "float32")
     np.testing.assert_array_equal(loaded.prior_distribution().log_prob(z), model.prior_distribution().log_prob(z))
     for part in ("posterior", "prior", "likelihood", "objective"):
-        assert getattr(loaded, part).get_config() == getattr(model, part).get_config()
+        assert getattr(loaded, part).settings == getattr(model, part).settings
+    assert loaded.spec == model.spec
     assert (loaded.seed, loaded.name, loaded.dtype_policy.name) == (model.seed, model.name, model.dtype_policy.name)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_its_files_hold_nothing_that_a_strangers_may_not(trained, case):
-    # Where this fails, a Keras layer is new here: it belongs into keras_files.LAYERS, if it does arithmetic alone.
+def test_its_files_pass_the_check_of_foreign_files(trained, case):
+    # Where this fails, a Keras layer is new here: add it to keras_files.LAYERS, if it does arithmetic alone.
     _, _, folder = trained[case]
     for name in ("model.keras", "decoder.keras", "encoder.keras"):
         assert check_keras_file(folder / name) > 0
@@ -96,23 +98,23 @@ def test_its_files_hold_nothing_that_a_strangers_may_not(trained, case):
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_what_an_app_calls(trained, case):
     model, _, _ = trained[case]
-    inputs, codes = inputs_of(model), codes_of(model)
-    image, label = (inputs["image"], inputs["label"]) if model.conditional else (inputs, None)
-    z, z_label = (codes["z"], codes["label"]) if model.conditional else (codes, None)
-    code = model.posterior.mean(model.encoder(inputs))
+    inputs, (z, z_label) = inputs_of(model), codes_of(model)
+    x, label = (inputs["x"], inputs["label"]) if model.spec.conditional else (inputs, None)
+    code = model.codes(inputs)
     assert code.shape == (32, model.latent_dim)
-    assert model.encode(image, label).sample(3).shape == (3, *code.shape)
+    assert model.encode(x, label).sample(3).shape == (3, *code.shape)
     reconstruction = model(inputs).numpy()
-    np.testing.assert_allclose(reconstruction, model.images(code, label), atol=1e-6)
+    np.testing.assert_allclose(reconstruction, model.examples(code, label), atol=1e-6)
     assert reconstruction.shape == (32, *IMAGE_SHAPE)
     assert reconstruction.min() >= 0
     assert reconstruction.max() <= 1
-    log_probability = model.decode(z, z_label).log_prob(image[:5])
+    log_probability = model.decode(z, z_label).log_prob(x[:5])
     assert log_probability.shape == (5,)
-    samples = model.sample(4, seed=7, label=3 if model.conditional else None)
+    one_class = 3 if model.spec.conditional else None
+    samples = model.sample(4, seed=7, label=one_class)
     assert samples.shape == (4, *IMAGE_SHAPE)
-    np.testing.assert_array_equal(samples, model.sample(4, seed=7, label=3 if model.conditional else None))
-    assert np.abs(samples - model.sample(4, seed=8, label=3 if model.conditional else None)).max() > 0
+    np.testing.assert_array_equal(samples, model.sample(4, seed=7, label=one_class))
+    assert np.abs(samples - model.sample(4, seed=8, label=one_class)).max() > 0
 
 
 def test_standalone_files_load_where_vaezoo_cannot_be_imported(trained, tmp_path):
@@ -120,37 +122,32 @@ def test_standalone_files_load_where_vaezoo_cannot_be_imported(trained, tmp_path
 import json, sys
 sys.modules["vaezoo"] = None
 import keras, numpy as np
-for folder, codes, images in json.load(open(sys.argv[1])):
+for folder, codes, examples in json.load(open(sys.argv[1])):
     arrays = lambda v: {k: np.asarray(a, "int32" if k == "label" else "float32") for k, a in v.items()}
     unpack = lambda v: v if len(v) > 1 else next(iter(v.values()))
     decoder = keras.models.load_model(folder + "/decoder.keras")
     np.save(folder + "/decoded.npy", decoder.predict(unpack(arrays(codes)), verbose=0))
     encoder = keras.models.load_model(folder + "/encoder.keras")
-    np.save(folder + "/loc.npy", encoder.predict(unpack(arrays(images)), verbose=0)["loc"])
+    np.save(folder + "/loc.npy", encoder.predict(unpack(arrays(examples)), verbose=0)["loc"])
 """
 
-    def listed(value, key):
-        value = value if isinstance(value, dict) else {key: value}
-        return {name: array.tolist() for name, array in value.items()}
+    def listed(key, value, label):
+        return {name: array.tolist() for name, array in ((key, value), ("label", label)) if array is not None}
 
-    work = tmp_path / "work.json"
-    work.write_text(
-        json.dumps(
-            [
-                (str(folder), listed(codes_of(model), "z"), listed(inputs_of(model), "image"))
-                for model, _, folder in trained.values()
-            ]
-        )
-    )
-    subprocess.run([sys.executable, "-c", script, work], check=True, cwd=tmp_path, env={**os.environ})
+    def work(model, folder):
+        batch = model.batch(inputs_of(model))
+        label = batch["label"].numpy() if model.spec.conditional else None
+        return str(folder), listed("z", *codes_of(model)), listed(model.spec.kind, batch["x"].numpy(), label)
+
+    path = tmp_path / "work.json"
+    path.write_text(json.dumps([work(model, folder) for model, _, folder in trained.values()]))
+    subprocess.run([sys.executable, "-c", script, path], check=True, cwd=tmp_path, env={**os.environ})
     for model, _, folder in trained.values():
-        codes, inputs = codes_of(model), inputs_of(model)
-        z, label = (codes["z"], codes["label"]) if model.conditional else (codes, None)
         decoded = np.load(folder / "decoded.npy")
         assert decoded.dtype == np.float32
         assert 0 <= decoded.min() <= decoded.max() <= 1
-        np.testing.assert_allclose(decoded, model.images(z, label), atol=1e-6)
-        np.testing.assert_allclose(np.load(folder / "loc.npy"), model.posterior.mean(model.encoder(inputs)), atol=1e-5)
+        np.testing.assert_allclose(decoded, model.examples(*codes_of(model)), atol=1e-6)
+        np.testing.assert_allclose(np.load(folder / "loc.npy"), model.codes(inputs_of(model)), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -162,43 +159,37 @@ def test_the_recipe_states_its_paper_and_its_parameters(name):
     assert vaezoo.create_model(name).count_params() == recipe.parameters
 
 
-PARTS = {
-    "encoder": ENCODERS,
-    "posterior": POSTERIORS,
-    "prior": PRIORS,
-    "decoder": DECODERS,
-    "likelihood": LIKELIHOODS,
-    "objective": OBJECTIVES,
+REGISTRIES = {
+    registry.kind.kind: registry for registry in (ENCODERS, POSTERIORS, PRIORS, DECODERS, LIKELIHOODS, OBJECTIVES)
 }
+EVERY_PART = [(kind, name) for kind, registry in REGISTRIES.items() for name in registry.names()]
 
 
-def schema_sections(kind):
-    annotation = typing.get_type_hints(recipe_schema.Model, include_extras=False)[kind]
-    return {
-        typing.get_args(s.model_fields["name"].annotation)[0]: s for s in typing.get_args(annotation) or (annotation,)
-    }
+@pytest.mark.parametrize("kind", REGISTRIES)
+def test_every_described_part_is_registered(kind):
+    assert set(REGISTRIES[kind].kind.parts) == set(REGISTRIES[kind].names())
 
 
-@pytest.mark.parametrize("kind", PARTS)
-def test_the_schema_names_every_registered_part(kind):
-    assert set(schema_sections(kind)) == set(PARTS[kind].names())
+@pytest.mark.parametrize(("kind", "name"), EVERY_PART)
+def test_a_part_takes_its_keywords_from_its_section(kind, name):
+    section, part = REGISTRIES[kind].kind.parts[name], REGISTRIES[kind][name]
+    signature = inspect.signature(part).parameters
+    keywords = {key: own.default for key, own in signature.items() if own.kind is own.KEYWORD_ONLY}
+    assert keywords == section.defaults()
+    for key in section.keyword_names():
+        assert section.model_fields[key].description, f"{key} needs a description"
+        assert f"{key}: " in part.__doc__
 
 
-@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in PARTS for name in PARTS[kind].names()])
-def test_the_schema_has_the_keywords_and_defaults_of_the_constructor(kind, name):
-    built_by_zoo = {"image_shape", "params_size", "params_per_channel", "latent_dim", "classes", "kwargs"}
-    signature = inspect.signature(PARTS[kind][name]).parameters
-    constructor = {key: p.default for key, p in signature.items() if key not in built_by_zoo}
-    fields = schema_sections(kind)[name].model_fields
-    assert {key: field.default for key, field in fields.items() if key != "name"} == constructor
-
-
-@pytest.mark.parametrize("name", [n for kind in ("posterior", "prior", "likelihood") for n in PARTS[kind].names()])
-def test_a_part_writes_every_argument_of_its_constructor_into_its_config(name):
-    kind = next(kind for kind in PARTS if name in PARTS[kind].names())
-    part = PARTS[kind][name]()
-    arguments = set(inspect.signature(PARTS[kind][name]).parameters) - {"kwargs"}
-    assert arguments <= set(part.get_config())
+@pytest.mark.parametrize(("kind", "name"), [case for case in EVERY_PART if case[0] not in ("encoder", "decoder")])
+def test_a_layer_has_the_keywords_and_the_capabilities_of_its_section(kind, name):
+    section, part = REGISTRIES[kind].kind.parts[name], REGISTRIES[kind][name]()
+    assert {key: getattr(part, key) for key in section.keyword_names()} == section.defaults()
+    assert set(section.keyword_names()) <= set(part.get_config())
+    assert {key: getattr(part, key) for key in section.capabilities()} == section.capabilities()
+    assert part.dtype_policy.name == "float32"
+    with pytest.raises(ValueError, match="speed"):
+        REGISTRIES[kind][name](speed=3)
 
 
 # Parts and keywords that no recipe has
@@ -216,13 +207,11 @@ UNUSED = {
 def test_parts_that_no_recipe_has_learn_and_survive_saving(parts, bars_file, tmp_path):
     body = {"name": "mlp", "hidden": [32]}
     keras.utils.set_random_seed(0)
-    model = vaezoo.create_model(
-        "mlp_vae", image_shape=IMAGE_SHAPE, classes=8, latent_dim=3, encoder=body, decoder=body, **parts
-    )
+    model = vaezoo.create_model("mlp_vae", IMAGE_SHAPE, classes=8, latent_dim=3, encoder=body, decoder=body, **parts)
     model.compile(keras.optimizers.Adam(3e-3), jit_compile=False)
     with np.load(bars_file) as arrays:
         images, rows = arrays["x_train"] / np.float32(255), arrays["y_train"]
-    inputs = {"image": images, "label": rows} if model.conditional else images
+    inputs = {"x": images, "label": rows}
     before = model.get_weights()
     elbo = model.fit(inputs, batch_size=40, epochs=12, verbose=0).history["elbo"]
     assert elbo[0] > -50  # 64 pixels at ln 2 are -44
@@ -233,33 +222,32 @@ def test_parts_that_no_recipe_has_learn_and_survive_saving(parts, bars_file, tmp
     assert loaded.evaluate(inputs, verbose=0) == model.evaluate(inputs, verbose=0)
     z = np.ones((3, 3), "float32")
     np.testing.assert_array_equal(loaded.prior_distribution().log_prob(z), model.prior_distribution().log_prob(z))
-    code = standalone_encoder(loaded)(inputs)["loc"]
-    np.testing.assert_allclose(code, model.posterior.mean(model.encoder(inputs)), atol=1e-5)
+    code = standalone_encoder(loaded)({"image": images, "label": rows})["loc"]
+    np.testing.assert_allclose(code, model.codes(inputs), atol=1e-5)
 
 
 def test_changed_keywords_survive_saving():
     model = vaezoo.create_model(
         "conv_vae",
-        image_shape=IMAGE_SHAPE,
+        IMAGE_SHAPE,
         likelihood={"name": "normal", "scale": 0.3, "learned": True},
         objective={"name": "beta", "beta": {"start": 0.5, "end": 2.0, "steps": 10}, "samples": 3, "kl": "monte_carlo"},
     )
     twin = type(model).from_config(model.get_config())
-    assert twin.likelihood.get_config()["scale"] == 0.3
-    assert twin.likelihood.learned
-    assert twin.objective.get_config() == model.objective.get_config()
-    assert twin.objective.beta == {"start": 0.5, "end": 2.0, "steps": 10}
+    assert (twin.likelihood.scale, twin.likelihood.learned) == (0.3, True)
+    assert twin.objective.beta == WarmUp(start=0.5, end=2.0, steps=10)
+    assert (twin.objective.samples, twin.objective.kl) == (3, "monte_carlo")
 
 
 def test_a_conditional_model_asks_for_its_label():
-    model = vaezoo.create_model("mlp_vae", image_shape=IMAGE_SHAPE, conditional=True)
-    assert model.classes == 10
+    model = vaezoo.create_model("mlp_vae", IMAGE_SHAPE, conditional=True)
+    assert model.spec.classes == 10
     with pytest.raises(vaezoo.VaezooError, match="a class from 0 to 9"):
         model.sample(3)
 
 
 def test_fit_refuses_grey_levels_under_bernoulli():
-    model = vaezoo.create_model("mlp_vae", image_shape=IMAGE_SHAPE)
+    model = vaezoo.create_model("mlp_vae", IMAGE_SHAPE)
     model.compile("adam")
     with pytest.raises(vaezoo.VaezooError, match="grey levels"):
         model.fit(np.full((32, *IMAGE_SHAPE), 0.5, "float32"), verbose=0)

@@ -11,7 +11,8 @@ from vaezoo.config import load_recipe
 from vaezoo.data import canonical_name
 from vaezoo.errors import VaezooError
 from vaezoo.evaluation import evaluate
-from vaezoo.training import Run, resume, train
+from vaezoo.runs import Run
+from vaezoo.training import resume, train
 
 
 def measured(recipe, folder, samples, limit=None):

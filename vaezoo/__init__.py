@@ -1,7 +1,6 @@
 """vaezoo: a model zoo of variational autoencoders for Keras 3 and TensorFlow.
 
-The public names are imported when they are first used, so `import vaezoo` costs nothing. Once Keras is imported too,
-before or after, `keras.models.load_model` knows every class that a vaezoo file can hold.
+The public names are imported at their first use, so `import vaezoo` is fast.
 """
 
 import importlib
@@ -36,6 +35,8 @@ def __dir__():
     return __all__
 
 
+# `vaezoo list` must not import Keras, yet after `import vaezoo`, `keras.models.load_model` must know vaezoo's classes,
+# whichever of the two is imported first. So this hook registers them as soon as Keras is imported.
 @wrapt.when_imported("keras")
 def _register_classes(_keras):
     importlib.import_module("vaezoo.zoo")

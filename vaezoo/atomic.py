@@ -1,70 +1,82 @@
-"""Files that appear whole: written beside their place, flushed to the disk, renamed; folders with one writer."""
+"""Files that are complete or absent: written to a temporary name, flushed, renamed. Folders with one writer."""
 
 import contextlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+
+import filelock
 
 from vaezoo.errors import VaezooError
 
+LOCK = ".lock"  # the lock file in a folder that is being written
+
 
 def write_file(path: str | Path, writer: Callable[[Path], object]) -> Path:
-    """Let `writer` write a file beside `path`, flush it to the disk, and rename it there.
+    """Let `writer` write a temporary file in the same folder, flush it to the disk, and rename it to `path`.
 
     Args:
-        path: where the file shall be; its folder must exist.
-        writer: takes a path with the same ending (Keras and matplotlib choose the format by it) and writes it.
+        path: of the file; its folder must exist.
+        writer: takes a path with the same suffix (Keras and matplotlib choose the format by it) and writes it.
 
     Returns:
         The path.
 
     Raises:
-        VaezooError: if it cannot be written; what stood there before is left as it was.
+        VaezooError: if it cannot be written; an existing file is left unchanged.
     """
     path = Path(path)
-    beside = path.with_name(f".writing.{path.name}")
+    temporary = path.with_name(f".writing.{path.name}")
     with plain_errors(path):
         try:
-            beside.unlink(missing_ok=True)  # a link that lies there would be followed
-            writer(beside)
-            with open(beside, "rb") as file:
+            temporary.unlink(missing_ok=True)  # an existing link would be followed
+            writer(temporary)
+            with open(temporary, "rb") as file:
                 os.fsync(file.fileno())
-            beside.replace(path)
+            temporary.replace(path)
             flush_folder(path.parent)
         finally:
             with contextlib.suppress(OSError):
-                beside.unlink(missing_ok=True)
+                temporary.unlink(missing_ok=True)
     return path
 
 
 def write_text(path: str | Path, content: str) -> Path:
     """Write text as UTF-8; see `write_file`."""
-    return write_file(path, lambda beside: beside.write_text(content, encoding="utf-8"))
+    return write_file(path, lambda temporary: temporary.write_text(content, encoding="utf-8"))
+
+
+def write_arrays(path: str | Path, arrays: Mapping[str, object]) -> Path:
+    """Write arrays by name as a compressed .npz, without those that are None; see `write_file`."""
+    import numpy as np
+
+    arrays = {name: np.asarray(array) for name, array in arrays.items() if array is not None}
+    return write_file(path, lambda temporary: np.savez_compressed(temporary, **arrays))
 
 
 def link_file(path: str | Path, source: Path) -> Path:
-    """Let the file `source` stand at `path` too, at no cost where the system has hard links; see `write_file`."""
+    """Make `path` a hard link to the file `source`, or a copy where there are no hard links; see `write_file`."""
 
-    def link(beside):
-        beside.unlink(missing_ok=True)  # of a process that was killed just here
+    def link(temporary):
+        temporary.unlink(missing_ok=True)  # left by a process that was killed here
         try:
-            os.link(source, beside)
-        except OSError:  # some network and removable disks have no such links
-            shutil.copyfile(source, beside)
+            os.link(source, temporary)
+        except OSError:  # some network and removable disks have no hard links
+            shutil.copyfile(source, temporary)
 
     return write_file(path, link)
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what a killed process was writing in a folder."""
+    """Remove the temporary files that a killed process left in a folder."""
     for path in folder.glob(".writing.*"):
         with contextlib.suppress(OSError):
             path.unlink()
 
 
 def flush_folder(folder: Path) -> None:
-    """Put the names in a folder on the disk, as `os.fsync` does with the content of a file."""
+    """Flush the names in a folder to the disk, as `os.fsync` does for the content of a file."""
     with contextlib.suppress(OSError):  # Windows cannot
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -73,34 +85,61 @@ def flush_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def lock_folder(folder: Path) -> int | None:
-    """Become the one process that writes in a folder.
+@contextlib.contextmanager
+def only_writer(folder: Path, refusal: str):
+    """Be the only process that writes in a folder, as long as the context lasts.
 
-    Returns:
-        A descriptor: `os.close` gives the folder back, and so does the end of the process, however it ends.
-        None where the system has no such locks.
+    The folder is made with its parents if it does not exist. At the end the lock file is removed, and so is each folder
+    that was made here and is empty. The operating system releases the lock when the process ends, even if it is killed.
+
+    Args:
+        folder: the folder.
+        refusal: the message of the error if another process is its writer.
 
     Raises:
-        BlockingIOError: if another has it.
+        VaezooError: if another process is its writer, or the folder cannot be written.
     """
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    lock = filelock.FileLock(folder / LOCK)
+    with plain_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(blocking=False)
+        except filelock.Timeout:
+            raise VaezooError(refusal) from None
     try:
-        import fcntl
-    except ImportError:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # Windows removes it at the release
+            (folder / LOCK).unlink()
+        lock.release()
+        with contextlib.suppress(OSError):  # stops at the first folder that is not empty
+            for each in made:
+                each.rmdir()
+
+
+def has_writer(folder: Path) -> bool | None:
+    """Whether a process is the `only_writer` of a folder; None if only a user who may write there can tell.
+
+    It makes no file.
+    """
+    lock = folder / LOCK
+    if not lock.exists():
+        return False
+    try:
+        with filelock.FileLock(lock).acquire(blocking=False):
+            return False
+    except filelock.Timeout:
+        return True
+    except OSError:
         return None
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
 
 
 @contextlib.contextmanager
 def plain_errors(path):
-    """Turn the system's errors about `path` into one line."""
+    """Raise the operating system's errors about `path` as a VaezooError."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or " ".join(str(error).split())
-        raise VaezooError(f"cannot write '{path}': {reason}; mend that, or choose another place") from error
+        raise VaezooError(f"cannot write '{path}': {reason}; fix that, or choose another path") from error

@@ -5,16 +5,16 @@ import fnmatch
 import os
 import re
 import reprlib
-import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from vaezoo.errors import VaezooError, unknown
-from vaezoo.recipe_schema import Recipe, WarmUp
+from vaezoo.recipe_schema import Recipe
+from vaezoo.sections import describe, shown
 
 LARGEST_RECIPE = 65_536  # bytes; the zoo's own are under 1 KiB
 
@@ -53,7 +53,7 @@ def load_recipe(name_or_path: str | Path, overrides: Mapping[str, Any] | None = 
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        raise VaezooError(_describe(error, source=str(name_or_path))) from None
+        raise VaezooError(f"{name_or_path}: {describe(error)}") from None
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
@@ -156,7 +156,7 @@ def _override(content: dict[str, Any], dotted: str, value: Any) -> None:
         elif child is None:
             child = {}
         elif not isinstance(child, dict):
-            raise VaezooError(f"cannot set '{dotted}': '{key}' holds {_shown(child)}, which has no keys of its own")
+            raise VaezooError(f"cannot set '{dotted}': '{key}' holds {shown(child)}, which has no keys of its own")
         content[key] = child
         content = child
     content[last] = copy.deepcopy(value)
@@ -164,69 +164,3 @@ def _override(content: dict[str, Any], dotted: str, value: Any) -> None:
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
-
-
-def _shown(value: Any) -> str:
-    try:
-        return reprlib.repr(value)
-    except ValueError:  # Python does not write out an integer of more than 4,300 digits
-        return "a number of thousands of digits"
-
-
-def _describe(error: ValidationError, source: str) -> str:
-    """The first complaint of pydantic's, in the project's words: what was given, what is allowed."""
-    complaint = error.errors(include_url=False)[0]
-    path, sections = _locate(complaint["loc"])
-    given, context = complaint["input"], complaint.get("ctx", {})
-    match complaint["type"]:
-        case "extra_forbidden":
-            allowed = [field for section in sections for field in section.model_fields]
-            return f"{source}: {unknown('key', path, [_sibling(path, key) for key in allowed])}"
-        case "union_tag_invalid":
-            return f"{source}: {unknown(path, context['tag'], _quoted(context['expected_tags']))}"
-        case "literal_error":
-            return f"{source}: {unknown(path, given, _quoted(context['expected']))}"
-        case "missing":
-            return f"{source}: the key '{path}' is missing"
-        case "union_tag_not_found":
-            return f"{source}: '{path}' must be the name of a part, or hold it as 'name', not {_shown(given)}"
-        case "value_error":
-            return f"{source}: {context['error']}"
-    more = error.error_count() - 1
-    message = complaint["msg"].removeprefix("Input ")
-    return f"{source}: '{path}' {message}, not {_shown(given)}" + (f" (and {more} more)" if more else "")
-
-
-def _locate(loc: tuple[str | int, ...]) -> tuple[str, list[type[BaseModel]]]:
-    """The dotted key of a complaint, and the sections that the last but one of its steps can be.
-
-    Pydantic's location mixes keys with the tags of unions: ("model", "encoder", "conv", "filters", 0).
-    """
-    path, sections, inner = "", [Recipe], [Recipe]
-    for step in loc:
-        if isinstance(step, int):
-            path += f"[{step}]"
-        elif len(inner) > 1:  # a union: this step is the name that chose among the parts
-            inner = [section for section in inner if step in typing.get_args(section.model_fields["name"].annotation)]
-        elif inner != [WarmUp] or step not in ("number", "warm_up"):
-            path, sections = (f"{path}.{step}" if path else step), inner
-            field = inner[0].model_fields.get(step) if inner else None
-            inner = list(_sections(field.annotation)) if field else []
-    return path, sections
-
-
-def _sections(annotation: Any) -> Iterable[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for inner in typing.get_args(annotation):
-        yield from _sections(inner)
-
-
-def _sibling(path: str, key: str) -> str:
-    parent = path.rpartition(".")[0]
-    return f"{parent}.{key}" if parent else key
-
-
-def _quoted(listing: str) -> list[str]:
-    """The names in pydantic's listing: "'a', 'b' or 'c'"."""
-    return listing.split("'")[1::2]

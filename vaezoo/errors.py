@@ -1,4 +1,4 @@
-"""The one kind of error that is the user's to mend: a single line that the command line prints. And SIGTERM's end."""
+"""Errors caused by user input, each a single line that the command line prints, and the end by SIGTERM."""
 
 import contextlib
 import difflib
@@ -9,11 +9,11 @@ LONGEST = 700  # characters of a message
 
 
 class VaezooError(ValueError):
-    """Bad input. The message says, on one line, what was given, what is allowed and how to mend it.
+    """Invalid input. The message says on one line what was given, what is allowed and how to fix it.
 
     Args:
-        message: may quote a stranger's file: what would break the line or steer the terminal is shown escaped, and
-            the middle of a very long message is left out.
+        message: may quote an untrusted file: line breaks and control characters are escaped, and the middle of a very
+            long message is omitted.
     """
 
     def __init__(self, message: str):
@@ -23,16 +23,16 @@ class VaezooError(ValueError):
 
 
 class Terminated(KeyboardInterrupt):
-    """The process was asked to end by SIGTERM, and has kept what it had; a KeyboardInterrupt but for its exit code."""
+    """The process received SIGTERM and has stored its results. A KeyboardInterrupt with another exit code."""
 
 
 def unknown(kind: str, given: object, allowed: Iterable[str], hint: str = "") -> VaezooError:
-    """The error for a name that is none of those allowed, with the nearest one.
+    """The error for an unknown name, with the most similar allowed name.
 
     Args:
-        kind: what the name names, as in "model" or "likelihood".
+        kind: the kind of thing that has the name, as in "model" or "likelihood".
         given: the name that was given.
-        allowed: every name that would have been right.
+        allowed: all allowed names.
         hint: the last sentence; by default it lists the allowed names.
 
     Returns:
@@ -46,11 +46,11 @@ def unknown(kind: str, given: object, allowed: Iterable[str], hint: str = "") ->
 
 @contextlib.contextmanager
 def errors_of_readers():
-    """Give back a VaezooError that was raised while TensorFlow read the images: it makes an error of its own of it."""
+    """Raise a VaezooError that occurred while TensorFlow read examples; TensorFlow wraps it in an error of its own."""
     try:
         yield
     except Exception as error:
-        if not type(error).__module__.startswith("tensorflow."):  # not imported here, where it may not be needed
+        if not type(error).__module__.startswith("tensorflow."):  # by name, since importing TensorFlow takes seconds
             raise
         found = re.search("VaezooError: (.*)", str(error))
         if not found:

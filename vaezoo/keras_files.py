@@ -1,10 +1,11 @@
-"""Keras files from anybody: looked through before Keras opens them, so that nothing in them is run.
+"""Keras files from untrusted sources: checked before Keras opens them, so that nothing in them is run.
 
-A `.keras` file is a zip of three members: metadata.json, config.json, which names classes and their arguments, and
-model.weights.h5, an HDF5 file. Keras makes whatever classes the configuration names, and its own safe mode has been
-got round before (CVE-2025-1550, -8747, -9905, -9906). vaezoo's models are made of few classes: those alone are let in.
+A `.keras` file is a zip archive of three members: metadata.json; config.json, which names classes and their arguments;
+and model.weights.h5, an HDF5 file. Keras makes any class that the configuration names, and its safe mode has been
+bypassed before (CVE-2025-1550, -8747, -9905, -9906). Here, only the few classes that vaezoo's models need are allowed.
 """
 
+import contextlib
 import io
 import json
 import struct
@@ -14,17 +15,20 @@ import zipfile
 import h5py
 import keras
 
+from vaezoo import internals
 from vaezoo.errors import VaezooError
 from vaezoo.weight_limit import weights_within
 
+PACKAGE = "vaezoo"  # classes that are registered with Keras under this name are trusted
 MEMBERS = ("config.json", "metadata.json", "model.weights.h5")
-LARGEST_CONFIG = 2**21  # bytes; that of conv_vae is 20 KiB
-LARGEST_DIRECTORY = 2**12  # bytes; of three members it is 200
-UNSTORED = 2**16  # bytes of variables that a model has and a file need not hold, as the means of its metrics
+LARGEST_CONFIG = 2**21  # bytes; that of conv_vae has 20 KiB
+LARGEST_DIRECTORY = 2**12  # bytes; three members take 200
+UNSTORED = 2**16  # bytes of variables of a model that a file may lack, such as the means of its metrics
 
 NUMBERS = ("bool", "int32", "int64", "float32", "float64")
+SLICES = ("__keras_tensor__", "__slice__", "__ellipsis__")  # the parts of x[..., 1:] in the configuration of a network
 
-# Layers that do arithmetic alone: none takes a function, opens a file or looks anything up.
+# Layers that only do arithmetic: none takes a function, opens a file or looks anything up.
 LAYERS = {
     "Activation", "Add", "Average", "AveragePooling2D", "BatchNormalization", "Concatenate", "Conv2D",
     "Conv2DTranspose", "Dense", "DepthwiseConv2D", "Dropout", "ELU", "Embedding", "Flatten",
@@ -32,22 +36,22 @@ LAYERS = {
     "MaxPooling2D", "Multiply", "Permute", "ReLU", "Rescaling", "Reshape", "SeparableConv2D", "Softmax", "Subtract",
     "UnitNormalization", "UpSampling2D", "ZeroPadding2D",
 }  # fmt: skip
-# Other modules of Keras, and what of each is let in: every subclass of this one.
+# Other modules of Keras; all subclasses of the given class are allowed.
 FAMILIES = {
     "keras": keras.DTypePolicy,
     "keras.initializers": keras.initializers.Initializer,
     "keras.optimizers": keras.optimizers.Optimizer,
     "keras.optimizers.schedules": keras.optimizers.schedules.LearningRateSchedule,
-    "keras.src.models.functional": keras.Model,
-    "keras.src.ops.nn": keras.Operation,
-    "keras.src.ops.numpy": keras.Operation,
+    internals.FUNCTIONAL: keras.Model,
+    internals.NN_OPERATIONS: keras.Operation,
+    internals.NUMPY_OPERATIONS: keras.Operation,
 }
 
 
 def load_keras_file(path):
     """The model in a `.keras` file that vaezoo wrote: a `VAE`, or a standalone encoder or decoder.
 
-    It takes no more memory than a few times the size of the file.
+    Loading takes at most a few times as much memory as the size of the file.
 
     Args:
         path: of the file.
@@ -56,29 +60,37 @@ def load_keras_file(path):
         A Keras model.
 
     Raises:
-        VaezooError: for a file that is broken, or holds anything that no model of vaezoo's has: a `Lambda`, an
-            unknown class, a member that does not belong, weights that lie in another file. Nothing of it was run.
+        VaezooError: if the file is broken, or holds anything that no model of vaezoo has: a `Lambda`, an unknown class,
+            an additional member, weights in another file. Nothing in it was run.
     """
-    try:
+    with _plain_errors(path):
         size = check_keras_file(path)
         with weights_within(size + UNSTORED, "its configuration asks for more weights than it holds"):
             return keras.saving.load_model(path, safe_mode=True)
-    except Exception as error:  # Keras's and HDF5's readers raise many kinds
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise VaezooError(f"'{path}' cannot be loaded: {reason}") from error
+
+
+def load_weights(model, path):
+    """Load the weights of a `.keras` file, and the variables of its optimizer, into the same model.
+
+    Raises:
+        VaezooError: as `load_keras_file`, or if the weights do not fit the model.
+    """
+    with _plain_errors(path):
+        check_keras_file(path)
+        model.load_weights(path)
 
 
 def check_keras_file(path):
-    """Look through a file without loading it.
+    """Check a file without loading it.
 
     Args:
         path: of the file.
 
     Returns:
-        The bytes of its weights.
+        The size of its weights in bytes.
 
     Raises:
-        ValueError: saying what is wrong with it. (The readers of zip, JSON and HDF5 may raise other kinds.)
+        ValueError: if it must not be loaded; the message says why. The readers of zip, JSON and HDF5 raise others.
     """
     with open(path, "rb") as file:
         if _directory_size(file) > LARGEST_DIRECTORY:
@@ -92,15 +104,24 @@ def check_keras_file(path):
     return len(weights)
 
 
+@contextlib.contextmanager
+def _plain_errors(path):
+    try:
+        yield
+    except Exception as error:  # the readers of Keras and HDF5 raise many types
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise VaezooError(f"'{path}' cannot be loaded: {reason}") from error
+
+
 def _directory_size(file):
-    """The size of the zip's list of members, which stands at its very end; `zipfile` would read one of any size."""
+    """The size of the list of members at the end of the zip archive; `zipfile` reads one of any size."""
     file.seek(0, io.SEEK_END)
     file.seek(-min(98, file.tell()), io.SEEK_END)
     tail = file.read()
     if tail[-22:-18] != b"PK\5\6":
-        raise ValueError("it is no Keras file, or has lost its end")
+        raise ValueError("not a Keras file, or truncated")
     (size,) = struct.unpack("<L", tail[-10:-6])
-    if tail[-42:-38] == b"PK\6\7":  # above 2 GiB a wider record stands before it
+    if tail[-42:-38] == b"PK\6\7":  # above 2 GiB a wider record comes before it
         (wide,) = struct.unpack("<Q", tail[-58:-50])
         size = max(size, wide)
     return size
@@ -109,7 +130,7 @@ def _directory_size(file):
 def _check_members(members):
     names = sorted(member.filename for member in members)
     if names != sorted(MEMBERS):
-        raise ValueError(f"it holds {', '.join(names) or 'nothing'}, and a Keras file {', '.join(MEMBERS)}")
+        raise ValueError(f"it holds {', '.join(names) or 'nothing'}; a Keras file holds {', '.join(MEMBERS)}")
     for member in members:
         if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
             raise ValueError(f"its {member.filename} is compressed, which Keras never does")
@@ -118,37 +139,35 @@ def _check_members(members):
 
 
 def _check_config(config):
-    """Raise unless every class that the configuration names, at any depth, is one that vaezoo's models have."""
+    """Raise unless every class in the configuration, at any depth, is allowed."""
     if not isinstance(config, dict):
         raise ValueError("its config.json describes no model")
     rest = [config]
     while rest:
         part = rest.pop()
         if isinstance(part, dict):
-            if "class_name" in part and not _is_ours(part):
+            if "class_name" in part and not _is_allowed(part):
                 name = ".".join(str(part[key]) for key in ("module", "class_name") if part.get(key))
-                raise ValueError(f"it holds the class '{name}', which no model of vaezoo's has")
+                hint = f"; if it is your own, register it with Keras under the package '{PACKAGE}', and import it first"
+                hint = "" if str(part.get("module")).startswith("keras") else hint
+                raise ValueError(f"it holds the class '{name}', which no model of vaezoo has{hint}")
             rest.extend(part.values())
         elif isinstance(part, list):
             rest.extend(part)
 
 
-def _is_ours(part):
+def _is_allowed(part):
     name, module, registered = (part.get(key) for key in ("class_name", "module", "registered_name"))
-    if name in (
-        "__keras_tensor__",
-        "__slice__",
-        "__ellipsis__",
-    ):  # how the configuration of a network writes x[..., 1:]
+    if name in SLICES:
         return True
-    if name == "__numpy__":  # a constant; as text its items could be of any length
+    if name == "__numpy__":  # a constant; items of text could have any length
         return part["config"]["dtype"] in NUMBERS
     if not (isinstance(name, str) and isinstance(module, str)):
         return False
-    if module.startswith("vaezoo."):
-        known = keras.saving.get_custom_objects().get(f"vaezoo>{name}")
-        return registered == f"vaezoo>{name}" and getattr(known, "__module__", None) == module
-    if registered not in (None, name):  # Keras would take the class of this name instead
+    if registered == f"{PACKAGE}>{name}":  # code of this process has registered it, in whatever module
+        known = keras.saving.get_custom_objects().get(registered)
+        return isinstance(known, type) and known.__module__ == module
+    if registered not in (None, name):  # Keras would make the class of this name instead
         return False
     if module == "keras.layers":
         return name in LAYERS
@@ -157,7 +176,7 @@ def _is_ours(part):
 
 
 def _check_weights(file):
-    """Raise unless every array lies in this very file, in full."""
+    """Raise unless every array lies completely in this file."""
     groups, seen = [file], set()
     while groups:
         group = groups.pop()
@@ -176,5 +195,5 @@ def _check_weights(file):
 
 
 def _is_plain(dataset):
-    stored = dataset.id.get_storage_size()  # none of a dataset that is virtual or lies in an external file
+    stored = dataset.id.get_storage_size()  # 0 for a dataset that is virtual or lies in another file
     return dataset.dtype.kind in "iuf" and not dataset.external and stored == dataset.nbytes

@@ -1,8 +1,7 @@
-"""Likelihoods: the parameters that the decoder puts out → p(x|z), over images in [0, 1].
+"""Likelihoods: the parameters that the decoder puts out → p(x|z).
 
-`distribution` gives the log-probability in nats. `image` gives the picture to show, within [0, 1]; it uses Keras
-operations alone, so the same lines also make the standalone decoder. A likelihood is a Keras layer so that one with
-weights is saved with the model.
+`distribution` gives the log-probability in nats. `mean` uses Keras operations alone, so the same lines also make the
+standalone decoder.
 """
 
 import keras
@@ -11,6 +10,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from keras import ops
 
+from vaezoo import parts, recipe_schema  # import modules, not names: the Keras import hook can re-enter here
 from vaezoo.errors import VaezooError
 from vaezoo.registry import LIKELIHOODS
 
@@ -19,66 +19,80 @@ tfd = tfp.distributions
 SMALLEST_SCALE = 1e-3  # a quarter of a grey level; keeps log p(x|z) finite on constant images
 
 
-class Likelihood(keras.layers.Layer):
-    """What every likelihood answers. H W C is the image; params [...,H,W,P*C] hold P parameters for each channel."""
+class Likelihood(parts.Part):
+    """What every likelihood answers about examples that a `Spec` describes.
 
-    params_per_channel = 1
+    params are [...,*params_shape]. By default that is the shape of the example with `params_per_element` times as many
+    numbers on its last axis: [...,H,W,P*C] for an image, [...,P*F] for a vector.
+    """
 
-    def __init__(self, **kwargs):
-        super().__init__(**{"dtype": "float32", **kwargs})
+    params_per_element = 1
 
-    def distribution(self, params):
-        """params [...,H,W,P*C] → p(x|z), a TFP distribution with event shape [H,W,C]."""
+    def params_shape(self, spec):
+        """The shape of the parameters of one example."""
+        return (*spec.shape[:-1], self.params_per_element * spec.shape[-1])
+
+    def distribution(self, params, spec):
+        """params → p(x|z), a TFP distribution whose event is an example."""
         raise NotImplementedError
 
-    def image(self, params):
-        """params [...,H,W,P*C] → the mean of p(x|z) [...,H,W,C], kept within [0, 1]."""
+    def mean(self, params, spec):
+        """params → the mean of p(x|z); of an image it is kept within [0, 1], of tokens it is their probabilities."""
         raise NotImplementedError
 
-    def check(self, images):
-        """Raise a VaezooError if images [N,H,W,C] are nothing that this likelihood describes."""
-        if not np.all((images >= 0) & (images <= 1)):  # NaN fails too
+    def example(self, params, spec):
+        """params → the example to show: the mean of p(x|z), or the most likely tokens."""
+        return self.mean(params, spec)
+
+    def check(self, x, spec):
+        """Raise a VaezooError if the examples x [N,...] are nothing that this likelihood describes."""
+        self.section.check_examples(spec)
+        if spec.is_image and not np.all((x >= 0) & (x <= 1)):  # NaN fails too
             raise VaezooError(
-                f"the images must lie in [0, 1], and these go from {np.min(images):g} to {np.max(images):g}; "
+                f"the images must lie in [0, 1], and these go from {np.min(x):g} to {np.max(x):g}; "
                 "divide 8-bit images by 255"
             )
 
 
-class BernoulliImage(tfd.Independent):
-    """`tfd.Independent(tfd.Bernoulli(logits), 3)` whose log-probability is one fused expression.
+class IndependentBernoulli(tfd.Independent):
+    """`tfd.Independent(tfd.Bernoulli(logits), rank)` whose log-probability is one fused expression.
 
     log p(x) = sum x l - softplus(l), for logits l, over rows of H*W*C numbers: TFP's own takes two softplus and three
     axes, and with the samples of an importance-weighted bound it was half of the training step.
     """
 
     def _log_prob(self, x):
-        logits = self.distribution.logits  # [...,H,W,C]
-        size = int(np.prod(logits.shape[-3:]))
-        logits, x = (tf.reshape(t, tf.concat([tf.shape(t)[:-3], [size]], axis=0)) for t in (logits, x))
+        logits, rank = self.distribution.logits, self.event_shape.rank  # [...,H,W,C], 3
+        size = int(np.prod(logits.shape[-rank:]))
+        logits, x = (tf.reshape(t, tf.concat([tf.shape(t)[:-rank], [size]], axis=0)) for t in (logits, x))
         return tf.reduce_sum(x * logits - tf.nn.softplus(logits), axis=-1)
 
 
-def _is_binary(images):
-    return bool(np.all((images == 0) | (images == 1)))
+def _is_binary(x):
+    return bool(np.all((x == 0) | (x == 1)))
 
 
-@LIKELIHOODS.register("bernoulli")
-@keras.saving.register_keras_serializable("vaezoo")
+@LIKELIHOODS.register(recipe_schema.Bernoulli)
 class Bernoulli(Likelihood):
-    """p(x|z) = prod Bernoulli(x; sigmoid(params)), for images of zeros and ones."""
+    """p(x|z) = prod Bernoulli(x; sigmoid(params)), for zeros and ones."""
 
-    def distribution(self, params):
+    def distribution(self, params, spec):
         """params [...,H,W,C] are logits."""
-        return BernoulliImage(tfd.Bernoulli(logits=params, dtype=tf.float32), 3)
+        return IndependentBernoulli(tfd.Bernoulli(logits=params, dtype=tf.float32), len(spec.shape))
 
-    def image(self, params):
+    def mean(self, params, spec):
         """The probability of a one."""
         return ops.sigmoid(params)
 
-    def check(self, images):
+    def check(self, x, spec):
         """Refuse grey levels: on them the formula still gives a number, but no likelihood and no bound on one."""
-        super().check(images)
-        if not _is_binary(images):
+        super().check(x, spec)
+        if not _is_binary(x):
+            if not spec.is_image:
+                raise VaezooError(
+                    f"the likelihood 'bernoulli' needs zeros and ones, and these {spec} hold others; "
+                    "set model.likelihood=normal"
+                )
             raise VaezooError(
                 "the likelihood 'bernoulli' needs images of zeros and ones, and these hold grey levels; binarize them "
                 "(--set data.binarize=dynamic) or use a likelihood for grey levels "
@@ -86,16 +100,15 @@ class Bernoulli(Likelihood):
             )
 
 
-@LIKELIHOODS.register("continuous_bernoulli")
-@keras.saving.register_keras_serializable("vaezoo")
+@LIKELIHOODS.register(recipe_schema.ContinuousBernoulli)
 class ContinuousBernoulli(Likelihood):
     """p(x|z) = prod C(l) l^x (1-l)^(1-x) on [0, 1], l = sigmoid(params) (Loaiza-Ganem & Cunningham 2019)."""
 
-    def distribution(self, params):
+    def distribution(self, params, spec):
         """params [...,H,W,C] are logits of l."""
-        return tfd.Independent(tfd.ContinuousBernoulli(logits=params), 3)
+        return tfd.Independent(tfd.ContinuousBernoulli(logits=params), len(spec.shape))
 
-    def image(self, params):
+    def mean(self, params, spec):
         """The mean, 1 / (1 - exp(-n)) - 1 / n for logits n (their equation 8, in terms of logits)."""
         near_zero = ops.abs(params) < 1.0  # there the two terms cancel, and five of the series err by 2e-8 at most
         safe = ops.where(near_zero, ops.ones_like(params), params)
@@ -104,22 +117,9 @@ class ContinuousBernoulli(Likelihood):
         return ops.where(near_zero, series, 1.0 / (1.0 - ops.exp(-safe)) - 1.0 / safe)
 
 
-@LIKELIHOODS.register("normal")
-@keras.saving.register_keras_serializable("vaezoo")
+@LIKELIHOODS.register(recipe_schema.Normal)
 class Normal(Likelihood):
-    """p(x|z) = N(x; params, scale^2 I), with one scale for all pixels.
-
-    Args:
-        scale: the standard deviation, in units of the image's range [0, 1].
-        learned: train the scale, from that start (Rybkin et al. 2021, sigma-VAE).
-    """
-
-    def __init__(self, scale=0.1, learned=False, **kwargs):
-        super().__init__(**kwargs)
-        if scale < SMALLEST_SCALE:
-            raise VaezooError(f"the scale of 'normal' is {scale}; it must be at least {SMALLEST_SCALE}")
-        self.scale = scale
-        self.learned = learned
+    """p(x|z) = N(x; params, scale^2 I), with one scale for all pixels."""
 
     def build(self, input_shape):
         """Make the weight of a learned scale."""
@@ -128,49 +128,73 @@ class Normal(Likelihood):
             start = above + np.log(-np.expm1(-above))  # softplus(start) + floor = scale, without overflow
             self.raw_scale = self.add_weight(name="raw_scale", shape=(), initializer=keras.initializers.Constant(start))
 
-    def distribution(self, params):
+    def distribution(self, params, spec):
         """params [...,H,W,C] are the locations."""
         scale = ops.softplus(self.raw_scale) + SMALLEST_SCALE if self.learned else self.scale
-        return tfd.Independent(tfd.Normal(params, scale), 3)
+        return tfd.Independent(tfd.Normal(params, scale), len(spec.shape))
 
-    def image(self, params):
-        """The location, clipped to [0, 1]."""
-        return ops.clip(params, 0.0, 1.0)
-
-    def get_config(self):
-        """The constructor's arguments."""
-        return {**super().get_config(), "scale": self.scale, "learned": self.learned}
+    def mean(self, params, spec):
+        """The location."""
+        return ops.clip(params, 0.0, 1.0) if spec.is_image else params
 
 
-@LIKELIHOODS.register("discretized_logistic")
-@keras.saving.register_keras_serializable("vaezoo")
+@LIKELIHOODS.register(recipe_schema.DiscretizedLogistic)
 class DiscretizedLogistic(Likelihood):
     """A logistic over 256 grey levels, each with the mass of its own 1/255 (Kingma et al. 2016, appendix)."""
 
-    params_per_channel = 2
+    params_per_element = 2
 
     def _loc_scale(self, params):
         raw_loc, raw_scale = ops.split(params, 2, axis=-1)
         # Centred on mid-grey with a scale of about an eighth, so that training starts from a sensible image.
         return raw_loc + 0.5, ops.softplus(raw_scale - 2.0) + SMALLEST_SCALE
 
-    def distribution(self, params):
+    def distribution(self, params, spec):
         """params [...,H,W,2C] are the locations, then the raw scales."""
-        return tfd.Independent(LogisticGreyLevels(*self._loc_scale(params)), 3)
+        return tfd.Independent(LogisticGreyLevels(*self._loc_scale(params)), len(spec.shape))
 
-    def image(self, params):
+    def mean(self, params, spec):
         """The mean: the integral over [0, 1] of P(x > t), which the 256 levels sample closely."""
         loc, scale = self._loc_scale(params)
         return ops.clip(scale * (ops.softplus(loc / scale) - ops.softplus((loc - 1.0) / scale)), 0.0, 1.0)
 
-    def check(self, images):
+    def check(self, x, spec):
         """Refuse values between the 256 levels, which have no mass."""
-        super().check(images)
-        levels = images * 255.0
+        super().check(x, spec)
+        levels = x * 255.0
         if np.abs(levels - np.round(levels)).max(initial=0) > 1e-2:
             raise VaezooError(
                 "the likelihood 'discretized_logistic' needs images with 256 grey levels, and these hold values "
                 "between them; use --set model.likelihood=normal, or store the images as 8 bits"
+            )
+
+
+@LIKELIHOODS.register(recipe_schema.Categorical)
+class Categorical(Likelihood):
+    """p(x|z) = prod Categorical(x_t; softmax(params_t)), for the tokens x_t of a sequence."""
+
+    def params_shape(self, spec):
+        """(T, V): a logit for each token of the vocabulary at each place."""
+        return (*spec.shape, spec.levels)
+
+    def distribution(self, params, spec):
+        """params [...,T,V] are logits."""
+        return tfd.Independent(tfd.Categorical(logits=params, dtype=tf.int32), len(spec.shape))
+
+    def mean(self, params, spec):
+        """The probability of each token [...,T,V]."""
+        return ops.softmax(params, axis=-1)
+
+    def example(self, params, spec):
+        """The most likely token at each place [...,T], int32."""
+        return ops.argmax(params, axis=-1)
+
+    def check(self, x, spec):
+        """Refuse what is no token of the vocabulary."""
+        super().check(x, spec)
+        if np.min(x, initial=0) < 0 or np.max(x, initial=0) >= spec.levels:
+            raise VaezooError(
+                f"the tokens must be from 0 to {spec.levels - 1}, and these go from {np.min(x)} to {np.max(x)}"
             )
 
 

@@ -1,30 +1,32 @@
-"""Adam whose update of a weight is one operation."""
+"""Adam using TensorFlow's fused kernel."""
 
 import keras
 import tensorflow as tf
 
+from vaezoo import internals
+
 
 @keras.saving.register_keras_serializable("vaezoo")
 class Adam(keras.optimizers.Adam):
-    """`keras.optimizers.Adam`, which reads and writes each weight and its moments once a step.
+    """`keras.optimizers.Adam` using TensorFlow's fused kernel, which updates a weight and its moments in one operation.
 
-    Keras spells the update out in a dozen operations, each a pass over memory; one kernel of TensorFlow's does them
-    all. A step of `conv_vae`, which is not compiled by XLA, takes a tenth less time. With `amsgrad` it is Keras's own.
+    Keras uses a dozen operations, each of which reads and writes memory. With the kernel, a training step of `conv_vae`
+    without XLA takes a tenth less time. With `amsgrad`, the update is that of Keras.
 
-    Source: Kingma & Ba 2015, "Adam: A Method for Stochastic Optimization", arXiv:1412.6980, section 2: alpha_t in place
-    of the corrected moments.
+    Source: Kingma & Ba 2015, "Adam: A Method for Stochastic Optimization", arXiv:1412.6980, in the form at the end of
+    section 2: a step size alpha_t in place of bias-corrected moments.
     """
 
     def update_step(self, gradient, variable, learning_rate):
-        """Update a variable, and its moments m and v, in place."""
+        """Update a variable and its moments m and v in place."""
         if self.amsgrad:
             return super().update_step(gradient, variable, learning_rate)
         step = tf.cast(self.iterations + 1, variable.dtype)
-        index = self._get_variable_index(variable)
+        m, v = internals.adam_moments(self, variable)
         return tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
-            m=self._momentums[index].value.handle,
-            v=self._velocities[index].value.handle,
+            m=m.value.handle,
+            v=v.value.handle,
             beta1_power=tf.pow(tf.cast(self.beta_1, variable.dtype), step),
             beta2_power=tf.pow(tf.cast(self.beta_2, variable.dtype), step),
             lr=tf.cast(learning_rate, variable.dtype),

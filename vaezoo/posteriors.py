@@ -1,16 +1,15 @@
-"""Posteriors: the parameters that the encoder puts out → q(z|x).
+"""Posteriors: the output of the encoder → q(z|x).
 
-A posterior is a Keras layer so that one with weights is saved with the model. Its distribution is built anew for every
-call. `parameters` uses Keras operations alone, so the same lines also make the standalone encoder.
+A distribution is built anew for every call. `parameters` uses Keras operations alone, so the same lines also make the
+standalone encoder.
 """
 
-import keras
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 from keras import ops
 
-from vaezoo import replicas
+from vaezoo import parts, recipe_schema, replicas  # import modules, not names: the Keras import hook can re-enter here
 from vaezoo.networks.made import made
 from vaezoo.registry import POSTERIORS
 
@@ -44,31 +43,70 @@ class FullNormalDistribution(_Philox, tfd.MultivariateNormalTriL):
     """`tfd.MultivariateNormalTriL`, sampled by Philox."""
 
 
-class Posterior(keras.layers.Layer):
-    """What every posterior answers. Subclasses say how params [B,P] become named parameters and a distribution."""
+class Posterior(parts.Part):
+    """What every posterior answers: how the encoder's output `params` becomes a distribution, and how it is drawn from.
 
-    def __init__(self, **kwargs):
-        super().__init__(**{"dtype": "float32", **kwargs})
+    `params` is a tensor [B,P], or the structure of tensors that an encoder of its own gives. `decoder` is a
+    `decoding.Decoder`: a hierarchical posterior reads the decoder's state, every other one ignores it.
+    """
 
     def params_size(self, latent_dim):
         """P, the number of parameters for a code of D = `latent_dim` numbers."""
         raise NotImplementedError
 
-    def parameters(self, params):
-        """params [B,P] → the named parameters of q(z|x); `loc` [B,D] is always one of them: the code of each image."""
+    def build(self, params_shape, state_shapes=()):
+        """Make the weights, for params of that shape and the states that the blocks of a hierarchical decoder give."""
+
+    def parameters(self, params, decoder=None):
+        """params → the named parameters of q(z|x); one of them is `loc` [B,D], the code of each example."""
         raise NotImplementedError
 
-    def distribution(self, params):
-        """params [B,P] → q(z|x), a TFP distribution over z [B,D]."""
+    def distribution(self, params, decoder=None):
+        """params → q(z|x), a TFP distribution over z [B,D]."""
         raise NotImplementedError
 
-    def mean(self, params):
-        """params [B,P] → the code of each image without chance [B,D]: the mean of q(z|x), where that is known."""
-        return self.parameters(params)["loc"]
+    def mean(self, params, decoder=None):
+        """params → the code of each example without noise [B,D]: the mean of q(z|x), where that is known."""
+        return self.parameters(params, decoder)["loc"]
+
+    def noise(self, shape, seed):
+        """The noise that `draw` turns into codes.
+
+        Args:
+            shape: an integer tensor (K, B, D).
+            seed: stateless, [2]; or [4] where these B rows are a part of a batch that several devices share.
+
+        Returns:
+            [K,B,D], standard normal.
+        """
+        return replicas.normal(shape, seed)
+
+    def draw(self, params, noise, decoder):
+        """Draw codes.
+
+        Args:
+            params: the output of the encoder.
+            noise: [K,B,D], from `noise`.
+            decoder: the `Decoder` of the batch.
+
+        Returns:
+            (q, z, decoded). q is a distribution with the batch [B], or [K,B] where each draw has its own, as on the
+            way down a hierarchy; z is [K,B,D]; decoded are the parameters of p(x|z) where drawing had to compute them,
+            and None otherwise.
+        """
+        q = self.distribution(params, decoder)
+        return q, self.transform(q, noise), None
+
+    def transform(self, q, noise):
+        """The codes [K,B,D] that q makes of noise [K,B,D]."""
+        return q.bijector.forward(noise)
+
+    def extra_terms(self, passed):
+        """Terms [B] by name to add to the loss for what a `Pass` did, as the commitment of a quantizer."""
+        return {}
 
 
-@POSTERIORS.register("diagonal_normal")
-@keras.saving.register_keras_serializable("vaezoo")
+@POSTERIORS.register(recipe_schema.DiagonalNormal)
 class DiagonalNormal(Posterior):
     """q(z|x) = N(z; loc, diag(scale^2)), with scale = softplus(raw) + floor (Kingma & Welling 2014, section 3)."""
 
@@ -76,19 +114,18 @@ class DiagonalNormal(Posterior):
         """2 D: the locations, then the raw scales."""
         return 2 * latent_dim
 
-    def parameters(self, params):
+    def parameters(self, params, decoder=None):
         """params [B,2D] → {loc [B,D], scale [B,D] > 0}."""
         loc, raw = ops.split(params, 2, axis=-1)
         return {"loc": loc, "scale": ops.softplus(raw) + SMALLEST_SCALE}
 
-    def distribution(self, params):
+    def distribution(self, params, decoder=None):
         """params [B,2D] → a multivariate normal with a diagonal covariance."""
         parameters = self.parameters(params)
         return DiagonalNormalDistribution(parameters["loc"], parameters["scale"])
 
 
-@POSTERIORS.register("full_normal")
-@keras.saving.register_keras_serializable("vaezoo")
+@POSTERIORS.register(recipe_schema.FullNormal)
 class FullNormal(Posterior):
     """q(z|x) = N(z; loc, L L^T), L lower triangular with a positive diagonal (Kingma & Welling 2019, section 2.5.1)."""
 
@@ -96,7 +133,7 @@ class FullNormal(Posterior):
         """D + D (D + 1) / 2: the locations, the diagonal of L, and what lies below it row by row."""
         return latent_dim + latent_dim * (latent_dim + 1) // 2
 
-    def parameters(self, params):
+    def parameters(self, params, decoder=None):
         """params [B,P] → {loc [B,D], scale_tril [B,D,D]}."""
         size = params.shape[-1]
         latent_dim = int((np.sqrt(9 + 8 * size) - 3) // 2)  # the D with D + D (D + 1) / 2 = P
@@ -110,14 +147,13 @@ class FullNormal(Posterior):
         tril = ops.take(entries, place, axis=-1)
         return {"loc": loc, "scale_tril": tril}
 
-    def distribution(self, params):
+    def distribution(self, params, decoder=None):
         """params [B,P] → a multivariate normal with a full covariance."""
         parameters = self.parameters(params)
         return FullNormalDistribution(parameters["loc"], parameters["scale_tril"])
 
 
-@POSTERIORS.register("point")
-@keras.saving.register_keras_serializable("vaezoo")
+@POSTERIORS.register(recipe_schema.Point)
 class Point(Posterior):
     """All mass on one code: the deterministic autoencoder. It has no density, hence no KL and no ELBO."""
 
@@ -125,17 +161,20 @@ class Point(Posterior):
         """D: the code itself."""
         return latent_dim
 
-    def parameters(self, params):
+    def parameters(self, params, decoder=None):
         """params [B,D] → {loc [B,D]}."""
         return {"loc": params}
 
-    def distribution(self, params):
+    def distribution(self, params, decoder=None):
         """params [B,D] → a distribution whose every sample is the code."""
         return tfd.VectorDeterministic(params)
 
+    def transform(self, q, noise):
+        """The code itself, K times."""
+        return tf.broadcast_to(q.loc, tf.shape(noise))
 
-@POSTERIORS.register("flow")
-@keras.saving.register_keras_serializable("vaezoo")
+
+@POSTERIORS.register(recipe_schema.Flow)
 class Flow(Posterior):
     """q(z|x) by inverse autoregressive flow: a diagonal normal, bent by masked networks (Kingma et al. 2016).
 
@@ -143,22 +182,13 @@ class Flow(Posterior):
     m and sigma of a variable are functions of the context h and of the variables of z_(t-1) before it; the order turns
     round from block to block. Samples and their density take one pass; the density of any other code takes a pass a
     variable.
-
-    Args:
-        blocks: how many; with 0 it is the diagonal normal.
-        hidden: the widths of the hidden layers of a block's network.
-        context: C, how many numbers h the encoder gives to every block.
     """
-
-    def __init__(self, blocks=2, hidden=(320,), context=64, **kwargs):
-        super().__init__(**kwargs)
-        self.blocks, self.hidden, self.context = blocks, tuple(hidden), context
 
     def params_size(self, latent_dim):
         """2 D + C: the locations and the raw scales of z_0, then h."""
         return 2 * latent_dim + self.context
 
-    def build(self, params_shape):
+    def build(self, params_shape, state_shapes=()):
         """Make the masked network of each block."""
         latent_dim = (params_shape[-1] - self.context) // 2
         self.networks = [
@@ -166,7 +196,7 @@ class Flow(Posterior):
             for t in range(self.blocks)
         ]
 
-    def parameters(self, params):
+    def parameters(self, params, decoder=None):
         """params [B,P] → {loc [B,D]}: the code to show for an image, which is where the flow takes the mean of z_0.
 
         It is not the mean of q(z|x), which has no closed form.
@@ -177,7 +207,7 @@ class Flow(Posterior):
             z = sigma * z + (1 - sigma) * m
         return {"loc": z}
 
-    def distribution(self, params):
+    def distribution(self, params, decoder=None):
         """params [B,P] → the transformed normal."""
         loc, scale, h = self._start(params)
         blocks = [AutoregressiveGate(network, h) for network in self.networks]
@@ -185,10 +215,9 @@ class Flow(Posterior):
             DiagonalNormalDistribution(loc, scale), tfb.Chain(blocks[::-1]), name="InverseAutoregressiveFlow"
         )
 
-    def get_config(self):
-        """The constructor's arguments."""
-        own = {"blocks": self.blocks, "hidden": list(self.hidden), "context": self.context}
-        return {**super().get_config(), **own}
+    def transform(self, q, noise):
+        """The noise scaled and shifted, then through every block."""
+        return q.bijector.forward(q.distribution.bijector.forward(noise))
 
     def _start(self, params):
         """params [B,P] → loc [B,D] and scale [B,D] of z_0, h [B,C]."""

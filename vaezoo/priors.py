@@ -1,7 +1,7 @@
 """Priors: p(z), with or without weights.
 
-A prior is a Keras layer: one that learns keeps its weights there, and its distribution is built anew for every call.
-Build it with the shape (None, D), and with (H, W, C) for one that holds images.
+A distribution is built anew for every call. Build a prior with the shape (None, D), and with the shape of an example
+where the prior holds examples.
 """
 
 import math
@@ -11,34 +11,36 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from keras import ops
 
-from vaezoo import posteriors  # the module, as in `models.vae`
+from vaezoo import parts, posteriors, recipe_schema  # modules, not names: the Keras import hook can re-enter here
 from vaezoo.registry import PRIORS
 
 tfd = tfp.distributions
 
 
-class Prior(keras.layers.Layer):
-    """What every prior answers: its distribution over codes of D numbers."""
+class Prior(parts.Part):
+    """What every prior answers: its distribution over codes of D numbers.
 
-    def __init__(self, **kwargs):
-        super().__init__(**{"dtype": "float32", **kwargs})
-        self.latent_dim = None  # known once built
+    Attributes:
+        latent_dim: D, known once it is built.
+        components: of a mixture; 1 for every other prior.
+    """
 
-    def build(self, z_shape, image_shape=None):
-        """Take D from the last axis of (None, D); `image_shape` is (H, W, C)."""
+    components = 1
+
+    def build(self, z_shape, x_shape=None):
+        """Take D from the last axis of (None, D); `x_shape` is the shape of an example."""
         self.latent_dim = z_shape[-1]
 
     def distribution(self, encode=None):
         """p(z), a TFP distribution over codes [D].
 
         Args:
-            encode: images [K,H,W,C] → q(z|x) over [K,D], for a prior that is made of posteriors.
+            encode: examples [K,...] → q(z|x) over [K,D], for a prior that is made of posteriors.
         """
         raise NotImplementedError
 
 
-@PRIORS.register("standard_normal")
-@keras.saving.register_keras_serializable("vaezoo")
+@PRIORS.register(recipe_schema.StandardNormal)
 class StandardNormal(Prior):
     """p(z) = N(z; 0, I) (Kingma & Welling 2014)."""
 
@@ -59,23 +61,15 @@ class MixtureDistribution(tfd.MixtureSameFamily):
         return chosen.sample(seed=draw)  # [n,D]
 
 
-@PRIORS.register("mixture")
-@keras.saving.register_keras_serializable("vaezoo")
+@PRIORS.register(recipe_schema.Mixture)
 class Mixture(Prior):
     """p(z) = sum_k w_k N(z; m_k, diag(s_k^2)), all of it learned: the "MoG" prior of Tomczak & Welling (2018).
 
-    The weights w begin equal, the scales s at 1, and the locations m at draws of N(0, I), lest components that begin
-    alike stay alike.
-
-    Args:
-        components: how many normals, at least 1.
+    The weights w begin equal, the scales s at 1, and the locations m at draws of N(0, I): components that begin alike
+    would stay alike.
     """
 
-    def __init__(self, components=50, **kwargs):
-        super().__init__(**kwargs)
-        self.components = components
-
-    def build(self, z_shape, image_shape=None):
+    def build(self, z_shape, x_shape=None):
         """Make the weights."""
         super().build(z_shape)
         shape = (self.components, self.latent_dim)
@@ -90,33 +84,21 @@ class Mixture(Prior):
         normals = tfd.Independent(tfd.Normal(self.loc.value, scale), reinterpreted_batch_ndims=1)
         return MixtureDistribution(tfd.Categorical(self.logits.value), normals)
 
-    def get_config(self):
-        """The constructor's arguments."""
-        return {**super().get_config(), "components": self.components}
 
-
-@PRIORS.register("vamp")
-@keras.saving.register_keras_serializable("vaezoo")
+@PRIORS.register(recipe_schema.VampPrior)
 class VampPrior(Prior):
     """p(z) = 1/K sum_k q(z|u_k), u_k learned pseudo-inputs in [0, 1] (Tomczak & Welling 2018, arXiv:1705.07120).
 
     The pseudo-inputs go through the model's own encoder, so the prior follows the aggregated posterior as both learn.
     What is learned is their logits: clipped instead, a pixel at its bound would have no gradient.
-
-    Args:
-        components: K, how many pseudo-inputs, at least 1.
     """
 
-    def __init__(self, components=500, **kwargs):
-        super().__init__(**kwargs)
-        self.components = components
-
-    def build(self, z_shape, image_shape=None):
-        """Make the pseudo-inputs, of (H, W, C) = `image_shape`."""
+    def build(self, z_shape, x_shape=None):
+        """Make the pseudo-inputs of that shape."""
         super().build(z_shape)
         # Dark noise, as most of a drawing is dark: after two epochs of MNIST 2 nats ahead of mid-grey noise.
         dark = keras.initializers.RandomNormal(mean=-3.0, stddev=1.0)
-        self.logits = self.add_weight(name="logits", shape=(self.components, *image_shape), initializer=dark)
+        self.logits = self.add_weight(name="logits", shape=(self.components, *x_shape), initializer=dark)
 
     @property
     def pseudo_inputs(self):
@@ -126,7 +108,3 @@ class VampPrior(Prior):
     def distribution(self, encode=None):
         """The mixture of the pseudo-inputs' posteriors, in equal parts, over [D]."""
         return MixtureDistribution(tfd.Categorical(tf.zeros([self.components])), encode(self.pseudo_inputs))
-
-    def get_config(self):
-        """The constructor's arguments."""
-        return {**super().get_config(), "components": self.components}

@@ -1,238 +1,378 @@
-"""What a recipe may say: every key of the YAML file with its type, its range and its default.
+"""What a recipe may say: every key of the YAML file with its type, its range, its default and its meaning.
 
-This file imports nothing heavy, so a recipe is refused before TensorFlow is loaded. The sections named for a part
-mirror that part's constructor; a test compares the two, names and defaults alike.
+The section of a part is the only place where the part's keywords are written. Class attributes are capabilities: what
+other parts and commands may ask of it.
 """
 
-import functools
-import operator
-from typing import Annotated, Any, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from vaezoo.sections import Part, Section, one_of
 
 Width = Annotated[int, Field(ge=1, le=65_536)]
 Widths = Annotated[tuple[Width, ...], Field(strict=False, max_length=32)]  # YAML has lists where Python has tuples
+Hidden = Annotated[Widths, Field(description="the widths of the hidden layers in order; empty for a linear map")]
 Filters = Annotated[tuple[Width, ...], Field(strict=False, min_length=1, max_length=8)]
 KernelSize = Annotated[int, Field(ge=1, le=15)]
-Activation = Literal["relu", "gelu", "silu", "elu", "leaky_relu", "softplus", "tanh", "sigmoid"]
+Activation = Annotated[
+    Literal["relu", "gelu", "silu", "elu", "leaky_relu", "softplus", "tanh", "sigmoid"],
+    Field(description="the nonlinearity between layers, by its Keras name"),
+]
 Weight = Annotated[float, Field(ge=0, le=1e6)]
 Side = Annotated[int, Field(ge=1, le=4096)]  # pixels; a batch of 100 grey images of that size takes 7 GB
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Samples = Annotated[int, Field(ge=1, le=10_000)]
 
 
-class Section(BaseModel):
-    """A frozen mapping that refuses unknown keys, wrong types, infinities and NaN."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+# Encoders and decoders
 
 
-class Part(Section):
-    """A replaceable part of the model: its name in the registry and the keywords of its constructor."""
+class Encoder(Part):
+    """x → the parameters of q(z|x)."""
 
-    def keywords(self) -> dict[str, Any]:
-        """The constructor's keywords: all but the name."""
-        return self.model_dump(exclude={"name"})
+    kind: ClassVar = "encoder"
 
 
-def one_of(*sections: type[Part]):
-    """A part chosen by its `name`; a bare string is short for that name with every default."""
-    choice = sections[0]
-    if len(sections) > 1:
-        choice = Annotated[functools.reduce(operator.or_, sections), Field(discriminator="name")]
-    return Annotated[choice, BeforeValidator(lambda value: {"name": value} if isinstance(value, str) else value)]
+class Decoder(Part):
+    """z → the parameters of p(x|z)."""
+
+    kind: ClassVar = "decoder"
 
 
-class MLP(Part):
-    """A fully connected encoder or decoder: `mlp_encoder`, `mlp_decoder`."""
+class MLPEncoder(Encoder):
+    """Fully connected; without hidden layers a linear map. For every kind of example."""
 
-    name: Literal["mlp"]
-    hidden: Widths = (500, 500)
+    name: Literal["mlp"] = "mlp"
+    hidden: Hidden = (500, 500)
     activation: Activation = "relu"
 
 
-class ConvEncoder(Part):
-    """`conv_encoder`."""
+class MLPDecoder(Decoder):
+    """Fully connected; without hidden layers a linear map. For every kind of example."""
 
-    name: Literal["conv"]
-    filters: Filters = (32, 64)
-    kernel_size: KernelSize = 4
-    dense: Width = 512
+    name: Literal["mlp"] = "mlp"
+    hidden: Hidden = (500, 500)
+    activation: Activation = "relu"
+
+
+class ConvEncoder(Encoder):
+    """Convolutions with a stride of 2, for images."""
+
+    name: Literal["conv"] = "conv"
+    examples: ClassVar[tuple[str, ...]] = ("image",)
+    filters: Filters = Field((32, 64), description="the width of each convolution, from the image inwards")
+    kernel_size: KernelSize = Field(4, description="the side of every kernel, in pixels")
+    dense: Width = Field(512, description="the width of the dense layer between the convolutions and the parameters")
     activation: Activation = "gelu"
 
 
-class ConvDecoder(Part):
-    """`conv_decoder`."""
+class ConvDecoder(Decoder):
+    """Transposed convolutions with a stride of 2 and a depth-to-space, for images."""
 
-    name: Literal["conv"]
-    filters: Filters = (64, 64)
-    kernel_size: KernelSize = 3
-    dense: Width = 512
+    name: Literal["conv"] = "conv"
+    examples: ClassVar[tuple[str, ...]] = ("image",)
+    filters: Filters = Field((64, 64), description="the width at each resolution below the full one, smallest first")
+    kernel_size: KernelSize = Field(3, description="the side of every kernel, in pixels")
+    dense: Width = Field(512, description="the width of the dense layer that the code enters")
     activation: Activation = "gelu"
 
 
-class DiagonalNormal(Part):
-    """`posteriors.DiagonalNormal`."""
-
-    name: Literal["diagonal_normal"]
+# Posteriors
 
 
-class FullNormal(Part):
-    """`posteriors.FullNormal`."""
+class Posterior(Part):
+    """q(z|x).
 
-    name: Literal["full_normal"]
+    Attributes:
+        has_density: whether q(z|x) has one; without it there is no KL, no ELBO and no NLL.
+        normal: whether q(z|x) is a multivariate normal: its moments and marginals are known, and the density of any
+            code takes one pass.
+    """
 
-
-class Point(Part):
-    """`posteriors.Point`."""
-
-    name: Literal["point"]
-
-
-class Flow(Part):
-    """`posteriors.Flow`."""
-
-    name: Literal["flow"]
-    blocks: Annotated[int, Field(ge=0, le=64)] = 2
-    hidden: Annotated[Widths, Field(min_length=1)] = (320,)
-    context: Width = 64
+    kind: ClassVar = "posterior"
+    has_density: ClassVar[bool] = True
+    normal: ClassVar[bool] = True
 
 
-class StandardNormal(Part):
-    """`priors.StandardNormal`."""
+class DiagonalNormal(Posterior):
+    """A normal with a diagonal covariance."""
 
-    name: Literal["standard_normal"]
-
-
-class Mixture(Part):
-    """`priors.Mixture`."""
-
-    name: Literal["mixture"]
-    components: Width = 50
+    name: Literal["diagonal_normal"] = "diagonal_normal"
 
 
-class VampPrior(Part):
-    """`priors.VampPrior`."""
+class FullNormal(Posterior):
+    """A normal with a full covariance."""
 
-    name: Literal["vamp"]
-    components: Width = 500
-
-
-class Bernoulli(Part):
-    """`likelihoods.Bernoulli`."""
-
-    name: Literal["bernoulli"]
+    name: Literal["full_normal"] = "full_normal"
 
 
-class ContinuousBernoulli(Part):
-    """`likelihoods.ContinuousBernoulli`."""
+class Point(Posterior):
+    """All mass on one code: an autoencoder without noise."""
 
-    name: Literal["continuous_bernoulli"]
-
-
-class Normal(Part):
-    """`likelihoods.Normal`."""
-
-    name: Literal["normal"]
-    scale: Annotated[float, Field(ge=1e-3, le=1e3)] = 0.1
-    learned: bool = False
+    name: Literal["point"] = "point"
+    has_density: ClassVar[bool] = False
+    normal: ClassVar[bool] = False
 
 
-class DiscretizedLogistic(Part):
-    """`likelihoods.DiscretizedLogistic`."""
+class Flow(Posterior):
+    """An inverse autoregressive flow."""
 
-    name: Literal["discretized_logistic"]
+    name: Literal["flow"] = "flow"
+    normal: ClassVar[bool] = False
+    blocks: Annotated[int, Field(ge=0, le=64)] = Field(2, description="how many; with 0 it is the diagonal normal")
+    hidden: Annotated[Widths, Field(min_length=1)] = Field(
+        (320,), description="the widths of the hidden layers of each block's network"
+    )
+    context: Width = Field(64, description="C, how many numbers the encoder gives to every block")
+
+
+# Priors
+
+
+class Prior(Part):
+    """p(z).
+
+    Attributes:
+        learned: whether it has weights.
+        normal: whether it is a normal with a diagonal covariance.
+        of_posteriors: whether it is made of the posteriors of inputs, so that it needs the density of any code.
+    """
+
+    kind: ClassVar = "prior"
+    learned: ClassVar[bool] = True
+    normal: ClassVar[bool] = False
+    of_posteriors: ClassVar[bool] = False
+
+
+class StandardNormal(Prior):
+    """N(0, I)."""
+
+    name: Literal["standard_normal"] = "standard_normal"
+    learned: ClassVar[bool] = False
+    normal: ClassVar[bool] = True
+
+
+class Mixture(Prior):
+    """A learned mixture of normals with diagonal covariances."""
+
+    name: Literal["mixture"] = "mixture"
+    components: Width = Field(50, description="K, how many normals")
+
+
+class VampPrior(Prior):
+    """A mixture of the posteriors of learned pseudo-inputs."""
+
+    name: Literal["vamp"] = "vamp"
+    of_posteriors: ClassVar[bool] = True
+    examples: ClassVar[tuple[str, ...]] = ("image",)
+    components: Width = Field(500, description="K, how many pseudo-inputs")
+
+
+# Likelihoods
+
+
+class Likelihood(Part):
+    """p(x|z).
+
+    Attributes:
+        density: whether it gives densities, whose logarithm can be above 0, and not probabilities.
+        binary: whether it describes zeros and ones alone.
+    """
+
+    kind: ClassVar = "likelihood"
+    density: ClassVar[bool] = False
+    binary: ClassVar[bool] = False
+
+
+class Bernoulli(Likelihood):
+    """For zeros and ones."""
+
+    name: Literal["bernoulli"] = "bernoulli"
+    binary: ClassVar[bool] = True
+    examples: ClassVar[tuple[str, ...]] = ("image", "vector")
+
+
+class ContinuousBernoulli(Likelihood):
+    """For real numbers in [0, 1]."""
+
+    name: Literal["continuous_bernoulli"] = "continuous_bernoulli"
+    density: ClassVar[bool] = True
+    examples: ClassVar[tuple[str, ...]] = ("image", "vector")
+
+
+class Normal(Likelihood):
+    """A normal with one scale for all elements."""
+
+    name: Literal["normal"] = "normal"
+    density: ClassVar[bool] = True
+    examples: ClassVar[tuple[str, ...]] = ("image", "vector")
+    scale: Annotated[float, Field(ge=1e-3, le=1e3)] = Field(
+        0.1, description="the standard deviation, in units of x; of an image these reach from 0 to 1"
+    )
+    learned: bool = Field(False, description="train the scale, from that start (Rybkin et al. 2021)")
+
+
+class DiscretizedLogistic(Likelihood):
+    """A logistic over the 256 grey levels of an image."""
+
+    name: Literal["discretized_logistic"] = "discretized_logistic"
+    examples: ClassVar[tuple[str, ...]] = ("image",)
+
+
+class Categorical(Likelihood):
+    """One categorical distribution for each token of a sequence."""
+
+    name: Literal["categorical"] = "categorical"
+    examples: ClassVar[tuple[str, ...]] = ("sequence",)
+
+
+# Objectives
 
 
 class WarmUp(Section):
     """A weight that moves linearly from `start` to `end` over the first `steps` steps, and stays there."""
 
-    start: Weight = 0.0
-    end: Weight = 1.0
-    steps: Annotated[int, Field(ge=1, le=10**9)]
+    start: Weight = Field(0.0, description="the weight at the first step")
+    end: Weight = Field(1.0, description="the weight after `steps` steps")
+    steps: Annotated[int, Field(ge=1, le=10**9)] = Field(description="of the optimizer")
 
 
 Beta = Annotated[
-    Annotated[Weight, Tag("number")] | Annotated[WarmUp, Tag("warm_up")],
-    Discriminator(lambda value: "warm_up" if isinstance(value, dict | WarmUp) else "number"),
+    Annotated[Weight, Tag("<number>")] | Annotated[WarmUp, Tag("<warm_up>")],
+    Discriminator(lambda value: "<warm_up>" if isinstance(value, dict | WarmUp) else "<number>"),
 ]
-Samples = Annotated[int, Field(ge=1, le=10_000)]
 
 
-class ELBO(Part):
-    """`objectives.ELBO`."""
+class Objective(Part):
+    """What training minimizes.
 
-    name: Literal["elbo"]
-    samples: Samples = 1
-    kl: Literal["auto", "closed_form", "monte_carlo"] = "auto"
+    Attributes:
+        terms: the names of its terms, from the loss back to what it is made of. All but the loss are shown.
+        has_bound: whether it has a KL, and so an ELBO.
+        shown: the terms but the loss.
+        needs_normal: whether it needs a posterior that is normal.
+    """
+
+    kind: ClassVar = "objective"
+    terms: ClassVar[tuple[str, ...]] = ("loss", "elbo", "reconstruction", "kl")
+    has_bound: ClassVar[bool] = True
+    shown: ClassVar[tuple[str, ...]] = ("elbo", "reconstruction", "kl")
+
+    @property
+    def needs_normal(self) -> bool:  # noqa: D102  described above
+        return False
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **keywords):
+        super().__pydantic_init_subclass__(**keywords)
+        cls.shown = tuple(term for term in cls.terms if term != "loss")
+
+
+class ELBO(Objective):
+    """The negative ELBO."""
+
+    name: Literal["elbo"] = "elbo"
+    samples: Samples = Field(1, description="K, the Monte-Carlo samples of the posterior for each example")
+    kl: Literal["auto", "closed_form", "monte_carlo"] = Field(
+        "auto", description="how the KL is computed; auto is the closed form where there is one"
+    )
 
 
 class BetaELBO(ELBO):
-    """`objectives.BetaELBO`."""
+    """The ELBO with weights on its two terms."""
 
-    name: Literal["beta"]
-    beta: Beta = 4.0
-    reconstruction_weight: Weight = 1.0
-
-
-class IWAE(Part):
-    """`objectives.IWAE`."""
-
-    name: Literal["iwae"]
-    samples: Samples = 5
-    doubly_reparameterized: bool = False
+    name: Literal["beta"] = "beta"
+    beta: Beta = Field(4.0, description="the weight of the KL: a number, or a warm-up {start, end, steps}")
+    reconstruction_weight: Weight = Field(
+        1.0, description="the weight of the reconstruction; at 0 the KL alone is left, and the decoder learns nothing"
+    )
 
 
-class Reconstruction(Part):
-    """`objectives.Reconstruction`."""
+class FactorELBO(ELBO):
+    """The ELBO and a penalty on the total correlation, which a critic estimates."""
 
-    name: Literal["reconstruction"]
+    name: Literal["factor"] = "factor"
+    terms: ClassVar[tuple[str, ...]] = ("loss", "elbo", "reconstruction", "total_correlation", "critic", "kl")
+    gamma: Weight = Field(10.0, description="the weight of the total correlation")
+    hidden: Widths = Field((1000, 1000, 1000, 1000, 1000), description="the widths of the critic's hidden layers")
+
+
+class IWAE(Objective):
+    """The importance-weighted bound."""
+
+    name: Literal["iwae"] = "iwae"
+    samples: Samples = Field(5, description="K")
+    doubly_reparameterized: bool = Field(
+        False, description="take the gradient of Tucker et al. (2019), whose noise does not grow with K"
+    )
+
+    @property
+    def needs_normal(self) -> bool:  # noqa: D102  described in the base class
+        return self.doubly_reparameterized
+
+
+class Reconstruction(Objective):
+    """The reconstruction alone: the plain autoencoder."""
+
+    name: Literal["reconstruction"] = "reconstruction"
+    terms: ClassVar[tuple[str, ...]] = ("loss", "reconstruction")
+    has_bound: ClassVar[bool] = False
+
+
+# The recipe
 
 
 class Model(Section):
     """The five parts, the objective that trains them, and the size of the latent space."""
 
-    latent_dim: Width
-    conditional: bool = False
-    encoder: one_of(MLP, ConvEncoder)
-    posterior: one_of(DiagonalNormal, FullNormal, Flow, Point) = DiagonalNormal(name="diagonal_normal")
-    prior: one_of(StandardNormal, Mixture, VampPrior) = StandardNormal(name="standard_normal")
-    decoder: one_of(MLP, ConvDecoder)
-    likelihood: one_of(Bernoulli, ContinuousBernoulli, Normal, DiscretizedLogistic)
-    objective: one_of(ELBO, BetaELBO, IWAE, Reconstruction) = ELBO(name="elbo")
+    latent_dim: Width = Field(description="D, the number of latent variables")
+    conditional: bool = Field(False, description="whether the encoder and the decoder see the label")
+    encoder: one_of(Encoder)
+    posterior: one_of(Posterior) = DiagonalNormal()
+    prior: one_of(Prior) = StandardNormal()
+    decoder: one_of(Decoder)
+    likelihood: one_of(Likelihood)
+    objective: one_of(Objective) = ELBO()
 
     @model_validator(mode="after")
     def _parts_fit(self):
-        posterior, prior, objective = self.posterior.name, self.prior.name, self.objective
-        if posterior == "point" and objective.name != "reconstruction":
+        posterior, prior, objective = self.posterior, self.prior, self.objective
+        if objective.has_bound and not posterior.has_density:
             raise ValueError(
-                f"the objective '{objective.name}' needs a KL, which is infinite for the posterior 'point'; "
+                f"the objective '{objective.name}' needs a KL, which is infinite for the posterior '{posterior.name}'; "
                 "set model.objective=reconstruction, or model.posterior=diagonal_normal"
             )
-        if prior != "standard_normal" and objective.name == "reconstruction":
+        if prior.learned and not objective.has_bound:
             raise ValueError(
-                f"the objective 'reconstruction' has no KL, so the prior '{prior}' would learn nothing; "
+                f"the objective '{objective.name}' has no KL, so the prior '{prior.name}' would learn nothing; "
                 "set model.prior=standard_normal"
             )
-        if prior == "vamp" and posterior == "flow":
+        if prior.of_posteriors and not posterior.normal:
             raise ValueError(
-                "the prior 'vamp' needs the density of a code under every pseudo-input's posterior, which takes "
-                "'flow' a pass for each latent; set model.posterior=diagonal_normal, or model.prior=mixture"
+                f"the prior '{prior.name}' needs the density of a code under every pseudo-input's posterior, which "
+                f"takes '{posterior.name}' a pass for each latent; set model.posterior=diagonal_normal, or "
+                "model.prior=mixture"
             )
-        if posterior == "flow" and getattr(objective, "doubly_reparameterized", False):
+        if objective.needs_normal and not posterior.normal:
             raise ValueError(
-                "the doubly-reparameterized gradient is for normal posteriors, not for 'flow'; "
+                f"the doubly-reparameterized gradient is for normal posteriors, not for '{posterior.name}'; "
                 "set model.objective.doubly_reparameterized=false, or model.posterior=diagonal_normal"
             )
         return self
 
 
 class Data(Section):
-    """Which images, how many of them are held out, and whether they are made black and white."""
+    """Which examples, how many of them are held out, and whether images are made black and white."""
 
-    name: Annotated[str, Field(pattern=r"^[^\x00]+$", max_length=4096)] = "glyphs"
-    binarize: Literal["none", "threshold", "dynamic"] = "none"
-    validation: Annotated[float, Field(ge=0, le=0.5)] = 0.05
-    image_size: Annotated[tuple[Side, Side], Field(strict=False)] | None = None
+    name: Annotated[str, Field(pattern=r"^[^\x00]+$", max_length=4096)] = Field(
+        "glyphs", description="glyphs, a tensorflow-datasets name, a folder of images, an .npy or .npz file"
+    )
+    binarize: Literal["none", "threshold", "dynamic"] = Field("none", description="grey levels to zeros and ones")
+    validation: Annotated[float, Field(ge=0, le=0.5)] = Field(0.05, description="the share of training held out")
+    image_size: Annotated[tuple[Side, Side], Field(strict=False)] | None = Field(
+        None, description="height and width to resize every image to"
+    )
 
 
 class Training(Section):
@@ -254,13 +394,13 @@ class Training(Section):
 
 
 class Recipe(Section):
-    """A whole recipe: what `zoo_configs/NAME.yaml` holds."""
+    """A complete recipe: what `zoo_configs/NAME.yaml` holds."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
     summary: str = ""
     paper: str = ""
     parameters: Annotated[int, Field(ge=0, le=10**12)] | None = None  # at the default size; a test counts them
-    expected_elbo: Annotated[float, Field(ge=-1e12, le=1e12)] | None = None  # of MNIST's test images, as it stands
+    expected_elbo: Annotated[float, Field(ge=-1e12, le=1e12)] | None = None  # of MNIST's test images, if measured
     model: Model
     data: Data = Data()
     training: Training = Training()

@@ -1,28 +1,41 @@
 """Names for the replaceable parts of a VAE: one small registry for each kind."""
 
+import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
+from vaezoo import recipe_schema
 from vaezoo.errors import unknown
+from vaezoo.sections import Part as Section
 
 
 class Registry:
     """A mapping from a name to the class or function that makes a part.
 
     Args:
-        kind: what the names name, for error messages: "encoder", "likelihood", ...
+        kind: the kind of part, a direct subclass of `sections.Part`.
     """
 
-    def __init__(self, kind: str):
+    def __init__(self, kind: type[Section]):
         self.kind = kind
         self._factories: dict[str, Callable[..., Any]] = {}
 
-    def register(self, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """Decorate a class or function so that `registry[name]` finds it. A name is given once."""
+    def register(self, section: type[Section]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Decorate the class or function that does what a section describes; it takes its keywords from there.
+
+        A class must be a `parts.Part`, and takes the section's capabilities too. A function gets the section's defaults
+        for its keyword-only arguments. A name is registered once.
+        """
 
         def decorate(factory):
+            name = section.model_fields["name"].default
             if name in self._factories:
-                raise ValueError(f"the {self.kind} '{name}' is registered twice")
+                raise ValueError(f"the {self.kind.kind} '{name}' is registered twice")
+            if isinstance(factory, type):
+                factory.describe(section)
+            else:
+                factory = _with_defaults(factory, section)
             self._factories[name] = factory
             return factory
 
@@ -31,17 +44,42 @@ class Registry:
     def __getitem__(self, name: str) -> Callable[..., Any]:
         """The factory of that name; a VaezooError with the nearest name where there is none."""
         if name not in self._factories:
-            raise unknown(self.kind, name, self._factories)
+            raise unknown(self.kind.kind, name, self._factories)
         return self._factories[name]
+
+    def create(self, section: Section, *arguments):
+        """The part that a section of a recipe describes; `arguments` come before its keywords."""
+        return self[section.name](*arguments, **section.keywords())
 
     def names(self) -> tuple[str, ...]:
         """Every registered name, in the order of registration."""
         return tuple(self._factories)
 
 
-ENCODERS = Registry("encoder")
-POSTERIORS = Registry("posterior")
-PRIORS = Registry("prior")
-DECODERS = Registry("decoder")
-LIKELIHOODS = Registry("likelihood")
-OBJECTIVES = Registry("objective")
+def _with_defaults(function, section):
+    """The function with its keyword-only arguments checked, and filled in where they are left out."""
+    own = inspect.signature(function)
+    only = {name for name, parameter in own.parameters.items() if parameter.kind is parameter.KEYWORD_ONLY}
+    if only != set(section.keyword_names()):
+        raise ValueError(f"'{function.__name__}' takes the keywords {sorted(only)}, and its section has others")
+
+    @functools.wraps(function)
+    def create(*arguments, **keywords):
+        return function(*arguments, **section.checked(keywords).keywords())
+
+    create.__signature__ = own.replace(
+        parameters=[
+            parameter.replace(default=section.defaults().get(name, parameter.default)) if name in only else parameter
+            for name, parameter in own.parameters.items()
+        ]
+    )
+    create.__doc__ = f"{inspect.cleandoc(function.__doc__)}\n\nKeywords:\n{section.described()}"
+    return create
+
+
+ENCODERS = Registry(recipe_schema.Encoder)
+POSTERIORS = Registry(recipe_schema.Posterior)
+PRIORS = Registry(recipe_schema.Prior)
+DECODERS = Registry(recipe_schema.Decoder)
+LIKELIHOODS = Registry(recipe_schema.Likelihood)
+OBJECTIVES = Registry(recipe_schema.Objective)

@@ -1,14 +1,14 @@
-"""Streams of random numbers: every draw is a function of (seed, purpose, step) alone, so it can be drawn again."""
+"""Streams of random numbers: each draw is a function of (seed, purpose, step), so it can be repeated."""
 
-import tensorflow as tf
-
-# Two purposes never share a stream.
+# Each purpose has a stream of its own.
 TRAINING, EVALUATION, SAMPLING, IMPORTANCE, EXPORT = 1, 2, 3, 4, 5
 
 
 def fold_seed(seed, purpose, step):
-    """A stateless seed [2] that is a function of (seed, purpose, step) alone."""
+    """A stateless seed [2], a function of (seed, purpose, step)."""
+    import tensorflow as tf  # here: importing it first would run the Keras import hook, which needs this module
+
     root = tf.stack([tf.cast(seed, tf.int32), 0])
-    for number in (purpose, step):  # Philox by name, as for the noise itself: see `posteriors`
+    for number in (purpose, step):  # the default algorithm depends on the device
         root = tf.random.experimental.stateless_fold_in(root, tf.cast(number, tf.int32), alg="philox")
     return root

@@ -1,15 +1,13 @@
-"""A limit on the weights that a description may ask for, which holds before they take any memory."""
+"""A limit on the weights that a description may ask for, checked before they take any memory."""
 
 import contextlib
-
-import tensorflow as tf
 
 from vaezoo.errors import VaezooError
 
 
 @contextlib.contextmanager
 def weights_within(limit, complaint):
-    """Let no more variables be made than fit into a number of bytes.
+    """A context in which the variables that are made take at most a number of bytes.
 
     A recipe of a few lines, or a Keras file of a few kilobytes, can ask for terabytes.
 
@@ -18,16 +16,18 @@ def weights_within(limit, complaint):
         complaint: the message of the error.
 
     Raises:
-        VaezooError: at the first variable that no longer fits, before it is made.
+        VaezooError: at the first variable beyond the limit, before it takes memory.
     """
+    import tensorflow as tf  # here: importing it first would run the Keras import hook, which needs this module
+
     total = 0
-    nowhere = tf.Graph()  # where an initial value has a shape and takes no memory
+    scratch = tf.Graph()  # an initial value that is made here has a shape and takes no memory
 
     def counted(make, **keywords):
         nonlocal total
         value = keywords["initial_value"]
         if callable(value):
-            with nowhere.as_default():
+            with scratch.as_default():
                 value = value()
         total += value.shape.num_elements() * value.dtype.size
         if total > limit:

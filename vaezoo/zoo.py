@@ -5,68 +5,69 @@ from pathlib import Path
 
 import keras
 
-# The modules, not what is in them: any may be what imports Keras first, and so brings us here. They fill the
-# registries, of Keras too, which opens no file that names a class it has not met.
+# Import modules, not names: the Keras import hook can re-enter here. They fill the registries, Keras's too, which opens
+# no file that names a class it has not met.
 from vaezoo import keras_files, likelihoods, networks, objectives, optimizer, posteriors, priors  # noqa: F401
 from vaezoo.config import load_recipe
 from vaezoo.errors import VaezooError
 from vaezoo.models import vae as vae_module
 from vaezoo.recipe_schema import Recipe
 from vaezoo.registry import DECODERS, ENCODERS, LIKELIHOODS, OBJECTIVES, POSTERIORS, PRIORS
+from vaezoo.spec import Spec
 from vaezoo.weight_limit import weights_within
 
 LARGEST_MODEL = 2**31  # bytes of weights; training takes three times as much
 
 
-def create_model(name, image_shape=(28, 28, 1), classes=10, **overrides):
+def create_model(name, spec=(28, 28, 1), classes=10, **overrides):
     """A new, untrained model from a recipe.
 
     Args:
         name: the name of a recipe, or the path of a YAML file.
-        image_shape: (H, W, C).
-        classes: Y, the number of classes, used if the model is conditional.
+        spec: what an example is: (H, W, C) of images, (F,) of vectors, or a `Spec`.
+        classes: Y, the number of classes of the label, used if the model is conditional.
         **overrides: keys of the recipe's `model` section, as in latent_dim=8, conditional=True, likelihood="normal".
 
     Returns:
         A `VAE`. Compile it with an optimizer and fit it, or call it.
 
     Raises:
-        VaezooError: for a recipe that is not valid, an image shape that the networks do not fit, or more than
-            LARGEST_MODEL bytes of weights.
+        VaezooError: for a recipe that is not valid, examples that a part is not for, or more than LARGEST_MODEL bytes
+            of weights.
     """
     recipe = load_recipe(name, {f"model.{key}": value for key, value in overrides.items()})
-    return build_model(recipe, image_shape, classes)
+    return build_model(recipe, Spec.of(spec, classes))
 
 
-def build_model(recipe: Recipe, image_shape, classes=0):
-    """The model of a recipe, for images of (H, W, C) and, if it is conditional, that many classes."""
+def build_model(recipe: Recipe, spec: Spec):
+    """The model of a recipe for such examples; their classes are used if the model is conditional."""
     model = recipe.model
-    classes = classes if model.conditional else 0
-    if model.conditional and not classes:
+    if model.conditional and not spec.conditional:
         raise VaezooError(
-            f"the model '{recipe.name}' is conditional and these images have no labels; "
+            f"the model '{recipe.name}' is conditional and these examples have no labels; "
             "set model.conditional=false, or give a labelled data set"
         )
-    posterior = POSTERIORS[model.posterior.name](**model.posterior.keywords())
-    likelihood = LIKELIHOODS[model.likelihood.name](**model.likelihood.keywords())
+    spec = spec if model.conditional else spec.with_classes(0)
+    for part in (model.encoder, model.posterior, model.prior, model.decoder, model.likelihood, model.objective):
+        part.check_examples(spec)
     too_large = (
-        f"the model '{recipe.name}' needs more than {LARGEST_MODEL // 2**30} GiB of weights for images of "
-        f"{'×'.join(map(str, image_shape))}; make its widths, latent_dim or the images (data.image_size) smaller"
+        f"the model '{recipe.name}' needs more than {LARGEST_MODEL // 2**30} GiB of weights for {spec}; make its "
+        "widths, latent_dim or the examples (data.image_size) smaller"
     )
     with _precision(recipe.training.precision), weights_within(LARGEST_MODEL, too_large):
-        encoder = ENCODERS[model.encoder.name](
-            image_shape, posterior.params_size(model.latent_dim), classes, **model.encoder.keywords()
-        )
-        decoder = DECODERS[model.decoder.name](
-            model.latent_dim, image_shape, likelihood.params_per_channel, classes, **model.decoder.keywords()
-        )
+        posterior, likelihood = POSTERIORS.create(model.posterior), LIKELIHOODS.create(model.likelihood)
+        params_size, params_shape = posterior.params_size(model.latent_dim), likelihood.params_shape(spec)
+        encoder = ENCODERS.create(model.encoder, spec, params_size)
+        decoder = DECODERS.create(model.decoder, model.latent_dim, spec, params_shape)
         return vae_module.VAE(
+            spec=spec,
             encoder=encoder,
             posterior=posterior,
-            prior=PRIORS[model.prior.name](**model.prior.keywords()),
+            prior=PRIORS.create(model.prior),
             decoder=decoder,
             likelihood=likelihood,
-            objective=OBJECTIVES[model.objective.name](**model.objective.keywords()),
+            objective=OBJECTIVES.create(model.objective),
+            latent_dim=model.latent_dim,
             seed=recipe.training.seed,
             name=recipe.name.replace(".", "_"),
         )

@@ -1,7 +1,7 @@
-"""Decode random codes with an exported LiteRT file; needs ai-edge-litert and NumPy, and nothing of vaezoo.
+"""Decode random codes to images with an exported LiteRT file; needs only ai-edge-litert and NumPy.
 
 python decode.py decoder_int8.tflite                  # eight images, side by side, in decoded.png
-python decode.py decoder_int8.tflite --label 3        # of a conditional model
+python decode.py decoder_int8.tflite --label 3        # for a conditional model
 """
 
 import argparse
@@ -14,7 +14,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 
 def load(path):
-    """The file's function from codes z [B,D] (and labels [B]) to images [B,H,W,C] in [0, 1], and D."""
+    """A function from codes z [B,D] (and labels [B]) to images [B,H,W,C] in [0, 1], and D."""
     runner = Interpreter(str(path)).get_signature_runner("decode")
     batch, latent_dim = runner.get_input_details()["z"]["shape_signature"]
 
@@ -22,7 +22,7 @@ def load(path):
         inputs = {"z": np.asarray(z, "float32")}
         if label is not None:
             inputs["label"] = np.broadcast_to(np.int32(label), len(z)).copy()
-        size = batch if batch > 0 else len(z)  # a file with a static batch takes that many rows at a time
+        size = batch if batch > 0 else len(z)  # a file with a static batch takes exactly that many rows
         if len(z) % size:
             raise SystemExit(f"this file takes batches of {size}; --count must be a multiple of it")
         parts = [{k: v[i : i + size] for k, v in inputs.items()} for i in range(0, len(z), size)]
@@ -35,7 +35,7 @@ def write_png(path, image):
     """Write an image [H,W,C], C = 1 or 3, with values in [0, 1]."""
     height, width, channels = image.shape
     rows = np.round(np.clip(image, 0, 1) * 255).astype(np.uint8).reshape(height, -1)
-    lines = np.concatenate([np.zeros((height, 1), np.uint8), rows], axis=1)  # each line begins with its filter, 0
+    lines = np.concatenate([np.zeros((height, 1), np.uint8), rows], axis=1)  # each line starts with its filter, 0
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -50,9 +50,9 @@ def main():
     parser = argparse.ArgumentParser(description="Decode random codes with an exported LiteRT file.")
     parser.add_argument("model", help="a decoder_*.tflite")
     parser.add_argument("--count", type=int, default=8, help="how many images (default: 8)")
-    parser.add_argument("--seed", type=int, default=0, help="of the codes (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="the seed of the codes (default: 0)")
     parser.add_argument("--label", type=int, help="a class, for a conditional model")
-    parser.add_argument("--out", default="decoded.png", help="the picture (default: decoded.png)")
+    parser.add_argument("--out", default="decoded.png", help="the picture to write (default: decoded.png)")
     arguments = parser.parse_args()
     decode, latent_dim = load(arguments.model)
     z = np.random.default_rng(arguments.seed).standard_normal((arguments.count, latent_dim))

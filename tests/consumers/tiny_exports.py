@@ -1,5 +1,6 @@
 """Small runs and their exports, made once for all the test files that import these fixtures."""
 
+import numpy as np
 import pytest
 
 from vaezoo.config import load_recipe
@@ -21,7 +22,7 @@ def once(name, make):
 
 
 def train_tiny(recipe, data, out, **overrides):
-    """A run of the tiny recipe on the bars; returns its folder."""
+    """A run of the tiny recipe; returns its folder."""
     recipe = load_recipe(recipe, {"data.name": str(data), **{k.replace("__", "."): v for k, v in overrides.items()}})
     return train(recipe, out, quiet=True).path
 
@@ -60,6 +61,56 @@ def conditional_export(tmp_path_factory, conditional_run):
     path = tmp_path_factory.mktemp("exports") / "told"
     formats = ("savedmodel", "litert")
     return once("told", lambda: export(conditional_run, path, formats=formats, quantizations=("int8",)))
+
+
+@pytest.fixture(scope="session")
+def vector_run(tmp_path_factory, tiny_recipe):
+    """A run on vectors of 6 numbers from -8 to 8, a nonlinear function of 2, with a normal likelihood, D = 3."""
+
+    def make():
+        folder = tmp_path_factory.mktemp("runs")
+        rng = np.random.default_rng(0)
+        vectors = np.tanh(rng.standard_normal((500, 2)) @ rng.standard_normal((2, 6))) * 8
+        np.savez(folder / "vectors.npz", x=vectors[:400], x_test=vectors[400:])
+        likelihood = {"name": "normal", "scale": 1.0}
+        settings = {"data__binarize": "none", "model__likelihood": likelihood, "training__epochs": 1}
+        return train_tiny(tiny_recipe, folder / "vectors.npz", folder / "numbers", name="numbers", **settings)
+
+    return once("vectors", make)
+
+
+@pytest.fixture(scope="session")
+def sequence_run(tmp_path_factory, tiny_recipe):
+    """A conditional run on sequences of 5 tokens out of 7 that go up by a constant step, the label; D = 3."""
+
+    def make():
+        folder = tmp_path_factory.mktemp("runs")
+        start, step = np.random.default_rng(0).integers([7, 3], size=(500, 2)).T
+        tokens = (start[:, None] + step[:, None] * np.arange(5)) % 7
+        split = {"tokens": tokens[:400], "labels": step[:400], "test_tokens": tokens[400:], "test_labels": step[400:]}
+        np.savez(folder / "tokens.npz", **split)
+        settings = {"data__binarize": "none", "model__likelihood": "categorical", "model__conditional": True}
+        settings["training__epochs"] = 1
+        return train_tiny(tiny_recipe, folder / "tokens.npz", folder / "steps", name="steps", **settings)
+
+    return once("sequences", make)
+
+
+def _export_other(path, run):
+    return export(run, path, formats=("savedmodel", "litert"), quantizations=("float32", "int8"), with_encoder=True)
+
+
+@pytest.fixture(scope="session")
+def vector_export(tmp_path_factory, vector_run):
+    """The SavedModel and four LiteRT files of the vector run: an `Exported`."""
+    return once("exported vectors", lambda: _export_other(tmp_path_factory.mktemp("exports") / "vectors", vector_run))
+
+
+@pytest.fixture(scope="session")
+def sequence_export(tmp_path_factory, sequence_run):
+    """The SavedModel and four LiteRT files of the sequence run: an `Exported`."""
+    path = tmp_path_factory.mktemp("exports") / "sequences"
+    return once("exported sequences", lambda: _export_other(path, sequence_run))
 
 
 def newest(exported):

@@ -1,4 +1,4 @@
-"""The command line, a module for each group of commands. Only commands that need TensorFlow import it."""
+"""The command line, one module for each group of commands. Only commands that need TensorFlow import it."""
 
 from vaezoo.cli.main import main
 

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import sys
 
 from vaezoo import __version__
@@ -9,6 +10,7 @@ from vaezoo.cli import comparing, evaluating, exporting, inspecting, latent, rec
 from vaezoo.errors import Terminated, VaezooError, errors_of_readers
 
 GROUPS = (recipes, training, inspecting, evaluating, latent, comparing, exporting)
+FLAGS = {"n": "-n", "span": "--range", "with_map": "--map"}  # argument → flag, if the flag is not --ARGUMENT
 
 
 def build_parser():
@@ -22,13 +24,17 @@ def build_parser():
 
 
 def main(argv=None):
-    """Run a command; returns its exit code: 0, or 2 for bad input, or 130 after Ctrl-C and 143 after SIGTERM."""
+    """Run a command.
+
+    Returns:
+        The exit code: 0 for success, 2 for bad input, 130 after Ctrl-C, 143 after SIGTERM.
+    """
     arguments = build_parser().parse_args(argv)
     try:
         with errors_of_readers():
             arguments.command(arguments)
     except VaezooError as error:
-        print(f"vaezoo: {error}", file=sys.stderr)
+        print(f"vaezoo: {with_flags(str(error), arguments)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as interrupt:
         print(f"\nvaezoo: interrupted; {interrupt or 'nothing was kept'}", file=sys.stderr)
@@ -36,3 +42,13 @@ def main(argv=None):
     except BrokenPipeError:  # as in `vaezoo list | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def with_flags(message, arguments):
+    """A message of the library with the flag in place of each `argument=` that the command has."""
+
+    def flag(match):
+        name = match[1]
+        return FLAGS.get(name, f"--{name.replace('_', '-')}") if name in vars(arguments) else match[0]
+
+    return re.sub(r"\b(\w+)=(?=[\s,;:)]|$)", flag, message)

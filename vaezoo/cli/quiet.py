@@ -1,4 +1,4 @@
-"""Importing TensorFlow without its greetings."""
+"""Importing TensorFlow without its messages."""
 
 import contextlib
 import logging
@@ -9,7 +9,7 @@ import tempfile
 
 @contextlib.contextmanager
 def quiet_tensorflow():
-    """Keep what TensorFlow writes to standard error while it is imported, and show it only if the import fails."""
+    """Hold back what TensorFlow writes to standard error during its import; show it only if the import fails."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("absl").setLevel(logging.ERROR)
     sys.stderr.flush()
@@ -19,9 +19,9 @@ def quiet_tensorflow():
         os.dup2(noise.fileno(), 2)
         try:
             yield
-            from vaezoo.training.hardware import let_memory_grow
+            from vaezoo.hardware import let_memory_grow
 
-            let_memory_grow()  # the search for a GPU has lines of its own
+            let_memory_grow()  # the search for a GPU prints messages too
         except BaseException:
             noise.seek(0)
             os.write(real, noise.read())

@@ -2,6 +2,7 @@
 
 from vaezoo.config import load_recipe, parse_assignments, recipe_names, to_yaml
 from vaezoo.errors import VaezooError
+from vaezoo.tables import aligned
 
 
 def add_commands(commands):
@@ -16,20 +17,20 @@ def add_commands(commands):
 
 
 def add_recipe(command):
-    """Let a command take a recipe and overrides."""
+    """Add a recipe and overrides to a command."""
     command.add_argument("model", help="the name of a recipe, or a .yaml file")
     add_assignments(command)
 
 
 def add_assignments(command):
-    """Let a command take overrides of a recipe's keys."""
+    """Add overrides of recipe keys to a command."""
     command.add_argument(
         "--set",
         dest="assignments",
         metavar="KEY=VALUE",
         action="append",
         default=[],
-        help="override a key of the recipe, as in model.latent_dim=32; may be given again",
+        help="override a key of the recipe, as in model.latent_dim=32; repeat it to override several",
     )
 
 
@@ -37,9 +38,7 @@ def _list(arguments):
     recipes = [load_recipe(name) for name in recipe_names(arguments.pattern)]
     if not recipes:
         raise VaezooError(f"no recipe matches '{arguments.pattern}'. `vaezoo list` shows all {len(recipe_names())}.")
-    width = max(len(recipe.name) for recipe in recipes)
-    for recipe in recipes:
-        print(f"{recipe.name:<{width}}  {recipe.parameters:>10,}  {recipe.summary}")
+    print(aligned([(recipe.name, f"{recipe.parameters:,}", recipe.summary) for recipe in recipes], right=[1]))
 
 
 def _show(arguments):

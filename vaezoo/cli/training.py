@@ -9,7 +9,7 @@ from vaezoo.errors import VaezooError
 
 SHORTCUTS = {
     "data": ("data.name", "DATA", "glyphs, a tensorflow-datasets name, a folder of images, a .npy or .npz file"),
-    "epochs": ("training.epochs", "N", "how many passes over the training images"),
+    "epochs": ("training.epochs", "N", "passes over the training images"),
     "precision": ("training.precision", "P", "float32, mixed_float16 or mixed_bfloat16"),
     "seed": ("training.seed", "N", "the seed of weights, order and noise"),
 }
@@ -19,15 +19,15 @@ def add_commands(commands):
     """Add the command of this module to the parser."""
     command = commands.add_parser("train", help="train a model")
     command.add_argument("model", nargs="?", help="the name of a recipe, or a .yaml file")
-    command.add_argument("--resume", metavar="DIR", help="go on with the run in that directory")
+    command.add_argument("--resume", metavar="DIR", help="resume the run in that directory")
     add_assignments(command)
     for option, (key, metavar, text) in SHORTCUTS.items():
         command.add_argument(f"--{option}", metavar=metavar, help=f"{text} (short for --set {key}={metavar})")
     command.add_argument("--image-size", metavar=("H", "W"), nargs=2, help="resize every image (data.image_size)")
     command.add_argument("--out", metavar="DIR", help="the run directory (default: runs/NAME)")
-    command.add_argument("--animate", action="store_true", help="leave latent.gif, the latent space after every epoch")
+    command.add_argument("--animate", action="store_true", help="write latent.gif, the latent space after every epoch")
     command.add_argument(
-        "--checkpoint-every", metavar="TIME", help="also keep checkpoints within an epoch: 90s, 10min, 1h"
+        "--checkpoint-every", metavar="TIME", help="write checkpoints within an epoch too: 90s, 10min, 1h"
     )
     command.add_argument(
         "--strategy",
@@ -47,7 +47,7 @@ def _train(arguments):
     overrides = parse_assignments(arguments.assignments)
     for option, (key, _, _) in SHORTCUTS.items():
         if (value := getattr(arguments, option)) is not None:
-            # Names and paths are taken as they stand; a number is read as YAML reads one.
+            # Names and paths are literal; numbers are parsed as YAML.
             overrides |= {key: value} if option in ("data", "precision") else parse_assignments([f"{key}={value}"])
     if arguments.image_size:
         overrides |= parse_assignments([f"data.image_size=[{','.join(arguments.image_size)}]"])
@@ -62,7 +62,7 @@ def _resume(arguments):
     for name in fixed:
         if getattr(arguments, name):
             given = "a model" if name == "model" else f"--{name.replace('_', '-')}"
-            raise VaezooError(f"with --resume the run says itself what it trains; leave out {given}")
+            raise VaezooError(f"--resume continues with the recipe of the run; leave out {given}")
     changes = parse_assignments(arguments.assignments)
     if arguments.epochs is not None:
         changes |= parse_assignments([f"training.epochs={arguments.epochs}"])
@@ -73,10 +73,10 @@ def _resume(arguments):
 
 
 def _seconds(text):
-    """A length of time such as 90s, 10min or 1h, in seconds."""
+    """A duration such as 90s, 10min or 1h, in seconds."""
     if text is None:
         return None
     match = re.fullmatch(r"(\d+(?:\.\d+)?) ?(s|min|h)", text)
     if not match or not float(match[1]):
-        raise VaezooError(f"--checkpoint-every {text} is no length of time; write it as 90s, 10min or 1h")
+        raise VaezooError(f"--checkpoint-every {text} is not a duration; write it as 90s, 10min or 1h")
     return float(match[1]) * {"s": 1, "min": 60, "h": 3600}[match[2]]

@@ -1,4 +1,4 @@
-"""Data sets by name or path, as splits of images and labels."""
+"""Data sets by name or path, as splits of examples and labels."""
 
 import os
 
@@ -11,24 +11,25 @@ __all__ = ["BINARIZATIONS", "Data", "Split", "binarize", "canonical_name", "load
 
 
 def load_data(name, *, image_size=None, validation=0.05, seed=0, memory_limit=2 * 2**30) -> Data:
-    """A data set by name or path, divided into training, validation and test images.
+    """A data set by name or path, divided into training, validation and test examples.
 
     Args:
-        name: "glyphs", drawn here and in need of no download; or an image set of tensorflow-datasets, as "mnist"
-            or "emnist/letters"; or the path of your own images: a folder, an .npy or an .npz file (a folder that
-            is called like a known set is given as "./mnist").
-        image_size: (H, W) to resize every image to, antialiased, whatever its aspect; None keeps the images' own.
-        validation: fraction of the training images to hold out, in [0, 0.5]; 0 for none.
-        seed: chooses the validation images, an int >= 0.
-        memory_limit: bytes; a set whose decoded images need more is streamed from disk. (An .npz is
-            always held, up to 4 GiB or this limit, whichever is more.)
+        name: "glyphs", which is drawn here without a download; or an image set of tensorflow-datasets, as "mnist" or
+            "emnist/letters"; or the path of your own data: a folder of images, or an .npy or .npz file of images
+            [N,H,W] or [N,H,W,C], vectors [N,F] or token sequences [N,T] (a folder with the name of a known set is
+            given as "./mnist").
+        image_size: (H, W) to resize every image to, antialiased, whatever its proportions; None keeps their size.
+        validation: fraction of the training examples to hold out, in [0, 0.5]; 0 for none.
+        seed: chooses the validation examples, an int >= 0.
+        memory_limit: bytes; a set that needs more when decoded is streamed from disk. (An .npz is always held, up to
+            4 GiB or this limit, whichever is more.)
 
     Returns:
-        A Data. Test images never train: where a set has no test split, a tenth of it is held out, the same tenth
-        whatever the seed.
+        A Data. Test examples are never used in training: if a set has no test split, a tenth of it is held out, the
+        same tenth for every seed.
 
     Raises:
-        VaezooError: for a name, path, file or setting that cannot be used; the message says how to mend it.
+        VaezooError: for a name, path, file or setting that cannot be used; the message says how to fix it.
     """
     if image_size is not None:
         image_size = _checked_size(image_size)
@@ -51,21 +52,21 @@ def load_data(name, *, image_size=None, validation=0.05, seed=0, memory_limit=2 
 
 
 def canonical_name(name):
-    """The name of a set as it is, or the absolute path of the user's own images: the same set, from any folder."""
+    """The name of a known set unchanged, or the absolute path of the user's own data: valid in any working folder."""
     if name == "glyphs" or not _is_path(name):
         return name
     return os.path.realpath(os.path.expanduser(name))
 
 
 def _is_path(name):
-    """Whether the name means files: one with a path's look, or one that exists and names no known set."""
+    """Whether the name means files: it looks like a path, or it exists and is not the name of a known set."""
     if isinstance(name, os.PathLike) or name.startswith((".", "/", "~")) or name.endswith((".npy", ".npz")):
         return True
     if not (os.path.exists(name) or "/" in name or os.sep in name):
         return False
     from vaezoo.data import tfds_sets
 
-    return not tfds_sets.is_name(name)  # "emnist/letters" is a set, and so is "mnist" wherever one happens to be
+    return not tfds_sets.is_name(name)  # "emnist/letters" is a set, and so is "mnist" even beside a folder "mnist"
 
 
 def _checked_size(size):
@@ -74,5 +75,5 @@ def _checked_size(size):
     except (TypeError, ValueError):
         height = width = 0
     if height < 1 or width < 1:
-        raise VaezooError(f"image_size {size} is not two whole numbers above 0: give height and width, as 64 64.")
+        raise VaezooError(f"image_size {size} is not a pair of positive integers: give (H, W), as in (64, 64).")
     return height, width

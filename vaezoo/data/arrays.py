@@ -1,5 +1,6 @@
-"""Images in .npy and .npz files, checked before anything is trained on them."""
+"""Images, vectors and token sequences in .npy and .npz files, checked before training."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -9,15 +10,24 @@ from vaezoo.data.indexed import ArraySplit, ReaderSplit
 from vaezoo.data.npy import NpyFile
 from vaezoo.data.records import resized
 from vaezoo.errors import VaezooError
+from vaezoo.spec import Spec
 
-# The ways an .npz names its arrays: images and labels, then those of the test split.
+# How an .npz names its arrays: examples and labels, then those of the test split.
 KEYS = (
     ("images", "labels", "test_images", "test_labels"),
-    ("x_train", "y_train", "x_test", "y_test"),  # keras
+    ("x_train", "y_train", "x_test", "y_test"),  # Keras
     ("train_images", "train_labels", "test_images", "test_labels"),  # MedMNIST
     ("x", "y", "x_test", "y_test"),
+    ("tokens", "labels", "test_tokens", "test_labels"),  # sequences
 )
-NPZ_LIMIT = 2**32  # bytes: an .npz is held whole, and one of a few kilobytes can unpack to terabytes
+NAMES = {"image": "images", "vector": "vectors", "sequence": "tokens"}
+TYPES = {"image": "uifb", "vector": "uifb", "sequence": "ui"}  # `kind` of the dtype
+SHAPES = {
+    "image": "[N, H, W] or [N, H, W, C] for images, or [N, F] for vectors",
+    "vector": "[N, F]",
+    "sequence": "[N, T]",
+}
+NPZ_LIMIT = 2**32  # bytes: an .npz is held in memory, and one of a few kilobytes can unpack to terabytes
 CHUNK = 2**26  # bytes converted at a time, so that checking a large file takes little memory
 
 
@@ -25,37 +35,45 @@ def load(name, path, image_size, validation, seed, memory_limit):
     """The data set in an .npy or .npz file.
 
     Images are [N, H, W] or [N, H, W, C] with C from 1 to 4: uint8 or other integers in 0..255, floats in [0, 1], or
-    bool. An .npz holds them under one of KEYS, with integer labels [N] and test arrays where there are any.
+    bool. Vectors are [N, F]: finite floats, integers or bool, used as float32. Token sequences are integers >= 0
+    [N, T], under the key "tokens" of an .npz. An .npz names its arrays as in KEYS; labels are integers [N], and they
+    and the test arrays are optional.
 
     Args:
-        name: as it was given to load_data.
+        name: as given to load_data.
         path: of the file.
-        image_size: (H, W) or None.
-        validation: fraction of the training images to hold out.
-        seed: chooses the validation images.
-        memory_limit: bytes; an .npy that needs more is read from disk as it is needed.
+        image_size: (H, W), for images, or None.
+        validation: fraction of the training examples to hold out.
+        seed: chooses the validation examples.
+        memory_limit: bytes; an .npy that needs more is read from disk when needed.
 
     Raises:
-        VaezooError: naming what is wrong with the file.
+        VaezooError: for a file that cannot be used; the message names the reason.
     """
     arrays = _open(name, path, max(NPZ_LIMIT, memory_limit))
-    images, labels, test_images, test_labels = _pick(name, arrays) if path.suffix == ".npz" else (arrays, *[None] * 3)
-    images = _shaped(name, images)
-    _check_values(name, images)
-    if test_images is not None:
-        test_images = _shaped(name, test_images)
-        _check_values(name, test_images)
-        compared = slice(1 if image_size is None else 3, 4)
-        if test_images.shape[compared] != images.shape[compared]:
-            shapes = f"{images.shape} to train on, {test_images.shape} to test on"
-            raise VaezooError(f"'{name}' has images of different shapes: {shapes}; make them alike.")
+    key, x, labels, test_x, test_labels = _pick(name, arrays) if path.suffix == ".npz" else ("", arrays, *[None] * 3)
+    kind = "sequence" if key == "tokens" else "vector" if len(x.shape) == 2 else "image"
+    x = _shaped(name, kind, x)
+    levels = _check_values(name, kind, x)
+    if test_x is not None:
+        test_x = _shaped(name, kind, test_x)
+        test_levels = _check_values(name, kind, test_x)
+        levels = levels and max(levels, test_levels)
+        compared = slice(1 if image_size is None else 3, None)
+        if test_x.shape[compared] != x.shape[compared]:
+            shapes = f"{x.shape} for training, {test_x.shape} for test"
+            raise VaezooError(f"'{name}' has {NAMES[kind]} of different shapes: {shapes}; make them equal.")
         if (labels is None) != (test_labels is None):
             raise VaezooError(f"'{name}' has labels for only one of its two splits: give both or neither.")
-    given = [_checked_labels(name, *pair) for pair in ((images, labels), (test_images, test_labels))]
+    given = [_checked_labels(name, *pair) for pair in ((x, labels), (test_x, test_labels))]
     class_names, labels, test_labels = name_classes(*given)
-    stream = _converted_bytes(images, image_size) > memory_limit and path.suffix == ".npy"
-    train = _split(images, labels, image_size, stream)
-    test = None if test_images is None else _split(test_images, test_labels, image_size, stream=False)
+    spec = Spec(kind, x.shape[1:], levels, len(class_names or ()))
+    if image_size is not None:
+        spec.require_image(f"image_size={image_size} (instead of None)")
+        spec = dataclasses.replace(spec, shape=(*image_size, spec.shape[2]))
+    stream = path.suffix == ".npy" and len(x) * spec.size * np.dtype(_held_type(x, spec)).itemsize > memory_limit
+    train = _split(x, spec, labels, stream)
+    test = None if test_x is None else _split(test_x, spec, test_labels, stream)
     return make_data(name, train, test, class_names, validation, seed)
 
 
@@ -69,46 +87,54 @@ def _open(name, path, npz_limit):
             unpacked = sum(m.file_size for m in file.zip.infolist() if m.filename.removesuffix(".npy") in wanted)
             if unpacked > npz_limit:
                 raise VaezooError(
-                    f"'{name}' unpacks to {unpacked / 2**30:,.1f} GiB, and at most {npz_limit / 2**30:,.1f} are held: "
-                    "save the images as an .npy, which is read as it is needed, or as a folder."
+                    f"'{name}' unpacks to {unpacked / 2**30:,.1f} GiB, and the limit is {npz_limit / 2**30:,.1f} GiB: "
+                    "save images or vectors as an .npy file, which is read when needed, or images as a folder."
                 )
-            # (a member that is no array comes as bytes)
+            # (a member that is not an array is read as bytes)
             return {key: np.asarray(file[key]) for key in wanted} or dict.fromkeys(file.files)
     except VaezooError:
         raise
-    except Exception as error:  # NumPy's reader, and those of zip and of its compressions, raise many kinds
-        kind = "objects" if "object" in str(error).lower() else "no array that can be read"
+    except Exception as error:  # the readers of NumPy, zip and its compressions raise many types
+        what = "objects" if "object" in str(error).lower() else "no readable array"
         raise VaezooError(
-            f"'{name}' holds {kind} ({str(error).splitlines()[0] if str(error) else type(error).__name__}): save a "
+            f"'{name}' holds {what} ({str(error).splitlines()[0] if str(error) else type(error).__name__}): save a "
             "plain number array with np.save or np.savez."
         ) from error
 
 
 def _pick(name, arrays):
+    """(key of the examples, then the four arrays of that entry of KEYS; None for those that are absent)."""
     for keys in KEYS:
         if arrays.get(keys[0]) is not None:
-            return [arrays.get(key) for key in keys]
+            return keys[0], *map(arrays.get, keys)
     raise VaezooError(
-        f"'{name}' holds {', '.join(arrays) or 'nothing'}: name the images 'images', the labels 'labels'."
+        f"'{name}' holds {', '.join(arrays) or 'nothing'}: name images 'images' and vectors 'x' (their labels 'labels' "
+        "and 'y'), and token sequences 'tokens' (labels 'labels')."
     )
 
 
-def _shaped(name, images):
-    """[N, H, W] or [N, H, W, C] → [N, H, W, C]."""
-    shape = tuple(images.shape)
-    if images.dtype.kind not in "uifb":
-        raise VaezooError(f"the images of '{name}' are {images.dtype}: they must be integers, floats or bool.")
-    if len(shape) not in (3, 4):
-        raise VaezooError(f"the images of '{name}' have shape {shape}: it must be [N, H, W] or [N, H, W, C].")
+def _shaped(name, kind, x):
+    """The examples, with their type and shape checked; images [N,H,W] become [N,H,W,1]."""
+    what, shape = f"the {NAMES[kind]} of '{name}'", tuple(x.shape)
+    if x.dtype.kind not in TYPES[kind]:
+        allowed = "integers" if kind == "sequence" else "integers, floats or bool"
+        raise VaezooError(f"{what} are {x.dtype}: they must be {allowed}.")
+    if len(shape) not in ((3, 4) if kind == "image" else (2,)):
+        raise VaezooError(f"{what} have shape {shape}: it must be {SHAPES[kind]}.")
     if 0 in shape:
-        raise VaezooError(f"the images of '{name}' have shape {shape}: there is nothing in them.")
+        raise VaezooError(f"{what} have shape {shape}: the array is empty.")
     if len(shape) == 4 and shape[-1] > 4:
         hint = ": move the channels last" if shape[1] <= 4 else ""
-        raise VaezooError(f"the images of '{name}' have shape {shape}: [N, H, W, C] has 1 to 4 channels, C{hint}.")
-    return images if len(shape) == 4 else images.reshape(*shape, 1)
+        raise VaezooError(f"{what} have shape {shape}: [N, H, W, C] has 1 to 4 channels, C{hint}.")
+    return x.reshape(*shape, 1) if len(shape) == 3 else x
 
 
-def _check_values(name, images):
+def _check_values(name, kind, x):
+    """Raise unless the values suit the kind of example; returns the levels of token sequences, None for others."""
+    return {"image": _check_images, "vector": _check_vectors, "sequence": _token_levels}[kind](name, x)
+
+
+def _check_images(name, images):
     """Raise unless floats are finite and in [0, 1] and integers in 0..255."""
     if images.dtype.kind == "b":
         return
@@ -117,7 +143,7 @@ def _check_values(name, images):
         chunk = images[part]
         low, high = min(low, chunk.min()), max(high, chunk.max())
         if images.dtype == "uint8" and high > 1:
-            return  # whatever else they hold is right, and need not be read
+            return  # any other value is valid too: the rest need not be read
         if images.dtype.kind == "f" and not np.isfinite(chunk).all():
             raise VaezooError(f"the images of '{name}' hold NaN or infinity: remove them.")
     if images.dtype.kind == "f" and not -1e-6 <= low <= high <= 1 + 1e-6:
@@ -125,16 +151,39 @@ def _check_values(name, images):
     if images.dtype.kind in "ui" and not 0 <= low <= high <= 255:
         raise VaezooError(f"the images of '{name}' are integers from {low} to {high}: they must be in 0..255.")
     if images.dtype.kind in "ui" and high == 1:
-        raise VaezooError(f"the images of '{name}' are integers from 0 to 1, all but black: save them as bool.")
+        raise VaezooError(f"the images of '{name}' are integers from 0 to 1, nearly black: save them as bool.")
 
 
-def _checked_labels(name, images, labels):
+def _check_vectors(name, vectors):
+    """Raise unless all values are finite as float32."""
+    if vectors.dtype.kind != "f":
+        return
+    for part in _parts(vectors):
+        with np.errstate(over="ignore"):
+            chunk = vectors[part].astype("float32")
+        if not np.isfinite(chunk).all():
+            raise VaezooError(f"the vectors of '{name}' hold NaN, infinity or a number beyond float32: remove them.")
+
+
+def _token_levels(name, tokens):
+    """The number of levels of tokens: the largest token + 1."""
+    low, high = int(tokens.min()), int(tokens.max())
+    if low < 0:
+        raise VaezooError(f"the tokens of '{name}' go down to {low}: they must be 0 or more.")
+    if high >= 2**31 - 1:
+        raise VaezooError(f"the tokens of '{name}' go up to {high}, beyond int32: number them from 0.")
+    return high + 1
+
+
+def _checked_labels(name, x, labels):
     if labels is None:
         return None
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
-    if labels.shape != (len(images),):
-        raise VaezooError(f"'{name}' has {len(images)} images and labels of shape {labels.shape}: give one an image.")
+    if labels.shape != (len(x),):
+        raise VaezooError(
+            f"'{name}' has {len(x)} examples and labels of shape {labels.shape}: give one label for each."
+        )
     if labels.dtype.kind not in "ui":
         raise VaezooError(f"the labels of '{name}' are {labels.dtype}: they must be integers.")
     if labels.min() < 0:
@@ -142,36 +191,35 @@ def _checked_labels(name, images, labels):
     return labels
 
 
-def _converted_bytes(images, image_size):
-    height, width = image_size or images.shape[1:3]
-    return len(images) * height * width * images.shape[3] * (4 if images.dtype.kind == "f" else 1)
+def _held_type(x, spec):
+    """The type that examples are held in: uint8 for images of integers or bool, else that of the spec."""
+    return "uint8" if spec.is_image and x.dtype.kind != "f" else spec.dtype
 
 
-def _split(images, labels, image_size, stream):
-    resize = image_size is not None and image_size != images.shape[1:3]
-    shape = (*(image_size or images.shape[1:3]), images.shape[3])
-    dtype = "float32" if images.dtype.kind == "f" else "uint8"
+def _split(x, spec, labels, stream):
+    dtype = _held_type(x, spec)
+    resize = spec.is_image and spec.shape[:2] != x.shape[1:3]
 
     def read(part):
-        part = np.asarray(images[part])
-        if images.dtype.kind == "f":
-            part = np.clip(part.astype("float32"), 0, 1)
-        else:
-            part = part.astype("uint8") * (255 if images.dtype.kind == "b" else 1)
-        return _resized(part, image_size) if resize else part
+        part = np.asarray(x[part]).astype(dtype)
+        if x.dtype.kind == "b" and spec.is_image:
+            part *= 255
+        if x.dtype.kind == "f" and spec.is_image:
+            part = np.clip(part, 0, 1)
+        return _resized(part, spec.shape[:2]) if resize else part
 
     if stream:
-        return ReaderSplit(read, np.arange(len(images)), shape, dtype, labels)
-    held = np.empty((len(images), *shape), dtype)
-    for part in _parts(images):
+        return ReaderSplit(read, np.arange(len(x)), spec, dtype, labels)
+    held = np.empty((len(x), *spec.shape), dtype)
+    for part in _parts(x):
         held[part] = read(part)
-    return ArraySplit(held, labels)
+    return ArraySplit(held, spec, labels)
 
 
-def _parts(images):
-    """Slices that divide the images into parts of about CHUNK bytes."""
-    step = max(1, CHUNK // (math.prod(images.shape[1:]) * images.dtype.itemsize))
-    return [slice(start, start + step) for start in range(0, len(images), step)]
+def _parts(x):
+    """Slices that divide the rows into parts of about CHUNK bytes."""
+    step = max(1, CHUNK // (math.prod(x.shape[1:]) * x.dtype.itemsize))
+    return [slice(start, start + step) for start in range(0, len(x), step)]
 
 
 def _resized(images, size):

@@ -1,4 +1,4 @@
-"""Grey levels to zeros and ones, as the Bernoulli likelihood wants them."""
+"""Grey levels to zeros and ones, for the Bernoulli likelihood."""
 
 from vaezoo.errors import unknown
 
@@ -14,13 +14,13 @@ def check_binarization(mode):
 def binarize(images, mode, seed=None):
     """Turn grey levels into zeros and ones.
 
-    "dynamic" draws every pixel from a Bernoulli whose probability is the grey level: a pixel at 0 is always 0,
-    and one at 1 always 1 (Salakhutdinov & Murray 2008).
+    "dynamic" draws every pixel from a Bernoulli with the grey level as its probability: a pixel at 0 is always 0, and
+    one at 1 always 1 (Salakhutdinov & Murray 2008).
 
     Args:
         images: float32 tensor of any shape, in [0, 1].
-        mode: "none" (unchanged), "threshold" (1 where the grey level is 0.5 or more) or "dynamic".
-        seed: integer tensor [2], the whole source of the draw; needed by "dynamic" alone.
+        mode: "none" (unchanged), "threshold" (1 where the grey level is at least 0.5) or "dynamic".
+        seed: integer tensor [2], which determines the draw; only for "dynamic".
 
     Returns:
         A float32 tensor of the same shape.
@@ -46,7 +46,7 @@ def pixel_noise(shape, seed):
 
 
 def ink_above(noise, images):
-    """1 where the grey level exceeds the noise: [0, 1) never lets 0 through and always lets 1."""
+    """1 where the grey level exceeds the noise in [0, 1): never at grey level 0, always at 1."""
     import tensorflow as tf
 
     return tf.cast(noise < images, tf.float32)

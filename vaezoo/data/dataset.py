@@ -1,4 +1,4 @@
-"""What load_data returns, and how images are divided into training, validation and test."""
+"""The result of load_data, and the division of examples into training, validation and test."""
 
 import dataclasses
 
@@ -6,25 +6,26 @@ import numpy as np
 
 from vaezoo.data.split import HELD_OUT, Split
 from vaezoo.errors import VaezooError
+from vaezoo.spec import Spec
 
-ASK_FOR_SIZE = "choose one for all by `--image-size 64 64` (recipe key data.image_size)."
+ASK_FOR_SIZE = "choose one size for all, as in image_size=(64, 64) (recipe key data.image_size)."
 
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """A data set: three splits of images of one shape.
+    """A data set: three splits of examples of one spec.
 
     Attributes:
-        name: as it was given to load_data.
-        image_shape: (H, W, C).
+        name: as given to load_data.
+        spec: what one example is: its kind, shape and levels, and the number of classes of the labels.
         train: what the model learns from.
-        validation: held out of the training images, or None.
-        test: never seen in training.
-        class_names: one a class, in the order of the labels; None where there are no labels.
+        validation: held out of the training examples, or None.
+        test: never used in training.
+        class_names: the names of the classes, in the order of the labels; None if there are no labels.
     """
 
     name: str
-    image_shape: tuple[int, int, int]
+    spec: Spec
     train: Split
     validation: Split | None
     test: Split
@@ -32,26 +33,26 @@ class Data:
 
     @property
     def classes(self) -> int:
-        """How many classes there are; 0 without labels."""
-        return len(self.class_names or ())
+        """The number of classes; 0 without labels."""
+        return self.spec.classes
 
 
 def make_data(name, train, test, class_names, validation, seed):
-    """Hold out what has to be held out, and check that enough is left.
+    """Hold out examples for validation and test, and check that enough are left.
 
     Args:
-        name: as it was given to load_data.
-        train: a split; the whole set if `test` is None.
-        test: a split, or None: then a tenth of the images, the same ones whatever the seed, so that runs compare.
+        name: as given to load_data.
+        train: a split; the complete set if `test` is None.
+        test: a split, or None to hold out a tenth of the examples; it does not depend on the seed, so runs compare.
         class_names: a tuple, or None.
-        validation: fraction of the training images, in [0, 0.5].
-        seed: chooses the validation images.
+        validation: fraction of the training examples, in [0, 0.5].
+        seed: chooses the validation examples.
 
     Returns:
         A Data.
 
     Raises:
-        VaezooError: if fewer than two images are left to train on.
+        VaezooError: if fewer than two training examples are left.
     """
     given, part = len(train), None
     if test is None and len(train) > 1:
@@ -60,10 +61,10 @@ def make_data(name, train, test, class_names, validation, seed):
         train, part = _hold_out(train, validation, seed)
     if len(train) < 2 or not test:
         raise VaezooError(
-            f"'{name}' has too few images: {given} leave {len(train)} to train on once validation and test images "
+            f"'{name}' has too few examples: of {given}, {len(train)} are left for training after validation and test "
             "are held out; give at least 10."
         )
-    return Data(name, train.image_shape, train, part, test, class_names)
+    return Data(name, train.spec, train, part, test, class_names)
 
 
 def _hold_out(split, fraction, seed):
@@ -77,10 +78,10 @@ def name_classes(*labels):
     """Number the classes of some splits from 0, in the order of their values.
 
     Args:
-        labels: each an array [N] of values that sort, or None.
+        labels: each an array [N] of sortable values, or None.
 
     Returns:
-        (class names, or None where no split has labels), then the labels of each split, int32 or None.
+        (class names, or None if no split has labels), then the labels of each split, int32 or None.
     """
     given = [part for part in labels if part is not None]
     if not given:

@@ -1,7 +1,7 @@
 """Digits drawn from font outlines through signed distance fields: any stroke width, any affine pose, antialiased.
 
-A field holds, at every point, the distance to the outline (positive inside). Moving the outline by a constant is
-adding to the distance, so stroke thickness is exact, and a batch of images is one vectorised lookup.
+A field holds, at every point, the distance to the outline (positive inside). Adding a constant to the distance moves
+the outline by that constant, so stroke width is exact, and a batch of images is one vectorised lookup.
 """
 
 import functools
@@ -9,20 +9,20 @@ import pathlib
 
 import numpy as np
 
-# Those of matplotlib's own fonts whose ten digits are legible and differ from the rest by more than slant or
-# stroke width, which are factors of their own.
+# The fonts that come with matplotlib whose digits are legible and differ from each other in more than slant or stroke
+# width, which are separate factors.
 FONTS = (
     "DejaVuSans", "DejaVuSansMono", "DejaVuSerif", "DejaVuSerif-Bold", "STIXGeneral", "STIXGeneralItalic",
     "STIXGeneralBol", "cmr10", "cmb10", "cmss10", "cmti10", "cmtt10",
 )  # fmt: skip
 SIZE = 28  # pixels a side
-HEIGHT = 17.0  # pixels from a digit's foot to its top at scale 1
-GRID, REACH = 80, 0.85  # points a side of a field, and how far it reaches from the centre in digit heights
+HEIGHT = 17.0  # height of a digit in pixels at scale 1
+GRID, REACH = 80, 0.85  # points a side of a field, and the distance from its centre to its edge in digit heights
 
 
 @functools.cache
 def fields():
-    """The fields of all fonts and digits, float32 [len(FONTS), 10, GRID, GRID]; rows go down, unit: digit heights."""
+    """The fields of all fonts and digits, float32 [len(FONTS),10,GRID,GRID], in digit heights; rows go down."""
     return np.stack([[_field(_outline(font, digit)) for digit in "0123456789"] for font in FONTS])
 
 
@@ -33,21 +33,21 @@ def draw(font, label, rotation, slant, thickness, scale, shift_x, shift_y):
         font: index into FONTS, [N].
         label: the digit, [N].
         rotation: degrees, counter-clockwise, [N].
-        slant: how far the top leans to the right, as a fraction of the height, [N].
-        thickness: pixels added to the width of every stroke; less than 0 thins it, [N].
+        slant: shift of the top to the right, as a fraction of the height, [N].
+        thickness: pixels added to the stroke width; may be negative, [N].
         scale: of the digit; 1 is HEIGHT pixels, [N].
         shift_x: pixels to the right of the centre, [N].
         shift_y: pixels below the centre, [N].
 
     Returns:
-        uint8 [N, 28, 28, 1].
+        uint8 [N,28,28,1].
     """
-    column = lambda values: np.asarray(values, "float32")[:, None, None]  # noqa: E731  [N] → [N, 1, 1]
-    unit = HEIGHT * column(scale)  # pixels a digit height
+    column = lambda values: np.asarray(values, "float32")[:, None, None]  # noqa: E731  [N] → [N,1,1]
+    unit = HEIGHT * column(scale)  # pixels in a digit height
     pixel = np.arange(SIZE, dtype="float32") - (SIZE - 1) / 2
-    x = (pixel[None, None, :] - column(shift_x)) / unit  # [N, 1, W]
-    y = (pixel[None, :, None] - column(shift_y)) / unit  # [N, H, 1], down
-    # Undo the pose: from the place in the image to the place in the upright digit.
+    x = (pixel[None, None, :] - column(shift_x)) / unit  # [N,1,W]
+    y = (pixel[None, :, None] - column(shift_y)) / unit  # [N,H,1], down
+    # Invert the pose: from a position in the image to the position in the upright digit.
     angle = np.deg2rad(column(rotation))
     right, down = x * np.cos(angle) - y * np.sin(angle), x * np.sin(angle) + y * np.cos(angle)
     right += column(slant) * down
@@ -57,7 +57,7 @@ def draw(font, label, rotation, slant, thickness, scale, shift_x, shift_y):
 
 
 def _sample(which, right, down):
-    """Bilinear lookup in the fields `which` [N] at [N, H, W] in digit heights from the centre."""
+    """Bilinear lookup in the fields `which` [N] at positions [N,H,W], in digit heights from the centre."""
     table = fields().reshape(-1)
     to_cell = (GRID - 1) / (2 * REACH)
     column = np.clip((right + REACH) * to_cell, 0, GRID - 1.001)
@@ -71,13 +71,13 @@ def _sample(which, right, down):
 
 
 def _outline(font, digit):
-    """The digit's outline as directed segments [S, 2, 2], centred, one high, y up."""
+    """The outline of a digit as directed segments [S,2,2], centred, of height 1, y up."""
     import matplotlib
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextPath
 
     file = pathlib.Path(matplotlib.get_data_path(), "fonts", "ttf", f"{font}.ttf")
-    # Curves are flattened to about a unit, so 100 units high is far finer than a pixel.
+    # Curves are flattened to segments of about a unit, so a height of 100 units is far finer than a pixel.
     contours = TextPath((0, 0), digit, size=100, prop=FontProperties(fname=file)).to_polygons()
     points = np.concatenate(contours)
     low, high = points.min(0), points.max(0)
@@ -86,16 +86,16 @@ def _outline(font, digit):
 
 
 def _field(segments):
-    """Signed distance to a closed outline, [GRID, GRID]: exact, and right for holes and overlapping contours."""
+    """Signed distance to a closed outline, [GRID,GRID]: exact, also for holes and overlapping contours."""
     line = np.linspace(-REACH, REACH, GRID, dtype="float32")
     point_x, point_y = np.tile(line, GRID)[:, None], np.repeat(-line, GRID)[:, None]  # y goes up, rows go down
     start_x, start_y = segments[:, 0].T.astype("float32")  # [S]
     along_x, along_y = (segments[:, 1] - segments[:, 0]).T.astype("float32")
-    x, y = point_x - start_x, point_y - start_y  # [GRID * GRID, S], seen from the start of each segment
+    x, y = point_x - start_x, point_y - start_y  # [GRID*GRID,S], relative to the start of each segment
     place = (x * along_x + y * along_y) / np.maximum(along_x**2 + along_y**2, 1e-12)
-    place = np.clip(place, 0, 1)  # nearest place on the segment, as a fraction of its length
+    place = np.clip(place, 0, 1)  # nearest point of the segment, as a fraction of its length
     distance = np.sqrt(((x - place * along_x) ** 2 + (y - place * along_y) ** 2).min(-1))
-    # Winding number: a ray to the right crosses a segment upwards (+1) or downwards (-1), or passes it by.
+    # Winding number: a ray to the right crosses a segment upwards (+1), downwards (-1) or not at all (0).
     crosses = (y >= 0).astype("int8") - (y >= along_y)
     to_its_left = (along_x * y - along_y * x) * crosses > 0
     winding = (crosses * to_its_left).sum(-1)

@@ -1,43 +1,40 @@
 """A folder of image files; its sub-folders are the classes."""
 
 import concurrent.futures
-import contextlib
 import math
 import os
-import warnings
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from vaezoo.data.dataset import ASK_FOR_SIZE, make_data, name_classes
 from vaezoo.data.indexed import ArraySplit, ReaderSplit
+from vaezoo.data.pictures import guarded, read_header, read_image
 from vaezoo.data.split import FILE_ORDER
 from vaezoo.errors import VaezooError
+from vaezoo.spec import Spec
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")  # what a file may really be, whatever it is called
-AT_ONCE = 10_000  # files given to the threads before the next are
-GREY = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N")
+AT_ONCE = 10_000  # files given to the threads at a time
 
 
 def load(name, root, image_size, validation, seed, memory_limit):
     """The data set in a folder.
 
-    Sub-folders are the classes, in the order of their names; images directly in the folder have no labels. Where
-    there are both `train` and `test`, they are the splits, each of them such a folder. Hidden files, and files without
-    an image's extension, are passed over. Images are grey where all of them are, else RGB; transparency is laid
-    on white; a photograph is turned the way its EXIF says; of an animation the first frame is taken.
+    Sub-folders are the classes, in the order of their names; images directly in the folder have no labels. If there
+    are both `train` and `test`, they are the splits, each of them such a folder. Hidden files, and files without the
+    extension of an image, are skipped. Images are grey if all of them are, else RGB; transparency is composited on
+    white, EXIF orientation is applied, and an animation gives its first frame.
 
     Args:
-        name: as it was given to load_data.
+        name: as given to load_data.
         root: path of the folder.
         image_size: (H, W) or None.
         validation: fraction of the training images to hold out.
         seed: chooses the validation images.
-        memory_limit: bytes of decoded images above which they are read as they are needed.
+        memory_limit: bytes of decoded images above which they are read when needed.
 
     Raises:
-        VaezooError: naming the file that cannot be read, or what is wrong with the folder.
+        VaezooError: for a file that cannot be read, which it names, or a folder that cannot be used.
     """
     parts = [root / "train", root / "test"]
     has_splits = all(part.is_dir() for part in parts)
@@ -46,22 +43,22 @@ def load(name, root, image_size, validation, seed, memory_limit):
     if class_names and any(part is None for part in labels):
         raise VaezooError(f"'{name}' has classes in only one of 'train' and 'test': give both sub-folders, or neither.")
     files = [file for part, _ in found for file in part]
-    with _guarded():
-        headers = list(_in_threads(_header, files))
+    with guarded():
+        headers = list(_in_threads(read_header, files))
     channels = 1 if all(grey for _, grey in headers) else 3
     sizes = {size for size, _ in headers}
     if image_size is None and len(sizes) > 1:
         other = next(i for i, (size, _) in enumerate(headers) if size != headers[0][0])
         two = " and ".join(f"'{os.path.basename(files[i])}' {headers[i][0]}" for i in (0, other))
         raise VaezooError(f"the images of '{name}' differ in size, as {two}: {ASK_FOR_SIZE}")
-    shape = (*(image_size or headers[0][0]), channels)
-    hold = len(files) * math.prod(shape) <= memory_limit
-    splits = [_split(part, shape, classes, hold) for (part, _), classes in zip(found, labels, strict=True)]
+    spec = Spec("image", (*(image_size or headers[0][0]), channels), classes=len(class_names or ()))
+    hold = len(files) * math.prod(spec.shape) <= memory_limit
+    splits = [_split(part, spec, classes, hold) for (part, _), classes in zip(found, labels, strict=True)]
     return make_data(name, splits[0], splits[1] if has_splits else None, class_names, validation, seed)
 
 
 def _find(name, folder, root):
-    """The image files of a folder, in a fixed mixed order, and the class of each; None where there are no classes."""
+    """The image files of a folder, in a fixed shuffled order, and the class of each; None without classes."""
     _refuse_escape(folder, root)
     files, classes = [], []
     for place, folders, names in os.walk(folder):
@@ -72,13 +69,11 @@ def _find(name, folder, root):
         files += [os.path.join(place, file) for file in images]
         classes += [os.path.relpath(place, folder).split(os.sep)[0]] * len(images)  # "." in the folder itself
     if not files:
-        raise VaezooError(f"there are no images in '{folder}': vaezoo reads {', '.join(EXTENSIONS)}.")
+        raise VaezooError(f"there are no images in '{folder}': give files with extension {', '.join(EXTENSIONS)}.")
     if "." in classes and len(set(classes)) > 1:
-        raise VaezooError(
-            f"'{folder}' has images both beside and in sub-folders: move all of them into one or the other."
-        )
-    mixed = np.random.default_rng([0, FILE_ORDER]).permutation(len(files))  # else the first would be of one class
-    return [files[i] for i in mixed], None if "." in classes else np.array(classes)[mixed]
+        raise VaezooError(f"'{folder}' has images both beside and in sub-folders: move all into one or the other.")
+    shuffled = np.random.default_rng([0, FILE_ORDER]).permutation(len(files))  # so that the first are of many classes
+    return [files[i] for i in shuffled], None if "." in classes else np.array(classes)[shuffled]
 
 
 def _refuse_escape(link, root):
@@ -87,72 +82,21 @@ def _refuse_escape(link, root):
         raise VaezooError(f"'{link}' is a link to {target}, outside the folder: copy the images in, or remove it.")
 
 
-def _split(files, shape, labels, hold):
+def _split(files, spec, labels, hold):
     def read(indices):
-        return np.stack([_decode(files[i], shape) for i in indices])
+        return np.stack([read_image(files[i], spec.shape) for i in indices])
 
     if not hold:
-        return ReaderSplit(read, np.arange(len(files)), shape, "uint8", labels)
-    images = np.empty((len(files), *shape), "uint8")
-    with _guarded():
-        for i, image in enumerate(_in_threads(lambda file: _decode(file, shape), files)):
+        return ReaderSplit(read, np.arange(len(files)), spec, "uint8", labels)
+    images = np.empty((len(files), *spec.shape), "uint8")
+    with guarded():
+        for i, image in enumerate(_in_threads(lambda file: read_image(file, spec.shape), files)):
             images[i] = image
-    return ArraySplit(images, labels)
-
-
-def _header(file):
-    """((height, width), whether it is grey), without decoding the image."""
-    with _opened(file) as image:
-        width, height = image.size
-        turned = _has_orientation(image) and image.getexif().get(0x0112, 1) >= 5
-        return ((width, height) if turned else (height, width)), image.mode in GREY
-
-
-def _decode(file, shape):
-    """The image as uint8 of that shape (H, W, C)."""
-    height, width, channels = shape
-    with _opened(file) as image:
-        if _has_orientation(image):
-            image = ImageOps.exif_transpose(image)
-        if image.mode.startswith("I"):  # 16 bits
-            image = Image.fromarray(np.round(np.asarray(image, "float32").clip(0, 65535) / 257).astype("uint8"))
-        if image.has_transparency_data:
-            image = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        image = image.convert("L" if channels == 1 else "RGB")
-        if image.size != (width, height):
-            image = image.resize((width, height), Image.Resampling.BILINEAR)  # Pillow's is antialiased
-        return np.asarray(image).reshape(shape)
-
-
-def _has_orientation(image):
-    return image.format in ("JPEG", "WEBP")  # asking a PNG would decode it
-
-
-@contextlib.contextmanager
-def _opened(file):
-    if not os.path.isfile(file):  # a named pipe, which would be waited for, or a link to nothing
-        raise VaezooError(f"'{file}' is no file: replace or remove it.")
-    try:
-        with Image.open(file, formats=FORMATS) as image:
-            yield image
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise VaezooError(f"'{file}' has more than {Image.MAX_IMAGE_PIXELS:,} pixels: shrink or remove it.") from error
-    except Exception as error:  # Pillow's readers raise many kinds
-        raise VaezooError(f"'{file}' cannot be read as an image: replace or remove it.") from error
-
-
-@contextlib.contextmanager
-def _guarded():
-    """Make Pillow refuse images that are suspiciously large, and keep it quiet about all else."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        yield
+    return ArraySplit(images, spec, labels)
 
 
 def _in_threads(function, items):
-    """The function's results in order; Pillow releases the interpreter while it decodes."""
+    """The function's results in order; Pillow releases the interpreter lock while it decodes."""
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in range(0, len(items), AT_ONCE):  # half a million that wait for their turn took 850 MB
+        for start in range(0, len(items), AT_ONCE):  # half a million waiting tasks take 850 MB
             yield from pool.map(function, items[start : start + AT_ONCE])

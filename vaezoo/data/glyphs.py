@@ -1,6 +1,6 @@
-"""glyphs: 70,000 digits drawn from twelve fonts, 28 by 28, with the factors that drew each of them.
+"""glyphs: 70,000 digits drawn from twelve fonts, 28 by 28, with the known factors of each.
 
-A tensorflow-datasets builder that downloads nothing: the images are drawn once and then read from disk.
+A tensorflow-datasets builder without a download: the images are drawn once and then read from disk.
 """
 
 import io
@@ -12,12 +12,12 @@ from PIL import Image
 
 from vaezoo.data import drawing, tfds_sets
 
-# Each drawn uniformly and independently of the digit and of one another: name → (lowest, highest). As wide as leaves
-# every digit whole: a handful of the 70,000 touch the border, faintly.
+# Factors drawn uniformly, independent of the digit and of each other: name → (lowest, highest). They are as wide as
+# keeps digits inside the image: a handful of the 70,000 touch the border, faintly.
 RANGES = {
     "rotation": (-16.0, 16.0),  # degrees, counter-clockwise
-    "slant": (-0.25, 0.25),  # of the height, the top leaning to the right
-    "thickness": (0.0, 1.7),  # pixels more than the font's own stroke
+    "slant": (-0.25, 0.25),  # shift of the top to the right, as a fraction of the height
+    "thickness": (0.0, 1.7),  # pixels added to the font's stroke width
     "scale": (0.8, 1.1),  # 1 is 17 pixels high
     "shift_x": (-1.8, 1.8),  # pixels, right
     "shift_y": (-1.8, 1.8),  # pixels, down
@@ -28,7 +28,7 @@ _SEEDS = {"train": 1, "test": 2}
 
 
 def known_factors(split):
-    """What each image of a split is drawn from: a pure function of the split's name.
+    """The factors of each image of a split: a pure function of the split's name.
 
     Args:
         split: "train" or "test".
@@ -48,7 +48,7 @@ class Glyphs(tfds.core.GeneratorBasedBuilder):
     """Digits drawn from fonts, with known factors."""
 
     VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First release."}  # noqa: RUF012  tfds's own form
+    RELEASE_NOTES = {"1.0.0": "First release."}  # noqa: RUF012  the form that tfds asks for
 
     def _info(self):
         features = {
@@ -62,7 +62,7 @@ class Glyphs(tfds.core.GeneratorBasedBuilder):
             description=__doc__,
             features=tfds.features.FeaturesDict(features),
             supervised_keys=("image", "label"),
-            disable_shuffling=True,  # the factors are random already, and the order stays that of known_factors
+            disable_shuffling=True,  # the factors are random already; keeps the order of known_factors
         )
 
     def _split_generators(self, dl_manager):
@@ -70,7 +70,7 @@ class Glyphs(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self, split):
         factors = known_factors(split)
-        for start in range(0, SIZES[split], 500):  # as many as fit the processor's cache
+        for start in range(0, SIZES[split], 500):  # as many as fit in the processor's cache
             part = {name: values[start : start + 500] for name, values in factors.items()}
             for i, image in enumerate(drawing.draw(**part)):
                 row = {name: values[i] for name, values in part.items()}
@@ -79,13 +79,13 @@ class Glyphs(tfds.core.GeneratorBasedBuilder):
 
 def _png(image):
     file = io.BytesIO()
-    Image.fromarray(image[..., 0]).save(file, "png", compress_level=1)  # tfds's own encoder takes twice as long
+    Image.fromarray(image[..., 0]).save(file, "png", compress_level=1)  # the encoder of tfds takes twice as long
     file.seek(0)
     return file
 
 
 def prepared():
-    """The builder, with the set on disk: drawn now if it is not there yet."""
+    """The builder, with the set on disk; it is drawn if it is not there yet."""
     builder = tfds_sets.place(lambda folder: Glyphs(data_dir=folder))
     if not builder.data_path.exists():
         print(f"vaezoo: drawing the glyphs data set (once, about 15 s) into {builder.data_path}", file=sys.stderr)

@@ -11,36 +11,36 @@ FILES_AT_ONCE = 8  # read side by side, so that neighbours in a file are not nei
 
 
 class RecordSplit(Split):
-    """A split streamed from record files; `in_memory` makes an ArraySplit of it.
+    """A split of images streamed from record files; `in_memory` makes an ArraySplit of it.
 
-    Like every split, each batch is a pure function of (seed, epoch, step), and no image comes twice in an epoch.
-    The order alone is less than a true permutation: files are permuted and read eight at a time, and the records
-    are shuffled in blocks of at most `block_bytes`.
+    As in every split, each batch is a pure function of (seed, epoch, step), and no image comes twice in an epoch. The
+    order is only an approximate permutation: files are permuted and read eight at a time, and the records are shuffled
+    in blocks of at most `block_bytes`.
 
     Args:
         files: the record files of one split of the set.
-        lengths: how many records each of them holds.
-        spec: feature name → tf.io feature, for those to read: "image", "label" (optional) and known factors.
-        image_shape: (H, W, C).
-        resize: whether images have to be resized to that shape.
+        lengths: the number of records in each of them.
+        features: feature name → tf.io feature, for those to read: "image", "label" (optional) and known factors.
+        spec: a `Spec`, with the number of classes if "label" is read.
+        resize: whether images are resized to the shape of the spec.
         record_bytes: mean size of a record.
         block_bytes: memory to shuffle in.
-        positions: which records belong to the split, sorted; None for all of them.
+        positions: the records that belong to the split, sorted; None for all of them.
     """
 
-    def __init__(self, files, lengths, spec, image_shape, resize, record_bytes, block_bytes, positions=None):
+    def __init__(self, files, lengths, features, spec, resize, record_bytes, block_bytes, positions=None):
         total = sum(lengths)
         self.positions = np.arange(total) if positions is None else positions
-        super().__init__(len(self.positions), image_shape, has_labels="label" in spec)
-        self.files, self.lengths, self.spec, self.resize = list(map(str, files)), list(lengths), spec, resize
+        super().__init__(len(self.positions), spec)
+        self.files, self.lengths, self.features, self.resize = list(map(str, files)), list(lengths), features, resize
         self.record_bytes, self.block_bytes = record_bytes, block_bytes
         self.block = int(np.clip(block_bytes / max(record_bytes, 1), 1, total))
 
     def take(self, indices):
         """The part of the split at these indices; nothing is read."""
         return RecordSplit(
-            self.files, self.lengths, self.spec, self.image_shape, self.resize, self.record_bytes,
-            self.block_bytes, self.positions[indices],
+            self.files, self.lengths, self.features, self.spec, self.resize, self.record_bytes, self.block_bytes,
+            self.positions[indices],
         )  # fmt: skip
 
     def in_memory(self):
@@ -48,7 +48,7 @@ class RecordSplit(Split):
         import tensorflow as tf
 
         columns, start = None, 0
-        chunks = self._ordered_keys(512).map(self._parse, tf.data.AUTOTUNE, deterministic=True)
+        chunks = self._ordered_keys(512, self.size).map(self._parse, tf.data.AUTOTUNE, deterministic=True)
         for chunk in chunks.prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
             if columns is None:
                 columns = {name: np.empty((self.size, *part.shape[1:]), part.dtype) for name, part in chunk.items()}
@@ -56,7 +56,7 @@ class RecordSplit(Split):
             for name, part in chunk.items():
                 columns[name][start:stop] = part
             start = stop
-        return ArraySplit(columns.pop("image"), columns.pop("label", None), columns)
+        return ArraySplit(columns.pop("image"), self.spec, columns.pop("label", None), columns)
 
     def _epoch_keys(self, seed, batch_size, steps):
         import tensorflow as tf
@@ -70,10 +70,11 @@ class RecordSplit(Split):
         records = blocks.map(lambda number, block: _shuffled(block, fold(seed, 1, number))).unbatch()
         return records.batch(batch_size, drop_remainder=True).take(steps)
 
-    def _ordered_keys(self, batch_size):
+    def _ordered_keys(self, batch_size, count):
         import tensorflow as tf
 
-        return tf.data.Dataset.range(len(self.files)).flat_map(self._records_of_file).batch(batch_size)
+        records = tf.data.Dataset.range(len(self.files)).flat_map(self._records_of_file)
+        return records.take(count).batch(batch_size)
 
     def _records_of_file(self, index):
         """The records of one file that belong to the split."""
@@ -99,12 +100,12 @@ class RecordSplit(Split):
         return columns["image"], columns.get("label")
 
     def _parse(self, records):
-        """Serialized records [B] → image uint8 [B, H, W, C], label int32 [B], and the factors."""
+        """Serialized records [B] → image uint8 [B,H,W,C], label int32 [B], and the factors."""
         import tensorflow as tf
 
-        columns = tf.io.parse_example(records, self.spec)
+        columns = tf.io.parse_example(records, self.features)
         images = tf.map_fn(self._decode, columns["image"], fn_output_signature=tf.uint8)
-        columns["image"] = tf.ensure_shape(images, [records.shape[0], *self.image_shape])
+        columns["image"] = tf.ensure_shape(images, [records.shape[0], *self.spec.shape])
         if self.has_labels:
             columns["label"] = tf.cast(columns["label"], tf.int32)
         return columns
@@ -112,12 +113,12 @@ class RecordSplit(Split):
     def _decode(self, file):
         import tensorflow as tf
 
-        image = tf.io.decode_image(file, channels=self.image_shape[-1], expand_animations=False)
-        return resized(image, self.image_shape[:2]) if self.resize else image
+        image = tf.io.decode_image(file, channels=self.spec.shape[-1], expand_animations=False)
+        return resized(image, self.spec.shape[:2]) if self.resize else image
 
 
 def resized(images, size):
-    """uint8 or float32 images [..., H, W, C] resized to (H, W), antialiased; same type and range."""
+    """uint8 or float32 images [...,H,W,C] resized to (H, W), antialiased; same type and range."""
     import tensorflow as tf
 
     result = tf.image.resize(images, size, antialias=True)

@@ -1,4 +1,4 @@
-"""A split: images (and labels) as batches, shuffled and endless for training, ordered and finite otherwise."""
+"""A split: examples (and labels) as batches, shuffled and endless for training, ordered and finite otherwise."""
 
 import numpy as np
 
@@ -6,48 +6,52 @@ from vaezoo.data import binarization
 from vaezoo.data.binarization import check_binarization, ink_above, pixel_noise
 from vaezoo.errors import VaezooError, errors_of_readers
 
-# What a random stream is for. Folded into the seed, so that no two purposes ever share their numbers.
+# The purpose of a random stream. It is folded into the seed, so that no two purposes share random numbers.
 ORDER, TRAINING_PIXELS, ORDERED_PIXELS = 0x6F72646572, 0x747261696E, 0x706978656C73
 HELD_OUT, FILE_ORDER = 0x68656C64, 0x66696C6573
+READ_AT_ONCE = 1000  # examples in a batch of `first`
 
 
 class Split:
-    """Images of one shape, with labels and known factors where there are any.
+    """Examples of one spec, with labels and known factors where there are any.
 
-    The order and the binarization of every batch are a pure function of (seed, epoch, step): a resumed run sees
-    exactly what an undisturbed one would have seen. A kind of split says where its images are: it defines
-    `take`, `_epoch_keys`, `_ordered_keys` and `_read`.
+    The order and the binarization of every batch are a pure function of (seed, epoch, step), so a resumed run sees the
+    batches of an uninterrupted one. A subclass defines where the examples come from: `take`, `_epoch_keys`,
+    `_ordered_keys` and `_read`.
 
     Attributes:
-        image_shape: (H, W, C).
-        labels: int32 [N], or None where there are none or they are not held in memory.
-        has_labels: whether batches can carry labels.
-        factors: name → array [N], the known generative factors; empty for most sets.
+        spec: a `Spec`; its `classes` is 0 if the examples have no labels.
+        labels: int32 [N], or None if there are none or they are not held in memory.
+        factors: name → array [N], the known generative factors; empty for most data sets.
     """
 
-    def __init__(self, size, image_shape, labels=None, factors=None, has_labels=False):
-        self.size, self.image_shape = int(size), tuple(int(n) for n in image_shape)
+    def __init__(self, size, spec, labels=None, factors=None):
+        self.size, self.spec = int(size), spec
         self.labels = None if labels is None else np.asarray(labels, "int32")
-        self.has_labels = has_labels or labels is not None
         self.factors = dict(factors or {})
 
     def __len__(self):
         return self.size
 
+    @property
+    def has_labels(self):
+        """Whether batches can have labels."""
+        return self.spec.classes > 0
+
     def take(self, indices):
-        """The part of the split at these sorted indices, as a split of the same kind."""
+        """The part of the split at these sorted indices, as a split of the same type."""
         raise NotImplementedError
 
     def _epoch_keys(self, seed, batch_size, steps):
-        """One epoch's order: a dataset of `steps` batches of keys; seed is a stateless tensor [2]."""
+        """The order of one epoch: a dataset of `steps` batches of keys; seed is a stateless tensor [2]."""
         raise NotImplementedError
 
-    def _ordered_keys(self, batch_size):
-        """A dataset of batches of keys, every image once, in order."""
+    def _ordered_keys(self, batch_size, count):
+        """A dataset of batches of keys: the first `count` examples, in order."""
         raise NotImplementedError
 
     def _read(self, keys):
-        """Keys [B] → images [B, H, W, C], uint8 or float32 in [0, 1], and labels int32 [B] or None."""
+        """Keys [B] → examples [B,...] (an image may be uint8) and labels int32 [B] or None."""
         raise NotImplementedError
 
     def training_batches(
@@ -56,19 +60,21 @@ class Split:
         """Endless shuffled batches; every epoch is a new permutation, cut to `steps_per_epoch` full batches.
 
         Args:
-            batch_size: images a batch, B.
-            steps_per_epoch: batches an epoch; at most len(split) // batch_size.
-            binarize: one of BINARIZATIONS; "dynamic" draws anew every time an image is seen.
-            seed: the run's seed, an int >= 0.
-            labels: give a dict of "image" and "label" instead of images alone.
-            first_epoch: where to start; the batches are those an undisturbed run sees from that epoch on.
-            first_step: how many batches of that epoch to pass over; their images are not made.
+            batch_size: B, the number of examples in a batch.
+            steps_per_epoch: batches in an epoch; at most len(split) // batch_size.
+            binarize: one of BINARIZATIONS, for images; "dynamic" makes a new draw each time an image is read.
+            seed: the seed of the run, an int >= 0.
+            labels: whether batches have labels.
+            first_epoch: the epoch to start at; the batches are those of an uninterrupted run from there on.
+            first_step: the number of batches of that epoch to skip; their examples are not read.
 
         Returns:
-            A tf.data.Dataset of float32 [B, H, W, C] in [0, 1], or of {"image": that, "label": int32 [B]}.
+            A tf.data.Dataset of {"x": [B,...]}, with "label" int32 [B] if `labels`. x is float32 in [0, 1] for images,
+            float32 for vectors, int32 for sequences.
 
         Raises:
-            VaezooError: if an epoch asks for more images than there are, or for labels that do not exist.
+            VaezooError: if an epoch needs more examples than there are, if there are no labels, or for a binarization
+                that is unknown or not of images.
         """
         import tensorflow as tf
 
@@ -81,90 +87,110 @@ class Split:
             return keys.enumerate().map(lambda step, key: (epoch, step, key))
 
         def batch(epoch, step, keys):
-            images, classes = self._read(keys)
-            images = binarization.binarize(_unit(images), mode, fold([seed, TRAINING_PIXELS], epoch, step))
-            return {"image": images, "label": classes} if labels else images
+            x, label = self._read(keys)
+            x = binarization.binarize(_unit(x), mode, fold([seed, TRAINING_PIXELS], epoch, step))
+            return {"x": x, "label": label} if labels else {"x": x}
 
         with tf.device("CPU:0"):
             epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max)
             keys = epochs.flat_map(keys_of_epoch).skip(first_step)
             return keys.map(batch, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
 
-    def batches(self, batch_size, *, binarize="none", seed=0, labels=False):
-        """One ordered pass over every image; the last batch may be smaller.
+    def batches(self, batch_size, *, binarize="none", seed=0, labels=False, count=None):
+        """One ordered pass over the examples; the last batch may be smaller.
 
-        The draw of "dynamic" is a function of the seed and the image's position alone: every pass is identical,
-        and the batch size does not matter.
+        The draw of "dynamic" is a function of the seed and the position of the image alone: it is the same in every
+        pass and for every batch size.
 
         Args:
-            batch_size: images a batch, B.
-            binarize: one of BINARIZATIONS.
+            batch_size: B, the number of examples in a batch.
+            binarize: one of BINARIZATIONS, for images.
             seed: an int >= 0.
-            labels: give a dict of "image" and "label" instead of images alone.
+            labels: whether batches have labels.
+            count: read only the first examples, so many; None for all.
 
         Returns:
             A tf.data.Dataset of known cardinality, with the elements of `training_batches`.
 
         Raises:
-            VaezooError: for labels that do not exist, or an unknown binarization.
+            VaezooError: if there are no labels, or for a binarization that is unknown or not of images.
         """
         import tensorflow as tf
 
         self._check(batch_size, binarize, seed, labels)
-        mode = binarize
+        mode, count = binarize, self._counted(count)
 
         def noise(position):
-            return pixel_noise(self.image_shape, fold([seed, ORDERED_PIXELS], position))
+            return pixel_noise(self.spec.shape, fold([seed, ORDERED_PIXELS], position))
 
         def batch(keys, noise=None):
-            images, classes = self._read(keys)
-            images = _unit(images)
-            images = binarization.binarize(images, mode) if noise is None else ink_above(noise, images)
-            return {"image": images, "label": classes} if labels else images
+            x, label = self._read(keys)
+            x = _unit(x)
+            x = binarization.binarize(x, mode) if noise is None else ink_above(noise, x)
+            return {"x": x, "label": label} if labels else {"x": x}
 
         with tf.device("CPU:0"):
-            inputs = self._ordered_keys(batch_size)
+            inputs = self._ordered_keys(batch_size, count)
             if mode == "dynamic":
-                drawn = tf.data.Dataset.range(self.size).map(noise, tf.data.AUTOTUNE, deterministic=True)
+                drawn = tf.data.Dataset.range(count).map(noise, tf.data.AUTOTUNE, deterministic=True)
                 inputs = tf.data.Dataset.zip(inputs, drawn.batch(batch_size))
             result = inputs.map(batch, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
-            return result.apply(tf.data.experimental.assert_cardinality(-(-self.size // batch_size)))
+            return result.apply(tf.data.experimental.assert_cardinality(-(-count // batch_size)))
 
-    def head(self, count):
-        """The first images as float32 [min(count, N), H, W, C] in [0, 1], never binarized."""
-        if count < 1:
-            return np.zeros((0, *self.image_shape), "float32")
-        with errors_of_readers():
-            return next(iter(self.batches(min(count, self.size)))).numpy()
+    def first(self, count=None, *, binarize="none", seed=0):
+        """The first examples as the model is trained on them, in one array. No others are read.
 
-    def labels_head(self, count):
-        """The labels of `head(count)`, int32, or None where there are none."""
-        if self.labels is not None or not self.has_labels or count < 1:
-            return None if self.labels is None else self.labels[:count]
+        Args:
+            count: N; None, or more than there are, for all.
+            binarize: as in `batches`.
+            seed: as in `batches`.
+
+        Returns:
+            (x [N,...], labels int32 [N] or None): the elements of `batches`.
+
+        Raises:
+            VaezooError: as `batches`, or for an example that cannot be read.
+        """
+        count = self._counted(count)
+        x = np.empty((count, *self.spec.shape), self.spec.dtype)
+        labels = np.empty(count, "int32") if self.has_labels else None
+        batches = self.batches(READ_AT_ONCE, binarize=binarize, seed=seed, labels=self.has_labels, count=count)
         with errors_of_readers():
-            return next(iter(self.batches(min(count, self.size), labels=True)))["label"].numpy()
+            for number, batch in enumerate(batches.as_numpy_iterator()):
+                rows = slice(number * READ_AT_ONCE, (number + 1) * READ_AT_ONCE)
+                x[rows] = batch["x"]
+                if labels is not None:
+                    labels[rows] = batch["label"]
+        return x, labels
+
+    def _counted(self, count):
+        if count is not None and count < 0:
+            raise VaezooError(f"count {count} is negative: it must be 0 or more.")
+        return self.size if count is None else min(count, self.size)
 
     def _check(self, batch_size, mode, seed, labels):
         check_binarization(mode)
+        if mode != "none":
+            self.spec.require_image(f"binarize='{mode}' (instead of 'none')")
         if batch_size < 1:
             raise VaezooError(f"batch_size {batch_size} is too small: it must be at least 1.")
         if seed < 0:
             raise VaezooError(f"seed {seed} is negative: it must be 0 or more.")
         if labels and not self.has_labels:
-            raise VaezooError("these images have no labels: choose a labelled data set, or do without labels.")
+            raise VaezooError("these examples have no labels: use a labelled data set, or labels=False.")
 
     def _check_epoch(self, batch_size, steps):
         if batch_size > self.size:
-            raise VaezooError(f"batch_size {batch_size} exceeds the {self.size} images to train on: lower it.")
+            raise VaezooError(f"batch_size {batch_size} exceeds the {self.size} training examples: make it smaller.")
         if not 1 <= steps <= self.size // batch_size:
             raise VaezooError(
                 f"steps_per_epoch {steps} is not in 1..{self.size // batch_size}: "
-                f"{self.size} images make {self.size // batch_size} full batches of {batch_size}."
+                f"{self.size} examples make {self.size // batch_size} full batches of {batch_size}."
             )
 
 
 def on_cpu(array):
-    """An eager tensor in main memory, even inside a traced function and where there is a GPU."""
+    """An eager tensor in main memory, even inside a traced function or on a machine with a GPU."""
     import tensorflow as tf
 
     with tf.init_scope(), tf.device("CPU:0"):
@@ -172,7 +198,7 @@ def on_cpu(array):
 
 
 def fold(seed, *numbers):
-    """A stateless seed [2] for this place in the stream: each number is folded in after the one before."""
+    """A stateless seed [2]: `seed` with each of the numbers folded in, in turn."""
     import tensorflow as tf
 
     seed = tf.cast(seed, tf.int64)
@@ -181,8 +207,8 @@ def fold(seed, *numbers):
     return seed
 
 
-def _unit(images):
-    """uint8 0..255 or float32 in [0, 1] → float32 in [0, 1]."""
+def _unit(x):
+    """uint8 images 0..255 → float32 in [0, 1]; examples of other types are unchanged."""
     import tensorflow as tf
 
-    return tf.cast(images, tf.float32) / 255 if images.dtype == tf.uint8 else images
+    return tf.cast(x, tf.float32) / 255 if x.dtype == tf.uint8 else x

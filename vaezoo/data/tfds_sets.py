@@ -12,15 +12,17 @@ import urllib.request
 
 import numpy as np
 
+from vaezoo.cache import cache_folder
 from vaezoo.data.dataset import ASK_FOR_SIZE, make_data
 from vaezoo.data.records import RecordSplit
 from vaezoo.errors import VaezooError, unknown
+from vaezoo.spec import Spec
 
 
 def load(name, image_size, validation, seed, memory_limit):
     """The image set of that name, for example "mnist" or "emnist/letters"; see load_data."""
     builder = _builder(name)
-    _check_images(builder, name)  # refuse what is not an image set before anything is downloaded
+    _check_images(builder, name)  # before anything is downloaded
     if not builder.data_path.exists():
         _check_network(builder)
         print(f"vaezoo: downloading {name} (once) into {builder.data_path}", file=sys.stderr)
@@ -29,7 +31,7 @@ def load(name, image_size, validation, seed, memory_limit):
 
 
 def is_name(name):
-    """Whether tensorflow-datasets has a set of this name, whatever is in it."""
+    """Whether tensorflow-datasets has a set of this name, of images or not."""
     import tensorflow_datasets as tfds
 
     return str(name).split("/")[0].split(":")[0] in tfds.list_builders(with_community_datasets=False)
@@ -38,8 +40,8 @@ def is_name(name):
 def place(make):
     """The builder of a set, in the folder where the set is or can be written.
 
-    That is tensorflow-datasets' own ($TFDS_DATA_DIR, else ~/tensorflow_datasets), which may be read-only if the set
-    is there, else $XDG_CACHE_HOME/vaezoo (~/.cache/vaezoo).
+    That is the folder of tensorflow-datasets ($TFDS_DATA_DIR, else ~/tensorflow_datasets) if the set is there or can
+    be written there, else `cache_folder()`.
 
     Args:
         make: folder → builder.
@@ -48,11 +50,11 @@ def place(make):
     builder = make(shared)
     if builder.data_path.exists() or _writable(shared):
         return builder
-    return make(pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "vaezoo")
+    return make(cache_folder())
 
 
 def prepare(builder):
-    """Write a builder's set to disk, quietly. An interrupted one leaves nothing behind: tfds renames at the end."""
+    """Write a builder's set to disk, without output. If interrupted, no set is left: tfds renames it at the end."""
     import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()
@@ -60,7 +62,7 @@ def prepare(builder):
         with contextlib.redirect_stdout(io.StringIO()):
             builder.download_and_prepare()
     except Exception as error:
-        if builder.data_path.exists():  # another process was quicker
+        if builder.data_path.exists():  # another process was faster
             return
         raise VaezooError(
             f"'{builder.name}' could not be prepared in {builder.data_path}: {_first_line(error)}. Check the network "
@@ -73,20 +75,18 @@ def read(builder, name, image_size, validation, seed, memory_limit, factors=()):
 
     Args:
         builder: of tensorflow-datasets, prepared.
-        name: as it was given to load_data.
+        name: as given to load_data.
         image_size: (H, W) or None.
         validation: fraction of the training images to hold out.
         seed: chooses the validation images.
         memory_limit: bytes of decoded images above which they are streamed.
-        factors: names of scalar features to keep as known factors, when held in memory.
+        factors: names of scalar features to keep as known factors, if the set is held in memory.
     """
     import tensorflow_datasets as tfds
 
     features, splits = builder.info.features, builder.info.splits
     if str(builder.info.file_format.file_suffix) != "tfrecord":
-        raise VaezooError(
-            f"'{name}' is stored as {builder.info.file_format.file_suffix}: prepare it as tfrecord, tfds's default."
-        )
+        raise VaezooError(f"'{name}' is stored as {builder.info.file_format.file_suffix}: prepare it as tfrecord.")
     if "train" not in splits:
         raise VaezooError(f"'{name}' has no split 'train', only {', '.join(splits)}: it cannot be trained on.")
     height, width, channels = features["image"].shape
@@ -96,18 +96,19 @@ def read(builder, name, image_size, validation, seed, memory_limit, factors=()):
     labelled = isinstance(label, tfds.features.ClassLabel) and not label.shape and bool(label.num_classes)
     wanted = ["image", *(["label"] if labelled else []), *factors]
     shape = (*(image_size or (height, width)), channels or 3)
+    spec = Spec("image", shape, classes=label.num_classes if labelled else 0)
 
     def split(name):
         info = splits[name]
         return RecordSplit(
             files=info.filepaths,
             lengths=info.shard_lengths,
-            spec={name: features.tf_example_spec[name] for name in wanted},
-            image_shape=shape,
+            features={name: features.tf_example_spec[name] for name in wanted},
+            spec=spec,
             resize=shape[:2] != (height, width),
             record_bytes=info.num_bytes / max(info.num_examples, 1),
-            block_bytes=memory_limit
-            / 8,  # four are held at once: read ahead, shuffled, copied; the model needs room too
+            # Four blocks are held at once (read ahead, shuffled, copied), and the model needs memory too.
+            block_bytes=memory_limit / 8,
         )
 
     test = next((split(name) for name in ("test", "validation") if name in splits), None)
@@ -121,13 +122,13 @@ def _builder(name):
     import tensorflow_datasets as tfds
 
     base, _, config = name.partition("/")
-    if not is_name(name) and not (base and os.path.isdir(_shared_folder() / base)):  # your own prepared set is fine
+    if not is_name(name) and not (base and os.path.isdir(_shared_folder() / base)):  # nor the user's own prepared set
         names = [*tfds.list_builders(with_community_datasets=False), "glyphs"]
-        hint = "Give glyphs, an image set of tensorflow-datasets such as mnist, or a path to your own images."
+        hint = "Give glyphs, an image set of tensorflow-datasets such as mnist, or a path to your own data."
         raise unknown("data set", name, names, hint)
     try:
         return place(lambda folder: tfds.builder(name, data_dir=folder))
-    except (AssertionError, ImportError, ValueError) as error:  # a version, a missing library, a configuration
+    except (AssertionError, ImportError, ValueError) as error:  # an unknown version or configuration, a missing library
         configs = list(tfds.builder_cls(base.split(":")[0]).builder_configs) if config else []
         if configs:
             raise unknown(f"configuration of '{base}'", config, configs) from None
@@ -141,14 +142,14 @@ def _check_images(builder, name):
     image = "image" in features and features["image"]
     if not isinstance(image, tfds.features.Image):
         found = ", ".join(features)
-        raise VaezooError(f"'{name}' holds no 'image', only {found}: choose an image set, for example mnist.")
+        raise VaezooError(f"'{name}' has no feature 'image', only {found}: choose an image set, for example mnist.")
     if np.dtype(image.np_dtype) != np.uint8:
-        raise VaezooError(f"the images of '{name}' are {np.dtype(image.np_dtype)}: only 8-bit images can be read.")
+        raise VaezooError(f"the images of '{name}' are {np.dtype(image.np_dtype)}: only 8-bit images are supported.")
 
 
 def _check_network(builder):
-    """Fail at once where the source cannot be found: tfds would try for minutes."""
-    if urllib.request.getproxies():  # then the proxy looks the name up
+    """Fail at once if the source cannot be reached: tfds would retry for minutes."""
+    if urllib.request.getproxies():  # the proxy resolves the name
         return
     hosts = {urllib.parse.urlsplit(url).hostname for url in builder.url_infos}
     for host in sorted(filter(None, hosts)):
@@ -166,10 +167,10 @@ def _shared_folder():
 
 
 def _writable(path):
-    """Whether something can be made in this folder, or in the nearest one above it that exists."""
+    """Whether a file can be made in this folder, or in its nearest parent that exists."""
     while not path.exists():
         path = path.parent
-    # The mode is asked too: to root, os.access calls everything writable.
+    # The mode is checked too: for root, os.access calls everything writable.
     return path.is_dir() and os.access(path, os.W_OK) and bool(path.stat().st_mode & 0o222)
 
 

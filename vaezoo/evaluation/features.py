@@ -17,8 +17,8 @@ import vaezoo
 from vaezoo.atomic import plain_errors, write_file
 from vaezoo.data import load_data
 from vaezoo.errors import VaezooError
+from vaezoo.hardware import on_gpu
 from vaezoo.keras_files import load_keras_file
-from vaezoo.training.compilation import on_gpu
 
 SIZE = 64  # F: few enough that 1,000 images estimate a covariance
 BATCH, STEPS, EPOCHS = 128, 1000, 20  # whichever ends first; on MNIST 1,000 steps are 2.1 epochs

@@ -14,8 +14,7 @@ from vaezoo.evaluation.sample_quality import frechet_distance, precision_recall
 from vaezoo.models.in_batches import batches, decode, embed
 from vaezoo.posteriors import Point
 from vaezoo.seeds import SAMPLING, fold_seed
-from vaezoo.training.run_directory import images_of
-from vaezoo.training.setup import versions
+from vaezoo.versions import versions
 
 DENSITIES = ("normal", "continuous_bernoulli")  # likelihoods that give densities over [0, 1], not probabilities
 MOST_SAMPLES = 10_000  # compared with real images: every one with every other
@@ -26,7 +25,7 @@ def evaluate(run, samples=100, limit=None, seed=0, progress=None):
     """Measure a run on its test images, as the recipe binarizes them.
 
     Args:
-        run: a `training.Run`.
+        run: a `runs.Run`.
         samples: K, of the evidence.
         limit: take only the first so many test images; None for all.
         seed: of every draw, 0 <= seed < 2^31.
@@ -48,7 +47,7 @@ def evaluate(run, samples=100, limit=None, seed=0, progress=None):
         raise VaezooError(f"the seed {seed} is outside 0 to {2**31 - 1}")
     started = time.perf_counter()
     model, recipe = run.model, run.recipe
-    images, labels = images_of(run, run.data.test, limit)
+    images, labels = run.first("test", limit)
     given = labels if model.conditional else None
     report = {
         "recipe": recipe.name,

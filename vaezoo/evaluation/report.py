@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 
 from vaezoo.evaluation.figures import DENSITIES
+from vaezoo.tables import aligned
 
 COLLAPSED = 0.1  # nats of I(x; z): no image can be told from another
 SETTLED = 0.1  # nats: more samples are worth their time if the last tenfold raised the estimate by more
@@ -125,13 +126,8 @@ def headline(report):
 
 def as_text(report):
     """The report for a terminal."""
-    table = [("", "", "nats", "bits/dim", ""), *rows(report)]
-    widths = [max(len(row[column]) for row in table) for column in range(4)]
-    lines = [
-        "  ".join([f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)] + [row[4]]).rstrip()
-        for row in table
-    ]
-    return "\n".join([headline(report), "", *lines, "", *(f"- {remark}" for remark in remarks(report))])
+    table = aligned([("", "", "nats", "bits/dim", ""), *rows(report)])
+    return "\n".join([headline(report), "", table, "", *(f"- {remark}" for remark in remarks(report))])
 
 
 def as_markdown(report, pictures=()):

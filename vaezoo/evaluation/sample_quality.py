@@ -1,71 +1,157 @@
-"""How samples compare with real images, in a space of features: Fréchet distance, precision, recall."""
+"""Metrics of samples in a feature space: Fréchet distance, precision, recall, memorization.
+
+Each one refuses input that it cannot measure: a reference without variance, too few points, values that are not finite.
+"""
 
 import numpy as np
 
 from vaezoo.errors import VaezooError
 
-NEIGHBOURS = 3  # as in Kynkäänniemi et al. 2019, section 3
-ROWS = 1000  # of a matrix of distances at once: 40 MB for 10,000 columns
+NEIGHBOURS = 3  # k of precision and recall, as in Kynkäänniemi et al. 2019, section 3
+PERCENTILE = 1  # of the distances from test to training images; a nearer sample counts as memorized
+BLOCK = 10**7  # distances computed at once: 80 MB
+SAME = 1e-5  # two points nearer than this, relative to their distance from the centre, are equal
+ROUNDING = 1e-7  # of float32, relative
 
 
-def frechet_distance(one, other):
+class NotMeasurable(VaezooError):
+    """A metric is not defined for this input, or its value would mislead."""
+
+
+def frechet_distance(samples, real):
     """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), of the means and covariances of two sets of features.
 
     Args:
-        one, other: features [N,F] and [M,F], of at least two images each.
+        samples: features [N,F], N > F.
+        real: features [M,F], M > F, not all equal.
 
     Returns:
-        The squared 2-Wasserstein distance between the two normal distributions with those moments, at least 0. With
-        few images it comes out too large.
+        The squared 2-Wasserstein distance between the normal distributions with those moments, at least 0. It is biased
+        upwards when N or M is small. Lower is better.
+
+    Raises:
+        NotMeasurable: for too few points to estimate a covariance, for equal real features, or for NaN.
 
     Source: Heusel et al. 2017, arXiv:1706.08500, equation 6.
     """
-    one, other = np.asarray(one, "float64"), np.asarray(other, "float64")
-    if min(len(one), len(other)) < 2:
-        raise VaezooError("a Fréchet distance needs two images on either side, for there is a covariance to estimate")
-    gap = one.mean(0) - other.mean(0)
-    first, second = np.atleast_2d(np.cov(one.T)), np.atleast_2d(np.cov(other.T))
+    samples, real = _checked(samples=samples, real=real)
+    features = real.shape[1]
+    for name, points in (("sample", samples), ("real", real)):
+        if len(points) <= features:
+            raise NotMeasurable(
+                f"{len(points)} {name} images are too few: a covariance of {features} features needs more than "
+                f"{features}"
+            )
+    difference = samples.mean(0) - real.mean(0)
+    first, second = np.atleast_2d(np.cov(samples.T)), np.atleast_2d(np.cov(real.T))
     # tr (C1 C2)^(1/2) is the trace of the root of the symmetric C1^(1/2) C2 C1^(1/2).
     values, vectors = np.linalg.eigh(first)
     root = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
     common = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ second @ root), 0)).sum()
-    return max(0.0, float(gap @ gap + np.trace(first) + np.trace(second) - 2 * common))
+    return max(0.0, float(difference @ difference + np.trace(first) + np.trace(second) - 2 * common))
 
 
 def precision_recall(samples, real, neighbours=NEIGHBOURS):
-    """The share of samples that lie among the real images, and of real images that lie among the samples.
+    """The share of samples within the real images, and the share of real images within the samples.
 
-    A point lies among a set if it is within the ball of one of its members, which reaches to that member's k-th
-    nearest neighbour in the set.
+    A point is within a set if it is in the ball of at least one member, whose radius is the distance from the member to
+    its k-th nearest neighbour in the set. A member with k copies of itself has the radius 0, so that only equal points
+    are within its ball: a model that repeats one image has a recall near 0.
 
     Args:
         samples: features [N,F], N > k.
-        real: features [M,F], M > k.
+        real: features [M,F], M > k; most of them without k copies.
         neighbours: k.
 
     Returns:
-        (precision, recall), both in [0, 1].
+        (precision, recall), both in [0, 1]. Higher is better.
+
+    Raises:
+        NotMeasurable: for too few points, for real features most of which are equal to others, or for NaN.
 
     Source: Kynkäänniemi et al. 2019, "Improved Precision and Recall Metric", arXiv:1904.06991, equations 1 and 2.
     """
-    if min(len(samples), len(real)) <= neighbours:
-        raise VaezooError(f"precision and recall need more than {neighbours} images on either side")
-    return _share_among(samples, real, neighbours), _share_among(real, samples, neighbours)
+    samples, real = _checked(samples=samples, real=real)
+    for name, points in (("sample", samples), ("real", real)):
+        if len(points) <= neighbours:
+            raise NotMeasurable(
+                f"{len(points)} {name} images are too few: precision and recall need more than {neighbours}"
+            )
+    of_samples, of_real = (_radii(points, neighbours) for points in (samples, real))
+    if np.median(of_real) == 0:
+        raise NotMeasurable(
+            f"most real images have the same features as {neighbours} others, so the features do not tell images apart"
+        )
+    return _share_within(samples, real, of_real), _share_within(real, samples, of_samples)
 
 
-def _share_among(points, members, neighbours):
-    radii = np.concatenate(
-        # the nearest is the member itself
-        [np.partition(rows, neighbours, axis=1)[:, neighbours] for rows in _squared_distances(members, members)]
-    )
-    return float(np.concatenate([(rows <= radii).any(1) for rows in _squared_distances(points, members)]).mean())
+def memorization(samples, train, test, percentile=PERCENTILE):
+    """The share of samples that are as near to a training image as only the nearest test images are.
+
+    The threshold is a percentile of the distances from the test images to their nearest training images. So about 1 %
+    of the samples of a model that has learned the distribution are below it, and all samples that are copies. Comparing
+    the distances of samples with those of test images is due to Meehan et al. 2020, "A Non-Parametric Test to Detect
+    Data-Copying in Generative Models", arXiv:2004.05675; a share below a low percentile also shows a few copies among
+    many other samples.
+
+    Args:
+        samples: features [N,F].
+        train: features of the training images [L,F].
+        test: features of test images [M,F], not all equal.
+        percentile: of the distances of the test images, in [0, 100].
+
+    Returns:
+        (share, floor), both in [0, 1]: of the samples, and of the test images themselves. The floor is above the
+        percentile where test images are copies of training images. A share far above the floor means copies.
+
+    Raises:
+        NotMeasurable: for equal test features, or for NaN.
+    """
+    samples, train, test = _checked(samples=samples, training=train, test=test)
+    of_test = _nearest(test, train)
+    threshold = np.percentile(of_test, percentile, method="lower")
+    return float((_nearest(samples, train) <= threshold).mean()), float((of_test <= threshold).mean())
+
+
+def _checked(**sets):
+    """The sets in float64, refused if a value is not finite or if the last set, the reference, has no variance."""
+    sets = {name: np.asarray(points, "float64") for name, points in sets.items()}
+    for name, points in sets.items():
+        broken = len(points) - int(np.isfinite(points).all(1).sum())
+        if broken:
+            raise NotMeasurable(f"{broken:,} of {len(points):,} {name} images have features that are NaN or infinite")
+        if not len(points):
+            raise NotMeasurable(f"no {name} images were given; give at least one")
+    name, reference = list(sets.items())[-1]
+    if np.ptp(reference, axis=0).max() <= SAME * np.abs(reference).max():
+        raise NotMeasurable(f"the features of all {name} images are equal, so they do not tell images apart")
+    return sets.values()
+
+
+def _radii(members, neighbours):
+    """The squared distance from each member to its k-th nearest neighbour [N]; the nearest is the member itself."""
+    parts = [np.partition(block, neighbours, axis=1)[:, neighbours] for block in _squared_distances(members, members)]
+    return np.concatenate(parts)
+
+
+def _share_within(points, members, radii):
+    return float(np.concatenate([(block <= radii).any(1) for block in _squared_distances(points, members)]).mean())
+
+
+def _nearest(points, members):
+    """The squared distance from each point to its nearest member [N]."""
+    return np.concatenate([block.min(1) for block in _squared_distances(points, members)])
 
 
 def _squared_distances(points, members):
-    """Squared Euclidean distances [ROWS,M], so many points at a time."""
-    centre = np.mean(members, axis=0, dtype="float64")  # far from the origin the terms below would cancel
+    """Squared Euclidean distances [R,M], for R points at a time; exactly 0 for points that are equal."""
+    centre = members.mean(0)  # far from the origin the terms below would cancel
+    rounding = ROUNDING**2 * (centre @ centre)
     points, members = points - centre, members - centre
     lengths = (members**2).sum(1)
-    for start in range(0, len(points), ROWS):
-        rows = points[start : start + ROWS]
-        yield (rows**2).sum(1)[:, None] + lengths - 2 * rows @ members.T
+    rows = max(1, BLOCK // len(members))
+    for start in range(0, len(points), rows):
+        part = points[start : start + rows]
+        both = (part**2).sum(1)[:, None] + lengths
+        squared = both - 2 * part @ members.T
+        yield np.where(squared <= SAME**2 * both + rounding, 0.0, squared)

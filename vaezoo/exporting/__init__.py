@@ -1,6 +1,6 @@
 """Exporting: a run → Keras files, a SavedModel, LiteRT files, ONNX, and the measured agreement between them.
 
-Imported lazily, so that a wrong format is refused before TensorFlow is loaded.
+The names are imported lazily, so that a wrong format is refused before TensorFlow is loaded.
 """
 
 import importlib

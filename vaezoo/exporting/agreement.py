@@ -1,4 +1,4 @@
-"""Whether the artefacts agree with the Keras decoder: measured in a process of its own, and judged here."""
+"""Whether the artefacts agree with the Keras files. The measurement runs in a separate process."""
 
 import dataclasses
 import json
@@ -15,10 +15,10 @@ from vaezoo.exporting.table import as_text
 
 @dataclasses.dataclass(frozen=True)
 class Agreement:
-    """A measurement.
+    """The result of a measurement.
 
     Attributes:
-        report: what verify.json holds: conditions, a row for each artefact, and whether all are within bounds.
+        report: the content of verify.json: conditions, a row for each artefact, and whether all are within bounds.
     """
 
     report: dict
@@ -35,25 +35,26 @@ class Agreement:
 
     @property
     def failures(self) -> list[str]:
-        """What exceeds its bound, a line each."""
+        """The artefacts that exceed their bounds, a line each."""
         return [f"{row['artefact']}: {row['exceeds']}" for row in self.report["rows"] if row["exceeds"]]
 
 
 def verify(folder: str | Path, threads: int = 1) -> Agreement:
     """Measure every artefact of an export against its Keras files, each in its own runtime.
 
-    1,000 codes of the prior go through each decoder and 1,000 test images through each encoder; the export keeps them,
-    so neither the run nor its data is needed. Leaves verify.json, verify.txt and verify.png in the folder.
+    1,000 codes of the prior go through each decoder and 1,000 test examples through each encoder. The export keeps
+    them, so neither the run nor its data is needed. Writes verify.json and verify.txt into the folder, and for a model
+    of images verify.png.
 
     Args:
-        folder: what `export` wrote.
-        threads: for every runtime, at least 1.
+        folder: the folder that `export` wrote.
+        threads: the number of threads of every runtime, at least 1.
 
     Returns:
-        The `Agreement`; ask it whether it `passed`.
+        The `Agreement`; its `passed` is true where every artefact is within its bound.
 
     Raises:
-        VaezooError: if the folder holds no export, lacks what is needed to measure it, or a runtime fails.
+        VaezooError: if the folder holds no export, a file that the measurement needs is missing, or a runtime fails.
     """
     folder = Path(folder)
     if not isinstance(threads, int) or threads < 1:
@@ -64,7 +65,7 @@ def verify(folder: str | Path, threads: int = 1) -> Agreement:
     for reference in groups:
         for name in REFERENCE:
             if not (reference / name).is_file():
-                raise VaezooError(f"'{reference}' lacks {name}, which the artefacts are compared with; export again")
+                raise VaezooError(f"'{reference}' lacks {name}, which every artefact is compared with; export again")
     if not os.access(folder, os.W_OK):
         raise VaezooError(f"cannot write the report to '{folder}': permission denied")
     _measure(folder, threads)
@@ -72,7 +73,7 @@ def verify(folder: str | Path, threads: int = 1) -> Agreement:
 
 
 def _measure(folder, threads):
-    # On the CPU: that is where all the runtimes can run. The package may lie anywhere, also in the current folder.
+    # On the CPU, the only device that all runtimes have. The package may be anywhere, also in the current folder.
     package = str(Path(__file__).resolve().parents[2])
     paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {
@@ -89,7 +90,7 @@ def _measure(folder, threads):
         return
     running = (done.stdout.split("\n")[-2:] or [""])[0] or "the Keras files"
     if done.returncode < 0:
-        reason = f"the runtime died of {signal.Signals(-done.returncode).name}"
+        reason = f"the runtime was killed by {signal.Signals(-done.returncode).name}"
     else:
         reason = (done.stderr.strip().splitlines() or ["no reason was given"])[-1]
     raise VaezooError(f"{running} could not be run: {reason}")

@@ -1,4 +1,4 @@
-"""The artefacts of a folder, and each one's own runtime behind the same call: arrays by name in, arrays by name out."""
+"""The artefacts of a folder, and one call for all their runtimes: arrays by name in, arrays by name out."""
 
 import dataclasses
 import hashlib
@@ -9,7 +9,7 @@ import numpy as np
 
 from vaezoo.exporting.staging import versions
 
-REFERENCE = ("decoder.keras", "encoder.keras", "verify_inputs.npz")  # what every measurement compares with
+REFERENCE = ("decoder.keras", "encoder.keras", "verify_inputs.npz")  # the files that every artefact is compared with
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,12 +17,12 @@ class Artefact:
     """One row of the table.
 
     Attributes:
-        name: as the table calls it, and the path inside the folder.
+        name: in the table: the path inside the folder, and the signature of a SavedModel.
         runtime: "Keras", "TensorFlow", "LiteRT" or "ONNX Runtime".
         path: the file, or the folder of a SavedModel.
         signature: "decode", "encode", "reconstruct" or "sample".
         precision: "float32", "float16", "dynamic_range" or "int8".
-        label: how the picture calls it.
+        label: its name in the picture.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Artefact:
 
     @property
     def size(self) -> int:
-        """Bytes; of a SavedModel, the graph and the weights that a server loads."""
+        """In bytes; of a SavedModel, that of the graph and the weights that a server loads."""
         if self.path.is_file():
             return self.path.stat().st_size
         served = [self.path / "saved_model.pb", *(self.path / "variables").iterdir()]
@@ -42,10 +42,10 @@ class Artefact:
 
 
 def find(folder: Path) -> dict[Path, list[Artefact]]:
-    """The artefacts of an export, grouped by the folder of the Keras files they were made from.
+    """The artefacts of an export, grouped by the folder of the Keras files that they are compared with.
 
-    Of each SavedModel the newest version is taken. Where that one was made by the same export as the files beside it,
-    all are one group.
+    Of each SavedModel the newest version is taken. If the same export wrote it and the files beside it, they are one
+    group.
     """
     flat = [Artefact("decoder.keras", "Keras", folder / "decoder.keras", "decode", "float32", "Keras")]
     flat.append(Artefact("encoder.keras", "Keras", folder / "encoder.keras", "encode", "float32", "Keras"))
@@ -77,7 +77,7 @@ def find(folder: Path) -> dict[Path, list[Artefact]]:
 
 
 def _saved_models(folder):
-    """The one that is being written, or the newest version of each."""
+    """The version that is being written, or the newest version of each model."""
     if (folder / "saved_model.pb").is_file():
         return [folder]
     bases = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
@@ -96,7 +96,7 @@ def load(artefact: Artefact, threads: int) -> Callable[[dict], dict]:
 
     Args:
         artefact: which.
-        threads: how many the runtime may use; for TensorFlow and Keras that is set for the whole process.
+        threads: of the runtime; for TensorFlow and Keras the number is set for the whole process instead.
 
     Returns:
         A function from arrays by name [B,...] to arrays by name [B,...], for every B.
@@ -113,7 +113,7 @@ def _keras(artefact, _threads):
 
     def run(inputs):
         outputs = model.predict_on_batch(inputs if len(inputs) > 1 else next(iter(inputs.values())))
-        return outputs if isinstance(outputs, dict) else {"image": outputs}
+        return outputs if isinstance(outputs, dict) else {model.output_names[0]: outputs}
 
     return run
 
@@ -128,7 +128,7 @@ def _saved_model(artefact, _threads):
         outputs = signature(**{name: tf.constant(values) for name, values in inputs.items()})
         return {name: value.numpy() for name, value in outputs.items()}
 
-    run.keep = loaded  # the signature reads its variables without holding them
+    run.keep = loaded  # the signature has only weak references to its variables
     return run
 
 
@@ -147,12 +147,12 @@ def _onnx(artefact, threads):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = threads
     session = onnxruntime.InferenceSession(str(artefact.path), options, providers=["CPUExecutionProvider"])
-    batch = session.get_inputs()[0].shape[0]
-    return in_batches(lambda inputs: {"image": session.run(None, inputs)[0]}, batch if isinstance(batch, int) else -1)
+    batch, output = session.get_inputs()[0].shape[0], session.get_outputs()[0].name
+    return in_batches(lambda inputs: {output: session.run(None, inputs)[0]}, batch if isinstance(batch, int) else -1)
 
 
 def in_batches(run, size):
-    """Let what takes batches of one size alone take any; -1 is one that takes any already."""
+    """Let a function that takes batches of one size take any number of rows; a size of -1 means that it does."""
     if size < 0:
         return run
 

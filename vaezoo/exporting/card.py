@@ -1,9 +1,10 @@
-"""The model cards: one in each version of the SavedModel for whoever serves it, one beside the files for app teams."""
+"""The model cards: one in each version of the SavedModel, for operators, and one beside the files, for app teams."""
 
 import dataclasses
 import datetime
 import json
 import string
+import typing
 from pathlib import Path
 
 import vaezoo
@@ -12,90 +13,120 @@ from vaezoo.exporting.table import as_markdown, conditions
 
 @dataclasses.dataclass(frozen=True)
 class Described:
-    """What the cards speak of; see `describe`."""
+    """The content of the cards; see `describe`."""
 
     name: str
     facts: dict[str, str]
-    figures: dict[str, float]
-    tensors: dict[str, dict[str, tuple[str, str, str]]]
+    metrics: dict[str, float]
+    tensors: dict[str, dict[str, dict[str, tuple]]]
     latent_dim: int
-    classes: int
+    spec: object
     plan: object
     report: dict
     version: int | None
 
 
 def describe(run, functions, plan, report, gap, version) -> Described:
-    """Gather what the cards say.
+    """Gather the content of the cards.
 
     Args:
         run: the `Run`.
         functions: its `Functions`.
         plan: the `Plan` of the export.
-        report: what `verify` measured.
+        report: from `verify`.
         gap: the largest difference between the exported decoder and the trained model.
         version: of the SavedModel, or None.
     """
-    recipe, model = run.recipe, run.model
-    environment = _json(run.path / "environment.json")
-    images = environment.get("images", {})
+    recipe, model, spec = run.recipe, run.model, run.model.spec
+    environment, metrics = _json(run.path / "environment.json"), _json(run.path / "test.json")
     precision = recipe.training.precision
-    counted = ", ".join(f"{count:,} {split}" for split, count in images.items())
+    data = [Path(recipe.data.name).name, *[f"binarized: {recipe.data.binarize}"] * spec.is_image]
+    counts = ", ".join(f"{count:,} {split}" for split, count in environment.get("images", {}).items())
     facts = {
         "model": f"{recipe.name}: {recipe.summary}" if recipe.summary else recipe.name,
         "paper": recipe.paper,
-        "data": f"{Path(recipe.data.name).name}, binarized: {recipe.data.binarize}"
-        + (f"; {counted}" if counted else ""),
-        "image": f"{_shape(model.image_shape)} (H, W, C), float32 in [0, 1]",
+        "data": "; ".join([", ".join(data), *[counts] * bool(counts)]),
+        "examples": f"{spec}: {_words(spec).example}",
         "code": f"D = {model.latent_dim}, prior {recipe.model.prior.name}, posterior {recipe.model.posterior.name}",
-        "classes": ", ".join(environment.get("class_names") or []) if model.conditional else "",
+        "classes": ", ".join(environment.get("class_names") or []) if spec.conditional else "",
         "parameters": f"{model.count_params():,}",
         "training": f"{recipe.training.epochs} epochs, seed {recipe.training.seed}, {precision}",
         "exported": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, in float32, by vaezoo {vaezoo.__version__}",
     }
     if precision != "float32":
-        facts["exported"] += f"; images differ from those of the {precision} model by at most {gap:.0e}"
-    tensors = _tensors(model, functions, recipe.data.binarize != "none")
+        facts["exported"] += f"; {spec.kind}s differ from those of the {precision} model by at most {gap:.0e}"
     return Described(
         recipe.name,
         {name: fact for name, fact in facts.items() if fact},
-        {k: v for k, v in _json(run.path / "test.json").items() if k not in ("images", "training_seconds")},
-        tensors,
+        {name: metrics[name] for name in model.objective.terms if name in metrics},
+        _tensors(model, functions, recipe.data.binarize != "none"),
         model.latent_dim,
-        model.classes,
+        spec,
         plan,
         report,
         version,
     )
 
 
+class _Words(typing.NamedTuple):
+    """How the cards describe one kind of example."""
+
+    example: str  # its axes and type
+    taken: str  # its range where a signature takes it
+    returned: str  # its range where a signature returns it
+    shape: str  # the shape and range of a returned example, after the batch axis
+    unchecked: str  # inputs that the model should not be given, and does not refuse
+
+
+def _words(spec):
+    tokens = f"0 to {(spec.levels or 0) - 1}"
+    image = _Words(
+        example="[H, W, C], float32 in [0, 1]",
+        taken="0 to 1",
+        returned="0 to 1",
+        shape="H, W, C] in [0, 1]",
+        unchecked="images outside [0, 1]",
+    )
+    vector = _Words(
+        example="[F], float32",
+        taken="any",
+        returned="any; the mean of p(x\\|z)",
+        shape="F]",
+        unchecked="vectors unlike those of the training",
+    )
+    sequence = _Words(
+        example=f"[T], int32 from {tokens}",
+        taken=tokens,
+        returned="0 to 1; the probability of each token",
+        shape="T, V] in [0, 1]",
+        unchecked=f"tokens outside {tokens}",
+    )
+    return {"image": image, "vector": vector, "sequence": sequence}[spec.kind]
+
+
 def _json(path):
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def _shape(sizes):
-    return "×".join(map(str, sizes))
-
-
 def _tensors(model, functions, binarized):
-    """Signature → "input" or "output" → [(name, shape and type, range)]."""
-    image, code = ["B", *model.image_shape], ["B", model.latent_dim]
-    described = {
-        "z": (code, "float32", "any; the prior's codes are the ones it was trained for"),
-        "image": (image, "float32", "0 to 1"),
-        "seed": (["B", 2], "int32", "any; the same two numbers give the same image"),
-        "label": (["B"], "int32", f"0 to {model.classes - 1}; others give an image of no class"),
+    """Signature → "input" or "output" → name → (shape, type, range)."""
+    spec, code = model.spec, ["B", model.latent_dim]
+    span = _words(spec).taken + "; trained on zeros and ones" * binarized
+    taken = {
+        "z": (code, "float32", "any; the model was trained for codes of the prior"),
+        spec.kind: (["B", *spec.shape], spec.dtype, span),
+        "seed": (["B", 2], "int32", "any; the same two numbers give the same output"),
+        "label": (["B"], "int32", f"0 to {spec.classes - 1}; not checked"),
     }
-    span = "0 to 1; it was trained on zeros and ones" if binarized else "0 to 1"
-    taken = {**described, "image": (image, "float32", span)}
+    example = {spec.kind: (["B", *functions.decoder.output_shape[1:]], "float32", _words(spec).returned)}
     parameters = {key: (["B", *value.shape[1:]], "float32", "any") for key, value in functions.encoder.output.items()}
     if "scale" in parameters:
         parameters["scale"] = (*parameters["scale"][:2], "above 0")
     outputs = {
-        "decode": {"image": described["image"]},
+        "decode": example,
         "encode": parameters,
-        "reconstruct": {"image": described["image"]},
-        "sample": {"image": described["image"], "z": (code, "float32", "a draw from the prior")},
+        "reconstruct": example,
+        "sample": {**example, "z": (code, "float32", "a draw from the prior")},
     }
     return {
         signature: {"input": {key: taken[key] for key in specs}, "output": outputs[signature]}
@@ -104,7 +135,7 @@ def _tensors(model, functions, binarized):
 
 
 def serving_card(described: Described) -> str:
-    """README.md of a version: for a platform engineer who has never seen vaezoo."""
+    """README.md of a version, for a platform engineer who does not know vaezoo."""
     rows = [row for row in described.report["rows"] if row["runtime"] in ("TensorFlow", "Keras")]
     return _filled(
         "serving_card.md",
@@ -118,7 +149,7 @@ def serving_card(described: Described) -> str:
 
 
 def files_card(described: Described) -> str:
-    """README.md of the target folder: for a team that puts a decoder into an app."""
+    """README.md of the target folder, for a team that uses the decoder in an app."""
     return _filled(
         "files_card.md",
         described,
@@ -126,6 +157,7 @@ def files_card(described: Described) -> str:
         + "\n".join(f"| `{name}` | {text} |" for name, text in _files(described)),
         signatures=_signature_table({key: described.tensors[key] for key in ("decode", "encode")}),
         usage=_lite_usage(described) if "litert" in described.plan.formats else "",
+        picture="\n![The same eight codes through every artefact](verify.png)\n" if described.spec.is_image else "",
         agreement=_agreement(described, described.report["rows"]),
     )
 
@@ -138,24 +170,26 @@ def _filled(template, described, **parts):
 
 def _files(described):
     """(name, what it is) of everything in the folder."""
-    plan = described.plan
-    yield "decoder.keras", 'z → image, for any Keras 3 backend: `keras.saving.load_model("decoder.keras")`'
-    yield "encoder.keras", "image → the parameters of q(z\\|x), likewise"
+    plan, kind = described.plan, described.spec.kind
+    yield "decoder.keras", f'z → {kind}, for any Keras 3 backend: `keras.saving.load_model("decoder.keras")`'
+    yield "encoder.keras", f"{kind} → the parameters of q(z\\|x), also for any backend"
     if "litert" in plan.formats:
-        yield "decoder_*.tflite", "the decoder for LiteRT; float32 in and out, whatever the precision inside"
+        yield "decoder_*.tflite", "the decoder for LiteRT; its inputs and outputs have the same types in each precision"
         if plan.with_encoder:
-            yield "encoder_*.tflite", "the encoder for LiteRT, likewise"
+            yield "encoder_*.tflite", "the encoder for LiteRT"
     if "onnx" in plan.formats:
         yield "decoder.onnx", "the decoder for ONNX Runtime"
     if described.version:
-        yield f"savedmodel/{described.name}/{described.version}/", "for TensorFlow Serving; its README.md says how"
-    yield "verify.png, verify.txt, verify.json", "the agreement below: pictures, table, numbers"
-    yield "verify_inputs.npz", "the codes and images it was measured on; `vaezoo verify .` measures again"
+        yield f"savedmodel/{described.name}/{described.version}/", "for TensorFlow Serving; see its README.md"
+    if described.spec.is_image:
+        yield "verify.png", "the agreement below as a picture"
+    yield "verify.txt, verify.json", "the agreement below: table, numbers"
+    yield "verify_inputs.npz", f"the codes and {kind}s it was measured on; `vaezoo verify .` measures it again"
 
 
 def _lite_usage(described):
-    plan, rows = described.plan, described.plan.batch or 1
-    label = f', label=np.zeros({rows}, "int32")' if described.classes else ""
+    plan, rows, kind = described.plan, described.plan.batch or 1, described.spec.kind
+    label = f', label=np.zeros({rows}, "int32")' if described.spec.conditional else ""
     batch = "any batch" if plan.batch is None else f"a batch of exactly {rows}"
     return f"""
 LiteRT files take {batch}. From Python, with ai-edge-litert and NumPy:
@@ -166,19 +200,19 @@ from ai_edge_litert.interpreter import Interpreter
 
 decode = Interpreter("decoder_{plan.quantizations[0]}.tflite").get_signature_runner("decode")
 z = np.random.default_rng(0).standard_normal(({rows}, {described.latent_dim}), "float32")
-image = decode(z=z{label})["image"]  # [{rows}, H, W, C] in [0, 1]
+{kind} = decode(z=z{label})["{kind}"]  # [{rows}, {_words(described.spec).shape}
 ```
 
-On Android and in C++: `export/litert/README.md` in vaezoo's repository.
+For Android and C++, see `export/litert/README.md` in vaezoo's repository.
 """
 
 
 def _about(described):
     facts = "| | |\n| - | - |\n" + "\n".join(f"| {name} | {fact} |" for name, fact in described.facts.items())
-    if not described.figures:
+    if not described.metrics:
         return facts
-    figures = ", ".join(f"{name} {value:.2f}" for name, value in described.figures.items())
-    return f"{facts}\n\nTest figures, in nats an image: {figures}."
+    metrics = ", ".join(f"{name} {value:.2f}" for name, value in described.metrics.items())
+    return f"{facts}\n\nTest metrics, in nats per {described.spec.kind}: {metrics}."
 
 
 def _signature_table(tensors):
@@ -192,7 +226,7 @@ def _signature_table(tensors):
 
 
 def _curl(described):
-    label = ', "label": [0]' if described.classes else ""
+    label = ', "label": [0]' if described.spec.conditional else ""
     url = f"http://localhost:8501/v1/models/{described.name}:predict"
     zeros = ", ".join(["0"] * described.latent_dim)
     return "\n".join(
@@ -204,25 +238,32 @@ def _curl(described):
 
 
 def _python(described):
-    label = ", label=[0]" if described.classes else ""
+    label = ", label=[0]" if described.spec.conditional else ""
+    kind, shape = described.spec.kind, _words(described.spec).shape
     return (
         "from vaezoo.serving import DecoderClient\n\n"
         f'client = DecoderClient("http://localhost:8501", model="{described.name}")\n'
-        f"image = client.decode([[0.0] * {described.latent_dim}]{label})  # [1, H, W, C] in [0, 1]"
+        f"{kind} = client.decode([[0.0] * {described.latent_dim}]{label})  # [1, {shape}"
     )
 
 
 def _agreement(described, rows):
     report = {**described.report, "rows": rows}
     return (
-        f"Absolute difference from the Keras files: {conditions(report)}.\nParameters of q(z|x) are divided by their "
-        f"largest value. *Worst image*: the mean difference over the image that fares worst.\n\n{as_markdown(report)}"
+        f"Absolute difference from the Keras files: {conditions(report)}.\nOutputs are divided by their largest "
+        "absolute value where it is above 1. *Worst example*: the largest of the mean differences of each example.\n\n"
+        f"{as_markdown(report)}"
     )
 
 
 def _limits(described):
-    text = (
-        "It knows images like those it was trained on, and nothing else: what it draws is evidence of nothing in the\n"
-        "world. Inputs are not checked; images outside [0, 1] and codes far from the prior get an answer all the same."
+    kind = described.spec.kind
+    unchecked = [
+        _words(described.spec).unchecked,
+        "codes far from the prior",
+        *["labels that are no class"] * described.spec.conditional,
+    ]
+    return (
+        f"The model describes {kind}s like those it was trained on, and no others; a sample is not evidence of\n"
+        f"anything in the world. Inputs are not checked: the model also returns an output for {', '.join(unchecked)}."
     )
-    return text + ("\nSo does a label that is no class." if described.classes else "")

@@ -1,4 +1,4 @@
-"""Export a run: write everything aside, measure it, publish it."""
+"""Export a run: write everything to a staging folder, measure it, publish it."""
 
 import dataclasses
 import json
@@ -17,7 +17,7 @@ from vaezoo.exporting.inputs import calibration_inputs, measured_inputs
 from vaezoo.exporting.plan import Plan
 from vaezoo.exporting.signatures import Functions
 from vaezoo.exporting.staging import Staging
-from vaezoo.training import Run
+from vaezoo.runs import Run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Exported:
     Attributes:
         path: the folder.
         name: of the model.
-        version: of the SavedModel, or None where there is none.
-        agreement: the measurement that everything has passed.
-        notes: what the user should know, a line each.
+        version: of the SavedModel, or None without one.
+        agreement: the measurement, which has passed.
+        notes: for the user, a line each.
     """
 
     path: Path
@@ -56,7 +56,7 @@ def export(
     threads: int = 1,
     say=lambda line: None,
 ) -> Exported:
-    """Turn a run into artefacts that need no vaezoo, and measure that they agree with the Keras decoder.
+    """Turn a run into artefacts that do not need vaezoo, and check that they agree with the Keras files.
 
     Args:
         run: the run directory.
@@ -66,13 +66,14 @@ def export(
         with_encoder: write the encoder as LiteRT too.
         batch: the static batch of LiteRT and ONNX files; None for any.
         threads: of the measurement.
-        say: is told what is going on, a line each.
+        say: called with a line for each step.
 
     Returns:
-        What was written, and how well it agrees.
+        The `Exported`: what was written, and how well it agrees.
 
     Raises:
-        VaezooError: for bad input, a model that a format cannot hold, or an artefact that disagrees; nothing is left.
+        VaezooError: for bad input, a model that a format cannot hold, or an artefact that disagrees. Nothing is written
+            to the folder then.
     """
     choices = {"formats": formats, "quantizations": quantizations, "with_encoder": with_encoder, "batch": batch}
     plan = Plan(**{name: choice for name, choice in choices.items() if choice is not None})
@@ -89,7 +90,7 @@ def export(
         agreement = verify(staging.path, threads)
         if not agreement.passed:
             failures = "; ".join(agreement.failures)
-            raise VaezooError(f"not kept, as it disagrees with Keras: {failures}; leave that out, or train longer")
+            raise VaezooError(f"not kept, since it disagrees with Keras: {failures}; leave it out, or train longer")
         described = card.describe(run, functions, plan, agreement.report, gap, version and int(version.name))
         if version:
             write_text(version / "README.md", card.serving_card(described))
@@ -97,15 +98,18 @@ def export(
             write_text(staging.path / "README.md", card.files_card(described))
         staging.publish()
         if version and not saved_model.update_models_config(Path(to) / "savedmodel", name):
-            notes.append(f"{to}/savedmodel/models.config was edited by hand and does not name '{name}': add it there")
+            notes.append(f"{to}/savedmodel/models.config was edited by hand and does not name '{name}'; add it there")
     return Exported(Path(to), name, version and int(version.name), agreement, notes)
 
 
 def open_run(path: str | Path) -> Run:
-    """A run directory, refused with one line if it is none, is broken, or comes from a newer vaezoo.
+    """Open a run directory and read its recipe and model.
 
     Args:
         path: the folder.
+
+    Raises:
+        VaezooError: if it is no run directory, is broken, or was written by a newer vaezoo.
     """
     run = Run(path)
     environment = run.path / "environment.json"
@@ -113,12 +117,12 @@ def open_run(path: str | Path) -> Run:
         try:
             made_with = str(json.loads(environment.read_text(encoding="utf-8")).get("vaezoo", ""))
         except (OSError, ValueError, AttributeError) as error:
-            raise VaezooError(f"'{environment}' cannot be read; train again, or repair it") from error
+            raise VaezooError(f"'{environment}' cannot be read; repair it, or train again") from error
         if _numbers(made_with) > _numbers(vaezoo.__version__):
             raise VaezooError(
                 f"'{path}' comes from vaezoo {made_with}, and this is {vaezoo.__version__}; update vaezoo to export it"
             )
-    _ = run.recipe, run.model  # what cannot be read is refused first, with its own line
+    _ = run.recipe, run.model  # read now, so that a broken file is reported before anything is written
     return run
 
 
@@ -130,12 +134,17 @@ def _numbers(version):
 
 
 def _gap(run, functions):
-    """How far the float32 decoder is from the trained model itself, which may compute in half precision."""
+    """The largest difference between the float32 decoder and the trained model, which may compute in half precision.
+
+    Values above 1 are scaled as in `verify`.
+    """
+    model = run.model
     with tf.device("CPU:0"):  # a GPU may round float32 products to 10 bits, in either of the two
-        z = run.model.prior_distribution().sample(64, seed=(0, 0))
-        label = tf.range(64) % run.model.classes if run.model.conditional else None
-        inputs = {"z": z} if label is None else {"z": z, "label": label}
-        gap = float(np.abs(functions.decode(inputs)["image"] - run.model.images(z, label)).max())
+        z = model.prior_distribution().sample(64, seed=(0, 0))
+        label = {"label": tf.range(64) % model.spec.classes} if model.spec.conditional else {}
+        wanted = model.likelihood.mean(model.decoder_of(label)(z), model.spec).numpy()
+        decoded = functions.decode({"z": z, **label})[functions.example].numpy()
+    gap = float(np.abs(decoded - wanted).max() / max(1.0, np.abs(wanted).max()))
     if run.recipe.training.precision == "float32" and not gap <= 1e-5:
         raise VaezooError(f"the standalone decoder differs from the trained model by {gap:.1e}, a bug in vaezoo")
     return gap
@@ -150,7 +159,7 @@ def _lite_names(plan):
 
 
 def _flat_names(plan):
-    """The files in the target itself. The Keras files are always among them: the others are compared with those."""
+    """The files in the target folder itself. The Keras files are always among them: the others are compared to them."""
     return [*REFERENCE, *(name for name, _, _ in _lite_names(plan)), *["decoder.onnx"] * ("onnx" in plan.formats)]
 
 

@@ -1,4 +1,4 @@
-"""What a SavedModel must not hold, if TensorFlow's server is to run it: each with the reason."""
+"""Check that a SavedModel holds nothing that TensorFlow's server cannot run, or cannot repeat."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from vaezoo.errors import VaezooError
 
 PYTHON_OPS = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
 
-# Ops whose draws come from a state in the process: no two calls agree. A test compares this with TensorFlow's registry.
+# Ops that draw from a state of the process, so that no two calls agree. A test compares them with TensorFlow's own.
 STATEFUL_RANDOM_OPS = {
     "Multinomial",
     "NonDeterministicInts",
@@ -31,17 +31,17 @@ STATEFUL_RANDOM_OPS = {
     "TruncatedNormal",
 }
 
-ALLOWED_TYPES = {"DT_FLOAT", "DT_INT32"}  # images, codes and parameters; labels and seeds
+ALLOWED_TYPES = {"DT_FLOAT", "DT_INT32"}  # examples, codes and parameters; tokens, labels and seeds
 
 
 def check_saved_model(folder: Path) -> None:
-    """Refuse a SavedModel that a server cannot run, or not reproducibly.
+    """Refuse a SavedModel that a server cannot run, or whose draws cannot be repeated.
 
     Args:
         folder: the one that holds saved_model.pb.
 
     Raises:
-        VaezooError: naming the op, the function or the tensor, and the reason.
+        VaezooError: with the op, the function or the tensor, and the reason.
     """
     from tensorflow.core.protobuf import saved_model_pb2
 
@@ -58,24 +58,24 @@ def _reasons(meta_graph):
     nodes += [(f"function '{f.signature.name}'", node) for f in library for node in f.node_def]
     for place, node in nodes:
         if node.op in PYTHON_OPS:
-            yield f"{place} holds {node.op} ('{node.name}'), which calls back into Python, and a server has none"
+            yield f"{place} holds {node.op} ('{node.name}'), which calls back into Python, and the server has no Python"
         if node.op in STATEFUL_RANDOM_OPS:
             yield (
-                f"{place} holds {node.op} ('{node.name}'), which draws from a hidden state, so no request could be "
-                "repeated; draw with tf.random.stateless_* from the seed"
+                f"{place} holds {node.op} ('{node.name}'), which draws from a hidden state, so no request can be "
+                "repeated; use tf.random.stateless_* with the seed"
             )
         if node.attr["_XlaMustCompile"].b:
-            yield f"{place} demands XLA ('{node.name}' has _XlaMustCompile, from an inner jit_compile=True)"
+            yield f"{place} requires XLA ('{node.name}' has _XlaMustCompile, from an inner jit_compile=True)"
     for function in library:
         if function.attr["_XlaMustCompile"].b:
-            yield f"function '{function.signature.name}' demands XLA (_XlaMustCompile, from an inner jit_compile=True)"
+            yield f"function '{function.signature.name}' requires XLA (_XlaMustCompile, from an inner jit_compile=True)"
     for name, signature in meta_graph.signature_def.items():
         for kind, tensors in (("input", signature.inputs), ("output", signature.outputs)):
             for key, tensor in tensors.items():
                 if (dtype := _type_name(tensor.dtype)) not in ALLOWED_TYPES and not name.startswith("__"):
                     yield (
-                        f"{kind} '{key}' of signature '{name}' is {dtype}; the server's REST side takes and gives "
-                        "float32 (and int32 for labels and seeds)"
+                        f"{kind} '{key}' of signature '{name}' is {dtype}; the server's REST side takes and returns "
+                        "float32 (and int32 for tokens, labels and seeds)"
                     )
 
 

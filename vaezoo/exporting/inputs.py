@@ -1,42 +1,69 @@
-"""What artefacts are measured and calibrated on: codes of the prior, test images, codes of the training images."""
+"""The inputs that artefacts are measured and calibrated with: codes of the prior, test examples, training codes."""
 
 import numpy as np
-import tensorflow as tf
 
 from vaezoo.seeds import EXPORT, fold_seed
+from vaezoo.spec import AXES
 
-COUNT = 1000  # codes, and test images, of a measurement
-CALIBRATION = 2000  # training images whose codes set the ranges of int8
-CALIBRATION_DRAWS = 4000  # codes of the prior that do so too; more than are measured, lest one of those lie outside
+COUNT = 1000  # codes, and test examples, of a measurement
+CALIBRATION = 2000  # training examples whose codes set the ranges of int8
+CALIBRATION_DRAWS = 4000  # codes of the prior that do so too; more than COUNT, so that their range is as wide
 
 
 def measured_inputs(run, seed=0):
-    """What `verify` sends through every artefact; kept with the export, so it can be measured again anywhere.
+    """What `verify` sends through every artefact. The export keeps it, so that it can be measured again anywhere.
 
     Args:
         run: a `Run`.
         seed: of the codes and of their labels.
 
     Returns:
-        {"z" [1000,D] float32 from the prior, "image" [<=1000,H,W,C] uint8, the first test images}, and for a
-        conditional model "z_label" and "image_label", int32.
+        "z" [1000,D] float32 from the prior, and the first test examples [<=1000,...] by their kind: "image" as uint8,
+        "vector" as float32 or "sequence" as int32. For a conditional model also "z_label" and "{kind}_label", int32.
     """
-    model = run.model
+    model, spec = run.model, run.model.spec
     z = model.prior_distribution().sample(COUNT, seed=fold_seed(seed, EXPORT, 0)).numpy()
-    images, labels = _first_images(run, run.data.test, COUNT)
-    # Grey levels in 256 steps: any image is as good for a comparison, and these are small on disk.
-    inputs = {"z": z, "image": np.round(images * 255).astype("uint8")}
-    if model.conditional:
-        drawn = np.random.default_rng([seed, EXPORT]).integers(0, model.classes, COUNT)
-        inputs |= {"z_label": drawn.astype("int32"), "image_label": labels}
+    x, labels = run.first("test", COUNT)
+    # 256 grey levels: any image serves for a comparison, and these need little space on disk.
+    inputs = {"z": z, spec.kind: np.round(x * 255).astype("uint8") if spec.is_image else x}
+    if spec.conditional:
+        drawn = np.random.default_rng([seed, EXPORT]).integers(0, spec.classes, COUNT)
+        inputs |= {"z_label": drawn.astype("int32"), f"{spec.kind}_label": labels}
     return inputs
 
 
-def calibration_inputs(run, seed=0):
-    """What int8 takes its ranges from: training images, and the codes that a decoder meets in use.
+def kind_of(stored):
+    """The kind of the examples among the arrays of `measured_inputs`, which is also the name of their tensor."""
+    return next(kind for kind in AXES if kind in stored)
 
-    The codes are drawn from the posteriors of those images (the aggregated posterior) and from the prior, which reaches
-    farther out: what lies beyond the range of a quantized tensor is cut off at its edge.
+
+def by_signature(stored):
+    """The arrays of `measured_inputs` as what each signature takes.
+
+    Args:
+        stored: arrays by name.
+
+    Returns:
+        Signature → arrays by name [N,...]. The seeds of "sample" are (row, 0).
+    """
+    kind, rows = kind_of(stored), len(stored["z"])
+    x = stored[kind].astype("float32") / 255 if kind == "image" else stored[kind]
+    code_label = {"label": stored["z_label"]} if "z_label" in stored else {}
+    example = {kind: x, **({"label": stored[f"{kind}_label"]} if code_label else {})}
+    seeds = np.stack([np.arange(rows), np.zeros(rows)], axis=1).astype("int32")
+    return {
+        "decode": {"z": stored["z"], **code_label},
+        "encode": example,
+        "reconstruct": example,
+        "sample": {"seed": seeds, **code_label},
+    }
+
+
+def calibration_inputs(run, seed=0):
+    """What int8 takes its ranges from: training examples, and the codes that a decoder meets in use.
+
+    The codes are drawn from the posteriors of those examples (the aggregated posterior) and from the prior, which has
+    a wider range: a value outside the range of a quantized tensor is clipped.
 
     Args:
         run: a `Run`.
@@ -45,26 +72,13 @@ def calibration_inputs(run, seed=0):
     Returns:
         {"decode": inputs by name, "encode": inputs by name}; the arrays of each have equally many rows.
     """
-    model = run.model
-    images, labels = _first_images(run, run.data.train, CALIBRATION)
-    codes = model.encode(images, labels).sample(seed=fold_seed(seed, EXPORT, 1))
+    model, spec = run.model, run.model.spec
+    x, labels = run.first("train", CALIBRATION)
+    codes = model.forward({"x": x, "label": labels}, seed=fold_seed(seed, EXPORT, 1)).z[0]
     draws = model.prior_distribution().sample(CALIBRATION_DRAWS, seed=fold_seed(seed, EXPORT, 2))
     z = np.concatenate([codes, draws]).astype("float32")
-    inputs = {"decode": {"z": z}, "encode": {"image": images}}
-    if model.conditional:
-        drawn = np.arange(CALIBRATION_DRAWS, dtype="int32") % model.classes
+    inputs = {"decode": {"z": z}, "encode": {spec.kind: x}}
+    if spec.conditional:
+        drawn = np.arange(CALIBRATION_DRAWS, dtype="int32") % spec.classes
         inputs["decode"]["label"], inputs["encode"]["label"] = np.concatenate([labels, drawn]), labels
     return inputs
-
-
-def _first_images(run, split, count):
-    """The first images of a split as the model was trained on them: float32 [N,H,W,C], and labels or None."""
-    recipe, conditional = run.recipe, run.model.conditional
-    batches = split.batches(
-        min(count, len(split)), binarize=recipe.data.binarize, seed=recipe.training.seed, labels=conditional
-    )
-    with tf.device("CPU:0"):
-        first = next(iter(batches.take(1)))
-    if conditional:
-        return first["image"].numpy(), first["label"].numpy()
-    return first.numpy(), None

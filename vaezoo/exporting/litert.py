@@ -1,4 +1,7 @@
-"""LiteRT (TF-Lite) files for phones and small machines, in four precisions; inputs and outputs are always float32."""
+"""LiteRT (TF-Lite) files for phones and small machines, in four precisions.
+
+Inputs and outputs are float32 in every precision; tokens and labels are int32.
+"""
 
 import contextlib
 import os
@@ -14,14 +17,14 @@ from vaezoo.exporting.signatures import Functions, save
 
 CALIBRATION_BATCH = 50
 
-# Arithmetic that int8 leaves in float32. Between the layers there is little of it, and it is where 8 bits go wrong: the
-# mean of a continuous Bernoulli takes exponentials and quotients (images off by 0.16), and the runtime's own
-# 8-bit one-hot puts the images off by up to a tenth in every image of a conditional model (LiteRT 2.3).
+# Operations that int8 keeps in float32. They take little time, and 8 bits are not enough for them: the mean of a
+# continuous Bernoulli takes exponentials and quotients (an error of 0.16), and LiteRT 2.3's own 8-bit one-hot gives
+# every image of a conditional model an error of up to 0.1.
 KEPT_FLOAT = ("ABS", "ADD", "DIV", "EXP", "LESS", "LOG", "MUL", "NEG", "ONE_HOT", "POW", "SELECT_V2", "SQUARE", "SUB")
 
 
 def convert(functions: Functions, name: str, quantization: str, batch: int | None = None, calibration=None) -> bytes:
-    """The file of one signature.
+    """Convert one signature to a LiteRT file.
 
     Args:
         functions: the signatures of the model.
@@ -31,8 +34,11 @@ def convert(functions: Functions, name: str, quantization: str, batch: int | Non
         batch: its static batch, or None for any.
         calibration: inputs by name, arrays of equally many rows, for "int8".
 
+    Returns:
+        The content of the file.
+
     Raises:
-        VaezooError: if an operation has no LiteRT kernel of its own.
+        VaezooError: if an operation has no LiteRT kernel.
     """
     with tempfile.TemporaryDirectory(prefix="vaezoo-") as folder:
         save(functions, Path(folder) / "model", [name], batch)
@@ -45,7 +51,7 @@ def convert(functions: Functions, name: str, quantization: str, batch: int | Non
             converter.representative_dataset = lambda: _batches(calibration, batch)
         try:
             with _quiet(), warnings.catch_warnings():
-                # TensorFlow calibrates with its own old interpreter, and warns of it.
+                # TensorFlow calibrates with its own deprecated interpreter, and warns about it.
                 warnings.filterwarnings("ignore", message=r"\s*Warning: tf.lite.Interpreter is deprecated")
                 content = _convert_to_int8(converter) if quantization == "int8" else converter.convert()
         except Exception as error:  # the converter's own errors have no common base
@@ -55,7 +61,7 @@ def convert(functions: Functions, name: str, quantization: str, batch: int | Non
 
 
 def _convert_to_int8(converter):
-    """Quantize the layers, and leave KEPT_FLOAT as they are: what TensorFlow calls selective quantization."""
+    """Quantize the layers and keep KEPT_FLOAT in float32 (TensorFlow's selective quantization)."""
     options = tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=list(KEPT_FLOAT))
     data = converter.representative_dataset
     selective = tf.lite.experimental.QuantizationDebugger(
@@ -65,7 +71,7 @@ def _convert_to_int8(converter):
 
 
 def _batches(calibration, batch):
-    """The calibration in batches of the file's own size; few rows are repeated to fill one."""
+    """The calibration inputs in batches of the file's size; fewer rows than a batch are repeated to fill it."""
     rows = len(next(iter(calibration.values())))
     size = batch or min(CALIBRATION_BATCH, rows)
     filled = {key: np.resize(values, (max(rows, size), *values.shape[1:])) for key, values in calibration.items()}
@@ -74,7 +80,7 @@ def _batches(calibration, batch):
 
 
 def _refuse_flex(content, name):
-    """Refuse ops that run in TensorFlow's kernels alone: no LiteRT runtime of ours or on a phone has them."""
+    """Refuse ops that only TensorFlow has kernels for: the LiteRT runtime, here or on a phone, cannot run them."""
     from ai_edge_litert import schema_py_generated as schema
 
     model = schema.Model.GetRootAs(content, 0)
@@ -87,7 +93,7 @@ def _refuse_flex(content, name):
 
 
 def _reason(error):
-    """The line of the converter's many that says what is the matter."""
+    """The line of the converter's message that gives the reason."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     telling = [line for line in lines if "error:" in line or "not supported" in line or "Flex" in line]
     return (telling or lines or [type(error).__name__])[0]
@@ -95,7 +101,7 @@ def _reason(error):
 
 @contextlib.contextmanager
 def _quiet():
-    """Keep the converter's notes, which it writes past Python, off the screen."""
+    """Discard what the converter writes to stderr outside Python."""
     saved = os.dup(2)
     with open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), 2)

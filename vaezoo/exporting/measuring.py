@@ -1,7 +1,8 @@
-"""Measure every artefact of a folder in a process of its own: `python -m vaezoo.exporting.measuring FOLDER THREADS`.
+"""Measure every artefact of a folder in its own process: `python -m vaezoo.exporting.measuring FOLDER THREADS`.
 
-A process of its own, because the number of threads is set once for a process, and because a runtime that crashes
-must not take the export with it. It prints what it is about to run, and leaves verify.json, .txt and .png.
+It is a separate process because the number of threads can be set only once in a process, and because a runtime that
+crashes must not stop the export. It prints the name of each artefact before it runs it, and writes verify.json,
+verify.txt and, where the model is one of images, verify.png.
 """
 
 import importlib.metadata
@@ -17,26 +18,27 @@ import vaezoo
 from vaezoo import plots
 from vaezoo.atomic import write_file, write_text
 from vaezoo.exporting.artefacts import find, load
+from vaezoo.exporting.inputs import by_signature, kind_of
 from vaezoo.exporting.table import as_text, exceeds
 
-SHOWN = 8  # codes of the picture
+SHOWN = 8  # codes in the picture
 
 
 def measure(folder: Path, threads: int) -> dict:
-    """Run every artefact on the codes and images that were kept with it.
+    """Run every artefact on the codes and examples that were kept with it.
 
     Args:
         folder: an export, or one that is being written.
         threads: for every runtime.
 
     Returns:
-        The report: what it was measured with, and a row for each artefact.
+        The report: the conditions of the measurement, and a row for each artefact.
     """
     rows, pictures, labels, counts = [], [], [], {}
     for reference, artefacts in find(folder).items():
         with np.load(reference / "verify_inputs.npz") as stored:
-            inputs = _by_signature(dict(stored))
-        counts = {"codes": len(inputs["decode"]["z"]), "images": len(inputs["encode"]["image"])}
+            kind, inputs = kind_of(stored), by_signature(dict(stored))
+        counts = {"codes": len(inputs["decode"]["z"]), "examples": len(inputs["encode"][kind])}
         keras = {artefact.signature: load(artefact, threads) for artefact in artefacts[:2]}
         for artefact in artefacts:
             print(artefact.name, flush=True)
@@ -46,34 +48,23 @@ def measure(folder: Path, threads: int) -> dict:
             row |= {"signature": artefact.signature, "bytes": artefact.size, **_errors(outputs, wanted)}
             row |= _speed(run, inputs[artefact.signature])
             rows.append({**row, "exceeds": exceeds(row)})
-            if artefact.signature == "decode":
-                pictures.append(outputs["image"][:SHOWN])
-                labels.append(artefact.label)
+            if kind == "image" and artefact.signature == "decode":
+                shown = outputs["image"][:SHOWN]
+                if not pictures or shown.shape == pictures[0].shape:  # one picture has images of one size
+                    pictures.append(shown)
+                    labels.append(artefact.label)
     report = {**_environment(threads), **counts, "rows": rows, "passed": not any(row["exceeds"] for row in rows)}
-    title = "The same eight codes through every artefact"
-    figure = plots.image_grid(np.concatenate(pictures), pictures[0].shape[0], title, row_labels=labels)
-    write_file(folder / "verify.png", figure.savefig)
+    if pictures:
+        title = "The same eight codes through every artefact"
+        figure = plots.image_grid(np.concatenate(pictures), pictures[0].shape[0], title, row_labels=labels)
+        write_file(folder / "verify.png", figure.savefig)
     write_text(folder / "verify.txt", as_text(report) + "\n")
     write_text(folder / "verify.json", json.dumps(report, indent=2) + "\n")
     return report
 
 
-def _by_signature(stored):
-    """The stored arrays as the inputs of each signature."""
-    image = stored["image"].astype("float32") / 255
-    code_label = {"label": stored["z_label"]} if "z_label" in stored else {}
-    image_label = {"label": stored["image_label"]} if "image_label" in stored else {}
-    seeds = np.stack([np.arange(len(stored["z"])), np.zeros(len(stored["z"]))], axis=1).astype("int32")
-    return {
-        "decode": {"z": stored["z"], **code_label},
-        "encode": {"image": image, **image_label},
-        "reconstruct": {"image": image, **image_label},
-        "sample": {"seed": seeds, **code_label},
-    }
-
-
 def _outputs(run, signature, inputs, keras):
-    """What the artefact gives, and what the Keras files give for the same."""
+    """The outputs of the artefact, and those of the Keras files for the same inputs."""
     outputs = run(inputs)
     label = {"label": inputs["label"]} if "label" in inputs else {}
     if signature == "sample":
@@ -87,9 +78,10 @@ def _outputs(run, signature, inputs, keras):
 
 
 def _errors(outputs, wanted):
-    """The largest and the mean absolute difference, and the mean of the row that differs most.
+    """The largest and the mean absolute difference, and the largest of the mean differences of each example.
 
-    Images are within [0, 1]. Other outputs are divided by their largest value where that is above 1.
+    Images and probabilities are within [0, 1]. Other outputs are divided by their largest absolute value where it is
+    above 1.
     """
     scaled = {name: np.abs(outputs[name] - values) / max(1.0, np.abs(values).max()) for name, values in wanted.items()}
     rows = {name: difference.reshape(len(difference), -1) for name, difference in scaled.items()}
@@ -101,12 +93,12 @@ def _errors(outputs, wanted):
 
 
 def _speed(run, inputs):
-    """The median milliseconds of a call with one row, and the rows a second in calls with 64."""
+    """The median milliseconds of a call with one example, and the examples per second in calls with 64."""
     one = {name: values[:1] for name, values in inputs.items()}
     many = {name: values[np.arange(64) % len(values)] for name, values in inputs.items()}
     return {
         "milliseconds_at_1": 1e3 * _median_seconds(run, one, calls=50),
-        "images_a_second_at_64": 64 / _median_seconds(run, many, calls=10),
+        "examples_per_second_at_64": 64 / _median_seconds(run, many, calls=10),
     }
 
 

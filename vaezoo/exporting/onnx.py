@@ -12,21 +12,21 @@ OPSET = 17
 
 
 def write(functions: Functions, path: Path, batch: int | None = None) -> None:
-    """Write decoder.onnx and load it again: tf2onnx can leave an invalid graph without a word.
+    """Write decoder.onnx and check it: tf2onnx can write an invalid graph without an error.
 
     Args:
         functions: the signatures of the model.
-        path: the file.
+        path: the file to write.
         batch: its static batch, or None for any.
 
     Raises:
-        VaezooError: if it cannot be converted, or not loaded.
+        VaezooError: if the decoder cannot be converted, or the file is not valid.
     """
     import onnx
     import tensorflow as tf
     import tf2onnx
 
-    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # what matters of it is raised below
+    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # its errors are raised below
     specs = [
         tf.TensorSpec([batch, *shape], dtype, name=key) for key, (shape, dtype) in functions.specs["decode"].items()
     ]
@@ -42,12 +42,12 @@ def write(functions: Functions, path: Path, batch: int | None = None) -> None:
         )
         onnx.save(model, str(path))
         onnx.checker.check_model(str(path), full_check=True)
-    except Exception as error:  # three libraries' errors have no common base
+    except Exception as error:  # the errors of the three libraries have no common base
         raise VaezooError(f"the decoder cannot be converted to ONNX: {' '.join(str(error).split())[:300]}") from error
 
 
 def _erfc(context, node, name, _args):
-    """Write TensorFlow's Erfc, which its exact GELU uses and tf2onnx does not know, as 1 - Erf."""
+    """Replace TensorFlow's Erfc, which its exact GELU uses and tf2onnx does not support, by 1 - Erf."""
     shapes, dtypes = node.output_shapes, node.output_dtypes
     outputs = node.output
     context.remove_node(node.name)

@@ -1,4 +1,4 @@
-"""What an export shall hold: formats, quantizations, batch. Imports nothing heavy."""
+"""The choices of an export: formats, quantizations, batch. Imports nothing heavy."""
 
 import dataclasses
 import importlib.util
@@ -6,13 +6,13 @@ import importlib.util
 from vaezoo.errors import VaezooError, unknown
 
 FORMATS = ("savedmodel", "litert", "keras", "onnx")
-EVERYTHING = ("savedmodel", "litert", "keras")  # what is written when no format is named; onnx is an optional extra
+DEFAULT_FORMATS = ("savedmodel", "litert", "keras")  # onnx is an optional extra
 QUANTIZATIONS = ("float32", "float16", "dynamic_range", "int8")
 
-# What each format needs beyond vaezoo's own dependencies: module → how to get it.
+# What each format needs beyond vaezoo's own dependencies: module → how to install it.
 NEEDS = {
-    "savedmodel": {"tensorflow_serving": "pip install 'vaezoo[export]'"},  # the records of the warm-up
-    "litert": {"ai_edge_litert": "pip install 'vaezoo[export]'"},  # runs what was written before it is called done
+    "savedmodel": {"tensorflow_serving": "pip install 'vaezoo[export]'"},  # for the warm-up records
+    "litert": {"ai_edge_litert": "pip install 'vaezoo[export]'"},  # the runtime that the files are checked in
     "keras": {},
     "onnx": {"tf2onnx": "pip install 'vaezoo[onnx]'", "onnxruntime": "pip install 'vaezoo[onnx]'"},
 }
@@ -20,19 +20,19 @@ NEEDS = {
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """The choices of an export, checked when they are made.
+    """The choices of an export, checked when the plan is made.
 
     Attributes:
         formats: some of FORMATS.
         quantizations: some of QUANTIZATIONS, for "litert".
         with_encoder: write the encoder as LiteRT too.
-        batch: the static batch of LiteRT and ONNX files, at least 1; None for a dynamic one.
+        batch: the static batch of LiteRT and ONNX files, 1 to 4096; None for a dynamic one.
 
     Raises:
-        VaezooError: for a name that is not among them, a batch below 1, or a package that is not installed.
+        VaezooError: for an unknown name, a batch out of range, or a package that is not installed.
     """
 
-    formats: tuple[str, ...] = EVERYTHING
+    formats: tuple[str, ...] = DEFAULT_FORMATS
     quantizations: tuple[str, ...] = QUANTIZATIONS
     with_encoder: bool = False
     batch: int | None = None
@@ -58,5 +58,5 @@ class Plan:
 
     @property
     def flat(self):
-        """Whether anything but the SavedModel is asked for: files that lie in the target itself."""
+        """Whether the export writes files into the target folder itself, beside the SavedModel."""
         return self.formats != ("savedmodel",)

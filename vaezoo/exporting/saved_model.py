@@ -1,26 +1,26 @@
-"""A SavedModel as TensorFlow Serving wants it: checked, with warm-up records and batching parameters beside it."""
+"""A SavedModel for TensorFlow Serving: checked, with warm-up records and batching parameters beside it."""
 
 import os
 import shutil
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
 
 from vaezoo.atomic import write_text
 from vaezoo.exporting.graph_check import check_saved_model
+from vaezoo.exporting.inputs import by_signature
 from vaezoo.exporting.signatures import Functions, save
 
 SIGNATURES = ("decode", "encode", "reconstruct", "sample")
 WARM_UP_BATCHES = (1, 8)
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 
-# The comment stands in the file too: whoever tunes these sees it.
+# The comments are part of the file, for readers who tune it.
 BATCHING = f"""\
 # Read by tensorflow_model_server --enable_batching --enable_per_model_batching_parameters, from the version's folder.
 max_batch_size {{ value: {BATCH_SIZES[-1]} }}
-batch_timeout_micros {{ value: 2000 }}    # how long a request waits for company
-max_enqueued_batches {{ value: 256 }}     # beyond it requests are refused with UNAVAILABLE, which clients retry
+batch_timeout_micros {{ value: 2000 }}    # how long a request waits for others to share its batch
+max_enqueued_batches {{ value: 256 }}     # above it requests are refused with UNAVAILABLE, which clients retry
 num_batch_threads {{ value: 4 }}          # about the number of cores
 {chr(10).join(f"allowed_batch_sizes: {size}" for size in BATCH_SIZES)}
 """
@@ -31,10 +31,10 @@ def write(functions: Functions, folder: Path, name: str, reference: dict[str, Pa
 
     Args:
         functions: the signatures of the model.
-        folder: where; must not exist.
-        name: the model's name, as the server will know it.
+        folder: where to write; must not exist.
+        name: the model's name at the server.
         reference: file name → the file that `verify` compares this version with; kept in assets.extra.
-        inputs: what `measured_inputs` drew; the warm-up sends the first of them.
+        inputs: from `measured_inputs`; the warm-up sends the first of them.
 
     Raises:
         VaezooError: for a graph that a server could not run.
@@ -45,30 +45,27 @@ def write(functions: Functions, folder: Path, name: str, reference: dict[str, Pa
     extra.mkdir()
     for file, source in reference.items():
         _link(source, extra / file)
-    _write_warm_up(functions, extra / "tf_serving_warmup_requests", name, inputs)
+    _write_warm_up(extra / "tf_serving_warmup_requests", name, by_signature(inputs))
     write_text(folder / "batching_params.pbtxt", BATCHING)
 
 
-def _write_warm_up(functions, path, name, inputs):
+def _write_warm_up(path, name, inputs):
     """A PredictionLog for each signature and batch: the server replays them before it takes traffic."""
     from tensorflow_serving.apis import prediction_log_pb2
 
-    rows = {"z": inputs["z"], "image": inputs["image"].astype("float32") / 255}
-    rows["seed"] = np.stack([np.arange(1000), np.zeros(1000)], axis=1).astype("int32")
-    rows["label"] = inputs.get("z_label")
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for signature in (*SIGNATURES, "serving_default"):
+        for signature, arrays in {**inputs, "serving_default": inputs["decode"]}.items():
             for batch in WARM_UP_BATCHES:
                 log = prediction_log_pb2.PredictionLog()
                 request = log.predict_log.request
                 request.model_spec.name, request.model_spec.signature_name = name, signature
-                for key in functions.specs[signature if signature in SIGNATURES else "decode"]:
-                    request.inputs[key].CopyFrom(tf.make_tensor_proto(rows[key][:batch]))
+                for key, values in arrays.items():
+                    request.inputs[key].CopyFrom(tf.make_tensor_proto(values[:batch]))
                 writer.write(log.SerializeToString())
 
 
 def models_config(names) -> str:
-    """The server's configuration for these models, under the /models where the deployment kit mounts them."""
+    """The server's configuration for these models, in /models, where the deployment kit mounts them."""
     entries = "".join(
         f'  config {{ name: "{name}" base_path: "/models/{name}" model_platform: "tensorflow" }}\n' for name in names
     )
@@ -78,11 +75,11 @@ def models_config(names) -> str:
 
 
 def update_models_config(folder: Path, new: str) -> bool:
-    """Name a new model in models.config; a file that somebody has edited is left as it is.
+    """Name a new model in models.config. A file that was edited by hand is left as it is.
 
     Args:
         folder: the one that holds a folder for each model.
-        new: the name of the model that has just come.
+        new: the name of the new model.
 
     Returns:
         Whether the file names it now.

@@ -1,11 +1,13 @@
 """The functions that an export offers: plain names, float32, a batch axis B on every input.
 
-    decode       z [B,D]            → image [B,H,W,C] in [0, 1]
-    encode       image [B,H,W,C]    → loc [B,D], scale [B,D]: the parameters of q(z|x)
-    reconstruct  image [B,H,W,C]    → image [B,H,W,C]: the posterior's location, decoded
-    sample       seed [B,2] int32   → image [B,H,W,C], z [B,D]: one draw from the prior a row, a function of its seed
+    decode       z [B,D]            → image [B,H,W,C] in [0, 1], the mean of p(x|z)
+    encode       image [B,H,W,C]    → loc [B,D], scale [B,D], the parameters of q(z|x)
+    reconstruct  image [B,H,W,C]    → image [B,H,W,C], the posterior's location, decoded
+    sample       seed [B,2] int32   → image [B,H,W,C], z [B,D], one draw from the prior for each row
 
-A conditional model takes label [B] int32 beside each of them.
+The tensor of an example has the name of its kind. A vector is [B,F]. A sequence is [B,T] int32 where a signature takes
+it, and [B,T,V], the probability of each token, where a signature returns it. Each signature of a conditional model also
+takes label [B] int32.
 """
 
 import tensorflow as tf
@@ -21,30 +23,31 @@ class Functions:
 
     Attributes:
         decoder, encoder: the standalone Keras models.
+        example: the name of the tensor of an example: "image", "vector" or "sequence".
         specs: signature → input → (shape without the batch axis, dtype).
     """
 
     def __init__(self, vae):
-        self.vae = vae
+        self.vae, spec = vae, vae.spec
         self.decoder, self.encoder = standalone_decoder(vae), standalone_encoder(vae)
         self.prior = vae.prior_distribution()  # computed here, once: a request need not encode pseudo-inputs
-        self.conditional = vae.conditional
-        label = {"label": ((), tf.int32)} if vae.conditional else {}
-        image, z = {"image": (vae.image_shape, tf.float32)}, {"z": ((vae.latent_dim,), tf.float32)}
+        self.example, self.conditional = spec.kind, spec.conditional
+        label = {"label": ((), tf.int32)} if self.conditional else {}
+        example = {self.example: (spec.shape, tf.as_dtype(spec.dtype))}
         self.specs = {
-            "decode": {**z, **label},
-            "encode": {**image, **label},
-            "reconstruct": {**image, **label},
+            "decode": {"z": ((vae.latent_dim,), tf.float32), **label},
+            "encode": {**example, **label},
+            "reconstruct": {**example, **label},
             "sample": {"seed": ((2,), tf.int32), **label},
         }
 
     def decode(self, inputs):
         """{"z" [B,D], "label"} → {"image" [B,H,W,C]}."""
-        return {"image": self.decoder(self._network_inputs("z", inputs))}
+        return {self.example: self.decoder(self._network_inputs("z", inputs))}
 
     def encode(self, inputs):
         """{"image" [B,H,W,C], "label"} → the posterior's parameters by name."""
-        return self.encoder(self._network_inputs("image", inputs))
+        return self.encoder(self._network_inputs(self.example, inputs))
 
     def reconstruct(self, inputs):
         """{"image" [B,H,W,C], "label"} → {"image" [B,H,W,C]}."""
@@ -53,7 +56,7 @@ class Functions:
     def sample(self, inputs):
         """{"seed" [B,2], "label"} → {"image" [B,H,W,C], "z" [B,D]}.
 
-        One draw a row, so that a row's image does not depend on which requests the server batched together.
+        One draw for each row, so that the draw does not depend on which requests the server puts into one batch.
         """
         code = tf.TensorSpec([self.vae.latent_dim], tf.float32)
         z = tf.map_fn(
@@ -73,7 +76,7 @@ class Functions:
 
 
 def save(functions: Functions, folder, names, batch=None, default=None):
-    """Write a SavedModel of some signatures, with nothing in it but them and the weights they use.
+    """Write a SavedModel that holds some signatures and the weights they use, and nothing else.
 
     Args:
         functions: the signatures.
@@ -86,7 +89,7 @@ def save(functions: Functions, folder, names, batch=None, default=None):
     if default:
         traced["serving_default"] = traced[default]
     holder = tf.Module()
-    # The graphs say which variables they read, whatever parts the model is made of; only those are saved.
+    # The graphs list the variables that they read, for every kind of part; only those are saved.
     holder.weights = [variable for function in traced.values() for variable in function.graph.variables]
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     tf.saved_model.save(holder, str(folder), signatures=traced, options=options)

@@ -1,8 +1,8 @@
-"""A target folder that never shows half an export: everything is written aside, checked, and then moved into place.
+"""A target folder that never shows an incomplete export: files are written to a staging folder, then moved.
 
-DIR/.writing/     what is being written; the next export removes what a killed one has left
-DIR/savedmodel/   grows by versions
-DIR/decoder.keras and the like: never overwritten
+DIR/.writing/     the staging folder; the next export removes what a killed one left in it
+DIR/savedmodel/   each export adds a version
+DIR/decoder.keras and other files: never overwritten
 """
 
 import contextlib
@@ -10,18 +10,18 @@ import os
 import shutil
 from pathlib import Path
 
-from vaezoo.atomic import flush_folder, lock_folder, plain_errors
+from vaezoo.atomic import flush_folder, only_writer, plain_errors
 from vaezoo.errors import VaezooError
 
-REPORTS = ("verify.json", "verify.txt", "verify.png")  # of the last measurement: these alone are replaced
+REPORTS = ("verify.json", "verify.txt", "verify.png")  # of the last measurement; the only files that are replaced
 
 
 class Staging:
     """A context: its `path` is a folder to write in; `publish` moves what is there into the target.
 
     Args:
-        target: the folder of the export; made with its parents where it does not exist, and removed again if
-            nothing came of it.
+        target: the folder of the export. It is made with its parents where it does not exist, and removed again if
+            nothing is published.
 
     Raises:
         VaezooError: if it cannot be written, or another export is writing there.
@@ -32,30 +32,21 @@ class Staging:
         self.path = self.target / ".writing"
 
     def __enter__(self):
-        # What is made here and stays empty is removed again.
-        self._made = [folder for folder in (self.target, *self.target.parents) if not folder.exists()]
-        with plain_errors(self.target):
-            self.target.mkdir(parents=True, exist_ok=True)
-            try:
-                self._lock = lock_folder(self.target)
-            except BlockingIOError:
-                raise VaezooError(
-                    f"another export is writing to '{self.target}'; wait for it, or give another --to"
-                ) from None
+        with contextlib.ExitStack() as stack:
+            refusal = f"another export is writing to '{self.target}'; wait for it, or give another --to"
+            stack.enter_context(only_writer(self.target, refusal))
+            stack.callback(shutil.rmtree, self.path, ignore_errors=True)
             shutil.rmtree(self.path, ignore_errors=True)
-            self.path.mkdir()
+            with plain_errors(self.target):
+                self.path.mkdir()
+            self._lock = stack.pop_all()
         return self
 
     def __exit__(self, *_):
-        shutil.rmtree(self.path, ignore_errors=True)
-        if self._lock is not None:
-            os.close(self._lock)
-        with contextlib.suppress(OSError):  # the first that is not empty ends it
-            for folder in self._made:
-                folder.rmdir()
+        self._lock.close()
 
     def refuse_existing(self, names):
-        """Raise a VaezooError if any of these files stands in the target."""
+        """Raise a VaezooError if any of these files exists in the target."""
         for name in names:
             if (self.target / name).exists():
                 raise VaezooError(
@@ -79,7 +70,7 @@ class Staging:
                 place.parent.mkdir(parents=True, exist_ok=True)
                 version.rename(place)
                 flush_folder(place.parent)
-            # The reports last: where they stand, what they speak of stands too.
+            # The reports come last: where they exist, the files that they describe exist too.
             files = [path for path in self.path.iterdir() if path.is_file()]
             for path in sorted(files, key=lambda path: (path.name in REPORTS, path.name)):
                 path.replace(self.target / path.name)
@@ -94,7 +85,7 @@ def versions(base: Path) -> list[int]:
 
 
 def _flush(folder):
-    """Put every file under the folder on the disk, so that a rename never outlives its content."""
+    """Flush every file under the folder to the disk, so that after a crash no renamed file lacks its content."""
     for path in folder.rglob("*"):
         if path.is_file():
             with open(path, "rb") as file:

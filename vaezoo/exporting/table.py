@@ -1,9 +1,11 @@
 """The table of agreement: its bounds, its text, and the Markdown of the model card."""
 
-# What an export may differ from Keras by, for outputs within [0, 1]; beyond it, nothing is published. "largest" is
-# over every pixel of 1,000 images, "worst_row" the mean error of the image that fares worst. Eight bits are judged by
-# the latter: the logits of a well-trained decoder turn by tens for a unit of z, so that on an edge single pixels move
-# by 0.1 or 0.2 under any 8-bit arithmetic, in images that no eye can tell apart. Measured on conv_vae, MNIST, 7 and
+from vaezoo.tables import aligned
+
+# The largest errors against Keras, for outputs scaled to [0, 1]; an export with larger ones is not published.
+# "largest" is over all elements of 1,000 examples, "worst_row" is the largest of their mean errors. Eight bits are
+# bounded by the latter: the logits of a well-trained decoder change by tens for a unit of z, so that single pixels on
+# an edge change by 0.1 or 0.2 in any 8-bit arithmetic, in images that look the same. Measured on conv_vae, MNIST, 7 and
 # 12 epochs: float32 1.3e-6; float16 6.3e-4 and 4e-5; dynamic range (decoder, encoder) 3e-3, 1.2e-2; int8 1.3e-2,
 # 1.5e-2.
 BOUNDS = {
@@ -13,14 +15,14 @@ BOUNDS = {
     "int8": {"worst_row": 3e-2},
 }
 
-HEADINGS = ("artefact", "size", "largest", "mean", "worst image", "ms at 1", "images/s at 64")
+HEADINGS = ("artefact", "size", "largest", "mean", "worst example", "ms at 1", "examples/s at 64")
 
 
 def exceeds(row: dict) -> str:
-    """Which bound a row exceeds, in words; empty if none. NaN exceeds all."""
+    """Which bound a row exceeds, as a sentence; empty if none. NaN exceeds every bound."""
     for statistic, bound in BOUNDS[row["precision"]].items():
         if not row[statistic] <= bound:
-            name = {"largest": "largest error", "worst_row": "mean error of the worst image"}[statistic]
+            name = {"largest": "largest error", "worst_row": "mean error of the worst example"}[statistic]
             return f"the {name} is {row[statistic]:.1e}, and at most {bound:.0e} is allowed"
     return ""
 
@@ -33,31 +35,26 @@ def cells(row: dict) -> tuple[str, ...]:
         f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.0f} kB",
         *(f"{row[name]:.1e}" if row[name] else "0" for name in ("largest", "mean", "worst_row")),
         f"{row['milliseconds_at_1']:.3g}",
-        f"{row['images_a_second_at_64']:,.0f}",
+        f"{row['examples_per_second_at_64']:,.0f}",
     )
 
 
 def conditions(report: dict) -> str:
-    """One sentence: on what, with what."""
+    """The conditions of the measurement in one sentence."""
     threads = "1 thread" if report["threads"] == 1 else f"{report['threads']} threads"
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     return (
-        f"{report['codes']:,} codes of the prior and {report['images']:,} test images, {threads}, CPU "
+        f"{report['codes']:,} codes of the prior and {report['examples']:,} test examples, {threads}, CPU "
         f"({report['machine']}); {versions}"
     )
 
 
 def as_text(report: dict) -> str:
     """The report as a table for a terminal."""
-    table = [HEADINGS, *(cells(row) for row in report["rows"])]
-    widths = [max(len(line[column]) for line in table) for column in range(len(HEADINGS))]
-    lines = [
-        "  ".join(cell.ljust(width) if not column else cell.rjust(width) for column, (cell, width) in pairs).rstrip()
-        for pairs in (enumerate(zip(line, widths, strict=True)) for line in table)
-    ]
+    table = aligned([HEADINGS, *(cells(row) for row in report["rows"])], right=range(1, len(HEADINGS)))
     failed = [f"{row['artefact']}: {row['exceeds']}" for row in report["rows"] if row["exceeds"]]
     return "\n".join(
-        ["absolute error against Keras; " + conditions(report), "", *lines, *([""] if failed else []), *failed]
+        ["absolute error against Keras; " + conditions(report), "", table, *([""] if failed else []), *failed]
     )
 
 

@@ -1,4 +1,4 @@
-"""Several models on the same images: how well they reconstruct, how many bits that takes, how smooth the space is."""
+"""Several models on the same examples: reconstruction error, bits of the code, smoothness of the latent space."""
 
 from typing import NamedTuple
 
@@ -7,25 +7,26 @@ import numpy as np
 from vaezoo.errors import VaezooError
 from vaezoo.latent_space.generation import checked_seed, positive, sample
 from vaezoo.latent_space.paths import mix, step_ratio
-from vaezoo.latent_space.reconstruction import reconstruct
-from vaezoo.models.in_batches import checked_images, decode
+from vaezoo.latent_space.reconstruction import reconstruct, squared_difference
+from vaezoo.models.in_batches import checked_examples, decode
+from vaezoo.tables import aligned
 
 PATHS_AT_ONCE = 50
-STEPS = 11  # images of a path whose smoothness is measured
-# A path whose images differ by less than this is no path: the decoder shows the same image everywhere.
-SMALLEST_STEP = 1e-3  # root mean square over the pixels, between the two ends
+STEPS = 11  # examples of a path whose smoothness is measured
+# A path has no smoothness if its ends differ by less than this: the decoder gives the same example everywhere.
+SMALLEST_STEP = 1e-3  # root mean square over the elements
 
 
 class Comparison(NamedTuple):
-    """What `compare` measured. M models, N images, in the order in which the models were given.
+    """What `compare` measured, for M models in the order given and N examples.
 
     Attributes:
-        table: one mapping a model: "model", "latents", "squared_error" (a pixel), "nats" (-log p(x|z) at the posterior
-            mean), "bits" (of the latent; None for an autoencoder), "largest_step" (over the mean step, averaged over
-            the paths; None where the decoder shows the same image everywhere).
+        table: one mapping for each model: "model", "latents", "squared_error" (per element), "nats" (-log p(x|z) at the
+            posterior mean), "bits" (of the code; None for an autoencoder), "largest_step" (over the mean step, averaged
+            over the paths; None if the decoder gives the same example everywhere).
         codes: the posterior means, M arrays [N,D].
-        samples: from the prior [M,samples,H,W,C].
-        paths: interpolations [M,P,S,H,W,C].
+        samples: from the prior [M,samples,...].
+        paths: interpolations [M,P,S,...].
         step_ratios: the smoothness of each path [M,pairs].
     """
 
@@ -36,15 +37,15 @@ class Comparison(NamedTuple):
     step_ratios: np.ndarray
 
 
-def compare(models, images, labels=None, pairs=500, samples=36, paths=6, seed=0):
-    """Measure models against each other on the same images, pairs of images and seeds.
+def compare(models, x, labels=None, pairs=500, samples=36, paths=6, seed=0):
+    """Measure models on the same examples, with the same pairs of examples and the same seeds.
 
     Args:
-        models: name → `VAE`, all for images of one shape.
-        images: [N,H,W,C] in [0, 1], N >= 2.
+        models: name → `VAE`, all for examples of one shape.
+        x: examples [N,...], N >= 2.
         labels: classes [N], needed if one of the models is conditional.
-        pairs: between how many random pairs of images the smoothness is measured, on linear paths of 11 steps.
-        samples: how many images to draw from each prior.
+        pairs: the number of random pairs of examples on whose linear paths of 11 steps the smoothness is measured.
+        samples: how many examples to draw from each prior.
         paths: how many of the interpolations to keep.
         seed: of the pairs and the samples.
 
@@ -52,20 +53,20 @@ def compare(models, images, labels=None, pairs=500, samples=36, paths=6, seed=0)
         A `Comparison`.
 
     Raises:
-        VaezooError: for no models, fewer than two images, or images that do not fit a model.
+        VaezooError: for no models, fewer than two examples, or examples that do not fit a model.
     """
     if not models:
         raise VaezooError("nothing to compare; name at least one model")
     positive(pairs, "number of pairs")
     checked_seed(seed)
     random = np.random.default_rng(seed)
-    if len(images) < 2:
-        raise VaezooError("a comparison needs at least two images to go between")
-    ends = np.stack([random.choice(len(images), 2, replace=False) for _ in range(pairs)])  # [pairs,2]
+    if len(x) < 2:
+        raise VaezooError(f"a comparison needs at least two examples for a path between them, and there are {len(x)}")
+    ends = np.stack([random.choice(len(x), 2, replace=False) for _ in range(pairs)])  # [pairs,2]
     table, codes, drawn, kept, ratios = [], [], [], [], []
     for name, model in models.items():
-        own_labels = labels if model.conditional else None
-        inputs = checked_images(model, images)
+        own_labels = labels if model.spec.conditional else None
+        inputs = checked_examples(model, x)
         through = reconstruct(model, inputs, own_labels)
         found = smoothness(model, through.codes, ends, own_labels)
         bits = through.bits
@@ -81,8 +82,8 @@ def compare(models, images, labels=None, pairs=500, samples=36, paths=6, seed=0)
         )
         codes.append(through.codes)
         ratios.append(found)
-        classes = np.arange(samples) % model.classes if model.conditional else None
-        drawn.append(sample(model, samples, seed, classes).images)
+        classes = np.arange(samples) % model.spec.classes if model.spec.conditional else None
+        drawn.append(sample(model, samples, seed, classes).examples)
         kept.append(paths_between(model, through.codes, ends[:paths], own_labels))
     return Comparison(table, codes, np.stack(drawn), np.stack(kept), np.stack(ratios))
 
@@ -97,18 +98,19 @@ def smoothness(model, codes, ends, labels=None):
         labels: classes [N], for a conditional model.
 
     Returns:
-        [pairs], NaN where the path's images hardly differ.
+        [pairs], NaN where the examples of a path hardly differ.
     """
     ratios = []
     for start in range(0, len(ends), PATHS_AT_ONCE):
-        paths = paths_between(model, codes, ends[start : start + PATHS_AT_ONCE], labels)  # [P,S,H,W,C]
-        moved = np.sqrt(np.square(paths[:, -1] - paths[:, 0]).mean((1, 2, 3)))
-        ratios.append(np.where(moved > SMALLEST_STEP, step_ratio(paths), np.nan))
+        paths = paths_between(model, codes, ends[start : start + PATHS_AT_ONCE], labels)  # [P,S,...]
+        apart = squared_difference(paths[:, -1], paths[:, 0], model.spec)  # [P,...]
+        moved = np.sqrt(apart.reshape(len(paths), -1).mean(-1))
+        ratios.append(np.where(moved > SMALLEST_STEP, step_ratio(paths, model.spec), np.nan))
     return np.concatenate(ratios)
 
 
 def paths_between(model, codes, ends, labels=None):
-    """The images of the linear path between each pair of codes [pairs,S,H,W,C]; arguments as of `smoothness`."""
+    """The examples of the linear path between each pair of codes [pairs,S,...]; arguments as in `smoothness`."""
     mixed = [mix(codes[pair], STEPS) for pair in ends]
     between = np.concatenate([codes for codes, _ in mixed])  # [pairs,S,D]
     if labels is None:
@@ -117,9 +119,9 @@ def paths_between(model, codes, ends, labels=None):
     return decode(model, between, np.take_along_axis(np.asarray(labels)[ends], weights.argmax(-1), axis=1))
 
 
-def table_lines(table):
-    """The table of a `Comparison` as lines of text."""
-    head = ("model", "latents", "squared error", "nats", "latent bits", "largest/mean step")
+def as_text(table):
+    """The table of a `Comparison` as aligned text."""
+    headings = ("model", "latents", "squared error", "nats", "latent bits", "largest/mean step")
     rows = [
         (
             row["model"],
@@ -131,10 +133,4 @@ def table_lines(table):
         )
         for row in table
     ]
-    widths = [max(len(line[column]) for line in (head, *rows)) for column in range(len(head))]
-    return [
-        "  ".join(
-            [line[0].ljust(widths[0]), *(text.rjust(width) for text, width in zip(line[1:], widths[1:], strict=True))]
-        )
-        for line in (head, *rows)
-    ]
+    return aligned([headings, *rows], right=range(1, len(headings)))

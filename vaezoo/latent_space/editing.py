@@ -1,50 +1,50 @@
-"""Editing: move an image's code towards the average code of the training images that have what is wanted."""
+"""Editing: move the code of an example towards the average code of training examples with a given property."""
 
 from typing import NamedTuple
 
 import numpy as np
 
 from vaezoo.errors import VaezooError, unknown
-from vaezoo.models.in_batches import checked_images, checked_labels, decode, embed
+from vaezoo.models.in_batches import checked_examples, checked_labels, decode, embed
 
 EXTREME = 0.2  # "high" and "low" are the top and the bottom fifth of a factor
-FEW = 64  # a factor with at most that many different values can be named by its value
+FEW = 64  # a factor with more different values than this is continuous: it has no named values
 
 
 class Edits(NamedTuple):
-    """Images moved towards an average code.
+    """Examples moved towards an average code.
 
     Attributes:
-        inputs: [N,H,W,C].
-        images: [N,A,H,W,C], one for each amount.
+        inputs: [N,...].
+        examples: [N,A,...], one for each amount.
         codes: [N,A,D].
         amounts: [A].
         average: the average code [D].
     """
 
     inputs: np.ndarray
-    images: np.ndarray
+    examples: np.ndarray
     codes: np.ndarray
     amounts: np.ndarray
     average: np.ndarray
 
 
-def edit(model, images, average, amounts=(0, 0.25, 0.5, 0.75, 1), labels=None):
-    """Encode each image, move its code by `amount` towards the average, decode.
+def edit(model, x, average, amounts=(0, 0.25, 0.5, 0.75, 1), labels=None):
+    """Encode each example, move its code towards the average, decode.
 
         z' = z + amount (average - z)
 
     Args:
         model: a `VAE`.
-        images: [N,H,W,C] in [0, 1].
-        average: a code [D], as `average_code` gives it.
-        amounts: A numbers; 0 is the reconstruction, 1 the average itself, below 0 leads away.
-        labels: classes [N], for a conditional model; the images keep them.
+        x: examples [N,...].
+        average: a code [D], as `average_code` returns it.
+        amounts: A numbers; 0 is the reconstruction, 1 the average itself, and a number below 0 moves away from it.
+        labels: classes [N], for a conditional model; the examples keep them.
 
     Returns:
         An `Edits`.
     """
-    inputs = checked_images(model, images)
+    inputs = checked_examples(model, x)
     labels = checked_labels(model, labels, inputs.shape[:1])
     amounts = np.asarray(amounts, "float32").reshape(-1)
     if not len(amounts) or not np.isfinite(amounts).all():
@@ -56,12 +56,12 @@ def edit(model, images, average, amounts=(0, 0.25, 0.5, 0.75, 1), labels=None):
 
 
 def average_code(codes, having):
-    """The mean of those codes [N,D] whose images have the characteristic, [N] bool → [D]."""
+    """The mean [D] of the codes [N,D] selected by `having`, bool [N]."""
     return np.asarray(codes, "float64")[having].mean(0).astype("float32")
 
 
 class Characteristic(NamedTuple):
-    """What an edit moves towards: a factor ("label" or a known one) and its value ("high", "low", or one by name)."""
+    """The target of an edit: a factor ("label" or a known factor) and its value ("high", "low", or a named one)."""
 
     factor: str
     value: str
@@ -79,27 +79,27 @@ def characteristic(text):
 
 
 def members(characteristics, labels=None, factors=None, class_names=None):
-    """Which images have all of the characteristics.
+    """Which examples have all of the characteristics.
 
     Args:
         characteristics: `Characteristic`s.
-        labels: the images' classes [N], or None.
-        factors: their known factors, name → [N].
+        labels: the classes of the examples [N], or None.
+        factors: the known factors, name → [N].
         class_names: the names of the classes.
 
     Returns:
         bool [N].
 
     Raises:
-        VaezooError: if there are neither labels nor factors, for a factor or value that does not exist (with those
-            that do), or if no image has all of them.
+        VaezooError: if there are neither labels nor factors, for a factor or value that does not exist, or if no
+            example has all of the characteristics.
     """
     factors = dict(factors or {})
     known = (["label"] if labels is not None else []) + sorted(set(factors) - {"label"})
     if not known:
         raise VaezooError(
-            "these images have neither labels nor known factors, so there is nothing to edit towards; "
-            "use a labelled data set, or a folder with one sub-folder a class"
+            "these examples have neither labels nor known factors, so there is nothing to edit towards; "
+            "use a labelled data set, or a folder with one sub-folder for each class"
         )
     having = True
     for wanted in characteristics:
@@ -111,15 +111,15 @@ def members(characteristics, labels=None, factors=None, class_names=None):
             having = having & _has(np.asarray(factors[wanted.factor]), wanted)
     if not np.any(having):
         both = " and ".join(map(str, characteristics))
-        raise VaezooError(f"no training image has {both}; ask for fewer at once")
+        raise VaezooError(f"no training example has {both}; ask for fewer at once")
     return having
 
 
 def class_index(text, class_names=None, classes=None):
-    """The class that a text names, by its name or its number.
+    """The index of the class with that name; if there is none, the text is read as an index.
 
     Raises:
-        VaezooError: with the classes that there are.
+        VaezooError: if it is neither; the message lists the classes.
     """
     names = list(class_names or map(str, range(classes)))
     if text in names:
@@ -138,8 +138,8 @@ def _has(values, wanted):
     distinct = np.unique(values)
     if len(distinct) > FEW:
         raise VaezooError(
-            f"'{wanted.value}' is no value of '{wanted.factor}' to edit towards; "
-            f"it runs from {distinct[0]:g} to {distinct[-1]:g}: write {wanted.factor}=high or {wanted.factor}=low"
+            f"'{wanted.value}' is no value of '{wanted.factor}', which is continuous and runs from {distinct[0]:g} to "
+            f"{distinct[-1]:g}: write {wanted.factor}=high or {wanted.factor}=low"
         )
     names = [f"{value:g}" if distinct.dtype.kind in "fiu" else str(value) for value in distinct]
     if wanted.value not in names:

@@ -1,91 +1,152 @@
-"""The arrays that the functions here take, read from a run directory.
+"""The arrays that the functions here take, read from a run.
 
-`run` is a `training.Run`. Its images are read as the model was trained on them: binarized where the recipe says so,
-by a draw that is a function of the run's seed and the image's place alone.
+`run` is a `vaezoo.runs.Run`. Its examples are read as the model was trained on them: binarized if the recipe says so.
 """
 
 import contextlib
 import hashlib
 import json
 import zipfile
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from vaezoo.atomic import write_file
 from vaezoo.data import binarize
+from vaezoo.data.pictures import guarded, read_image
 from vaezoo.errors import VaezooError
 from vaezoo.latent_space.codes import information
-from vaezoo.latent_space.editing import members
-from vaezoo.latent_space.own_image import read_image
+from vaezoo.latent_space.editing import class_index, members
 from vaezoo.models.in_batches import BATCH, embed
-from vaezoo.training.run_directory import images_of
+from vaezoo.runs import read_environment
 
 CACHE = "averages.npz"
-RANKING_IMAGES = 2000  # enough to put the latent axes in order
+RANKING_EXAMPLES = 2000  # enough to rank the latent axes
 
 
-def images_at(run, indices):
-    """Test images by their index [N,H,W,C], and their classes [N] or None."""
+class Inputs(NamedTuple):
+    """What a command starts from: examples [N,...], their classes [N] if the model is conditional, and N names."""
+
+    x: np.ndarray
+    labels: np.ndarray | None
+    names: list[str]
+
+
+def inputs_of(run, index=None, image=None, invert=False, image_label=None):
+    """Test examples by index, or the user's own pictures.
+
+    Args:
+        run: a `Run`.
+        index: one index of the test set, or several, from 0.
+        image: one path of a picture, or several, instead.
+        invert: exchange light and dark in `image` (ink on paper).
+        image_label: the class of each picture, or one for all, for a conditional model: as in `class_of`.
+
+    Returns:
+        The `Inputs`.
+
+    Raises:
+        VaezooError: for neither or both of `index` and `image`, an index outside the test set, a picture that cannot be
+            read, or a class that is missing or does not exist.
+    """
+    if (index is None) == (image is None):
+        raise VaezooError("give index= or image=, and not both")
+    if image is None and (invert or image_label is not None):
+        raise VaezooError("invert= and image_label= apply to image= only; leave them out")
+    if image is None:
+        indices = [int(each) for each in np.ravel(index)]
+        x, labels = examples_at(run, indices)
+        return Inputs(x, labels_for(run.model, labels), [f"test {each}" for each in indices])
+    paths = [Path(path) for path in ([image] if np.ndim(image) == 0 else image)]
+    x, names = own_images(run, paths, invert), [path.stem for path in paths]
+    if image_label is None:
+        if run.model.spec.conditional:
+            raise VaezooError("this model is conditional: give the class of each image= as image_label=")
+        return Inputs(x, None, names)
+    given = [image_label] if np.ndim(image_label) == 0 else image_label
+    labels = [class_of(run, label, "image_label") for label in given]
+    if len(labels) not in (1, len(paths)):
+        raise VaezooError(f"{len(labels)} classes in image_label= for {len(paths)} pictures; give one, or one for each")
+    return Inputs(x, np.array(labels * len(paths))[: len(paths)], names)
+
+
+def class_of(run, label, argument="label"):
+    """The index of a class: a text is its name in the data set (or its index), an integer is the index itself."""
+    if not run.model.spec.conditional:
+        raise VaezooError(f"{argument}= is for conditional models, and '{run.path}' is not one; leave it out")
+    if not isinstance(label, str):
+        return label
+    # The run knows the names too; loading the data for them can take minutes.
+    return class_index(label, read_environment(run.path).get("class_names") or run.data.class_names)
+
+
+def examples_at(run, indices):
+    """Test examples by their index [N,...], and their classes [N] or None."""
     size = len(run.data.test)
     for index in indices:
         if not 0 <= index < size:
-            raise VaezooError(f"index {index} is outside the test set; its {size:,} images are 0 to {size - 1}")
-    images, labels = images_of(run, run.data.test, max(indices) + 1)
-    return images[list(indices)], None if labels is None else labels[list(indices)]
+            raise VaezooError(f"index {index} is outside the test set; its {size:,} examples are 0 to {size - 1}")
+    x, labels = run.first("test", max(indices) + 1)
+    return x[indices], None if labels is None else labels[indices]
 
 
 def own_images(run, paths, invert=False):
-    """The user's own pictures as images that the run's model takes [N,H,W,C]."""
-    images = np.stack([read_image(path, run.model.image_shape, invert) for path in paths])
+    """The user's own pictures as images that the model takes [N,H,W,C]."""
+    run.model.spec.require_image("image=")
+    with guarded():
+        images = np.stack([read_image(path, run.model.spec.shape, strict=True) for path in paths]) / np.float32(255)
+    images = 1 - images if invert else images
     mode = run.recipe.data.binarize
     return np.asarray(binarize(images, mode, seed=[run.recipe.training.seed, 0]) if mode != "none" else images)
 
 
 def labels_for(model, labels):
-    """The labels if the model takes any, else None."""
-    return labels if model.conditional else None
+    """The labels if the model takes any, otherwise None."""
+    return labels if model.spec.conditional else None
 
 
 def embedding_of_test(run, count=None):
-    """The posterior means of the first `count` test images, or all [N,D], and their classes [N] or None."""
+    """The posterior means of the first `count` test examples, or all [N,D], and their classes [N] or None."""
     if count is not None and count < 1:
-        raise VaezooError(f"{count} test images; give at least 1")
-    images, labels = images_of(run, run.data.test, count)
-    return embed(run.model, images, labels_for(run.model, labels)), labels
+        raise VaezooError(f"{count} test examples; give at least 1")
+    x, labels = run.first("test", count)
+    return embed(run.model, x, labels_for(run.model, labels)), labels
 
 
 def axis_information(run):
-    """`information` of the run's latent axes, measured on its first test images."""
-    images, labels = images_of(run, run.data.test, RANKING_IMAGES)
-    return information(run.model, images, labels_for(run.model, labels))
+    """`information` of the latent axes, measured on the first test examples."""
+    x, labels = run.first("test", RANKING_EXAMPLES)
+    return information(run.model, x, labels_for(run.model, labels))
 
 
 def cached_average(run, characteristics):
-    """The average code of the training images that have all the characteristics [D], and how many they are.
+    """The average code of the training examples that have all the characteristics [D], and how many they are.
 
-    It is kept in the run directory, for that very model file: the next edit towards the same needs no training images.
+    It is cached in the run directory, for this model file only: the next edit with the same target reads no training
+    data.
 
     Args:
-        run: a `training.Run`.
+        run: a `Run`.
         characteristics: `Characteristic`s.
 
     Returns:
-        (average [D], number of images).
+        (average [D], number of examples).
 
     Raises:
-        VaezooError: as `members`; and for a class as target of a conditional model, whose codes hold no class.
+        VaezooError: as `members`; and for a class as the target of a conditional model, whose codes hold no class.
     """
-    if run.model.conditional and any(wanted.factor == "label" for wanted in characteristics):
+    if run.model.spec.conditional and any(wanted.factor == "label" for wanted in characteristics):
         raise VaezooError(
-            "this model is conditional: it is told the class, which is no part of its code; "
-            "`vaezoo sample RUN --index N` draws that image's style in every class"
+            "this model is conditional: the class is an input, not a part of the code; "
+            "`vaezoo sample RUN --index N` draws the style of that example in every class"
         )
     key = " & ".join(sorted(map(str, characteristics)))
     cache = _read_cache(run)
     if key not in cache:
         total, count = _sum_of_codes(run, characteristics)
         cache[key] = np.append(total / count, count)
-        # A run directory that cannot be written to is still good for an edit: only the next one takes longer.
+        # If the run directory cannot be written, the edit still works; only the next one takes longer.
         with contextlib.suppress(VaezooError):
             _write_cache(run, cache)
     *average, count = cache[key]
@@ -93,24 +154,21 @@ def cached_average(run, characteristics):
 
 
 def _sum_of_codes(run, characteristics):
-    """The sum of the codes of the training images that have all the characteristics [D], and how many they are."""
-    split = run.data.train
+    """The sum of the codes of the training examples that have all the characteristics [D], and how many they are."""
+    split, model = run.data.train, run.model
     having = members(characteristics, _labels_of(split), split.factors, run.data.class_names)
-    recipe, model = run.recipe, run.model
-    batches = split.batches(BATCH, binarize=recipe.data.binarize, seed=recipe.training.seed, labels=model.conditional)
     total, start = np.zeros(model.latent_dim), 0
-    for batch in batches.as_numpy_iterator():  # one by one: a large set does not fit into memory
-        images, labels = (batch["image"], batch["label"]) if model.conditional else (batch, None)
-        here = having[start : start + len(images)]
-        start += len(images)
+    for batch in split.batches(BATCH, **run.batches).as_numpy_iterator():  # a large set does not fit into memory
+        here = having[start : start + len(batch["x"])]
+        start += len(here)
         if here.any():
-            codes = embed(model, images[here], None if labels is None else labels[here])
-            total += codes.sum(0, dtype="float64")
+            labels = batch["label"][here] if model.spec.conditional else None
+            total += embed(model, batch["x"][here], labels).sum(0, dtype="float64")
     return total, having.sum()
 
 
 def _labels_of(split):
-    """The classes of all images of a split [N], or None; of one that is streamed from disk they must be read there."""
+    """The classes of all examples of a split [N], or None; read from disk if the split is streamed."""
     if split.labels is not None or not split.has_labels:
         return split.labels
     return np.concatenate([batch["label"] for batch in split.batches(BATCH, labels=True).as_numpy_iterator()])
@@ -122,7 +180,7 @@ def _fingerprint(run):
 
 
 def _read_cache(run):
-    """The averages of this very model; none if the file is missing, broken, or of another model."""
+    """The averages of this model file; empty if the cache is missing, broken, or of another model."""
     try:
         with np.load(run.path / CACHE, allow_pickle=False) as file:
             if str(file["model"]) != _fingerprint(run):
@@ -136,6 +194,6 @@ def _write_cache(run, cache):
     arrays = {
         "model": _fingerprint(run),
         "names": json.dumps(list(cache)),
-        "averages": np.stack(list(cache.values())),  # the average and, last, the number of images
+        "averages": np.stack(list(cache.values())),  # the average and, last, the number of examples
     }
     write_file(run.path / CACHE, lambda beside: np.savez(beside, **arrays))

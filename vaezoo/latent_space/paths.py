@@ -1,4 +1,4 @@
-"""Ways through the latent space: between images, and along each axis; and how even the steps are."""
+"""Paths through the latent space: between examples, and along each axis; and how even their steps are."""
 
 import itertools
 from typing import NamedTuple
@@ -7,52 +7,53 @@ import numpy as np
 
 from vaezoo.errors import VaezooError, unknown
 from vaezoo.latent_space.generation import checked_axes, grid_values
-from vaezoo.models.in_batches import checked_images, checked_labels, decode, embed
+from vaezoo.latent_space.reconstruction import squared_difference
+from vaezoo.models.in_batches import checked_examples, checked_labels, decode, embed
 
 METHODS = ("linear", "spherical")
 
 
 class Interpolation(NamedTuple):
-    """Images between images.
+    """Examples between examples.
 
     Attributes:
-        inputs: [N,H,W,C].
-        images: [R,S,H,W,C]: one row of S steps for two inputs, a square for three or four, N-1 rows for more.
+        inputs: [N,...].
+        examples: [R,S,...]: one row of S steps for two inputs, a square for three or four, N-1 rows for more.
         codes: [R,S,D].
         weights: [R,S,N], how much of each input is in each code; they sum to 1.
     """
 
     inputs: np.ndarray
-    images: np.ndarray
+    examples: np.ndarray
     codes: np.ndarray
     weights: np.ndarray
 
 
-def interpolate(model, images, labels=None, steps=9, method="linear"):
-    """Encode each image to its posterior mean, mix the codes, decode.
+def interpolate(model, x, labels=None, steps=9, method="linear"):
+    """Encode each example to its posterior mean, mix the codes, decode.
 
-    Two images make a line, z1 + a (z2 - z1). Three span a plane, z1 + a (z2 - z1) + b (z3 - z1); four a square, whose
-    corners they are (z1 z2 above, z3 z4 below). More make a line from each to the next. a runs along a row and b down
-    the rows, both from 0 to 1. A class does not mix: a conditional model decodes each code as the class of the input
-    that weighs most in it.
+    Two examples make a line, z1 + a (z2 - z1). Three span a plane, z1 + a (z2 - z1) + b (z3 - z1). Four are the corners
+    of a square (z1 and z2 above, z3 and z4 below). More make a line from each to the next. a grows along a row and b
+    down the rows, both from 0 to 1. Classes do not mix: a conditional model decodes each code as the class of the input
+    with the largest weight.
 
     Args:
         model: a `VAE`.
-        images: [N,H,W,C] in [0, 1], N >= 2.
+        x: examples [N,...], N >= 2.
         labels: classes [N], for a conditional model.
-        steps: S, at least 2, the ends included.
+        steps: S, at least 2, including both ends.
         method: "linear", or "spherical": along the arc between two codes (White 2016, arXiv:1609.04468), which keeps
-            to the distances from the origin where a normal prior has its mass.
+            the distance from the origin at which a normal prior has its mass.
 
     Returns:
         An `Interpolation`.
 
     Raises:
-        VaezooError: for fewer than two images, fewer than two steps, or an unknown method.
+        VaezooError: for fewer than two examples, fewer than two steps, or an unknown method.
     """
-    inputs = checked_images(model, images)
+    inputs = checked_examples(model, x)
     if len(inputs) < 2:
-        raise VaezooError("an interpolation needs at least two images and was given one; give another index or image")
+        raise VaezooError("an interpolation needs at least two examples and was given one; give another")
     if steps < 2:
         raise VaezooError(f"an interpolation of {steps} steps; it takes at least 2, the two ends")
     if method not in METHODS:
@@ -65,13 +66,13 @@ def interpolate(model, images, labels=None, steps=9, method="linear"):
 
 
 def mix(codes, steps, method="linear"):
-    """The codes [R,S,D] of an interpolation between codes [N,D], and the weight of each of those in them [R,S,N]."""
+    """The codes [R,S,D] of an interpolation between codes [N,D], and the weight of each of these in them [R,S,N]."""
     between = _arc if method == "spherical" else _line
     a = np.linspace(0, 1, steps)
     count = len(codes)
     own = np.eye(count)
     if count in (3, 4):
-        # Three codes are the corners of a parallelogram; its fourth makes the plane of three a square like any other.
+        # Three codes are corners of a parallelogram; with its fourth corner, their plane is a square like any other.
         fourth = [codes[1] + codes[2] - codes[0]] if count == 3 else []
         own_fourth = [own[1] + own[2] - own[0]] if count == 3 else []
         corners, shares = np.array([*codes, *fourth]), np.array([*own, *own_fourth])
@@ -83,26 +84,26 @@ def mix(codes, steps, method="linear"):
     return mixed.astype("float32"), weights.astype("float32")
 
 
-def tour(model, images, labels=None, steps=12, method="linear"):
-    """A way through the images that ends where it began, for a film: there and back, or round three or four corners.
+def tour(model, x, labels=None, steps=12, method="linear"):
+    """A closed path through the examples, for an animation: there and back, or around three or four corners.
 
     Args:
         model: a `VAE`.
-        images: [N,H,W,C] in [0, 1], N >= 2.
+        x: examples [N,...], N >= 2.
         labels: classes [N], for a conditional model.
-        steps: from one image to the next.
+        steps: from one example to the next.
         method: as in `interpolate`.
 
     Returns:
-        Images [T,H,W,C].
+        Examples [T,...].
     """
-    count = len(images)
+    count = len(x)
     order = {3: [0, 1, 2, 0], 4: [0, 1, 3, 2, 0]}.get(count, [*range(count), *range(count - 2, -1, -1)])
     legs = []
     for ends in itertools.pairwise(order):
         pair = list(ends)
-        leg = interpolate(model, images[pair], None if labels is None else labels[pair], steps + 1, method)
-        legs.append(leg.images[0, :-1])  # the end is the next one's beginning
+        leg = interpolate(model, x[pair], None if labels is None else labels[pair], steps + 1, method)
+        legs.append(leg.examples[0, :-1])  # the end is the start of the next leg
     return np.concatenate(legs)
 
 
@@ -113,7 +114,7 @@ def _line(start, end, a):
 
 
 def _arc(start, end, a):
-    """The same along arcs. Codes in line with the origin, or at it, have no arc between them: there it is the line."""
+    """The same along arcs. Codes in line with the origin, or at it, have no arc between them: they get the line."""
     norms = np.linalg.norm(start, axis=-1) * np.linalg.norm(end, axis=-1)  # [M]
     cosine = np.clip((start * end).sum(-1) / np.maximum(norms, 1e-12), -1, 1)
     angle = np.arccos(cosine)[:, None, None]
@@ -125,51 +126,52 @@ def _arc(start, end, a):
     return np.where(bent, arc, _line(start, end, a))
 
 
-def step_ratio(images):
-    """The smoothness of a path: its largest step between neighbouring images over its mean step.
+def step_ratio(paths, spec):
+    """The smoothness of a path: its largest step between neighbours over its mean step.
 
-    1 is a path of equal steps; a path that stands still and then leaps has a large one. A step is the Euclidean
-    distance between two images.
+    A path of equal steps has 1; one that hardly moves and then jumps has a large ratio. A step is the Euclidean
+    distance between two examples (`squared_difference`).
 
     Args:
-        images: [...,S,H,W,C], paths of S images.
+        paths: [...,S,*spec.shape], paths of S examples.
+        spec: the `Spec` of the examples, `model.spec`.
 
     Returns:
-        [...], NaN where the images of a path are all the same.
+        [...], NaN where all examples of a path are equal.
     """
-    images = np.asarray(images, "float64")
-    steps = np.sqrt(np.square(np.diff(images, axis=-4)).sum((-3, -2, -1)))  # [...,S-1]
+    paths = np.asarray(paths, None if spec.levels else "float64")
+    paths = paths.reshape(*paths.shape[: -len(spec.shape)], -1)  # [...,S,size]
+    steps = np.sqrt(squared_difference(paths[..., 1:, :], paths[..., :-1, :], spec).sum(-1))  # [...,S-1]
     mean = steps.mean(-1)
     return np.divide(steps.max(-1), mean, out=np.full_like(mean, np.nan), where=mean > 1e-9)
 
 
 class Traversal(NamedTuple):
-    """Each latent axis swept, the others held.
+    """Each latent axis varied in turn, the others constant.
 
     Attributes:
-        images: [A,S,H,W,C].
+        examples: [A,S,...].
         codes: [A,S,D].
-        values: [S], what the axis was set to.
-        axes: [A], which axis each row sweeps.
+        values: [S], the values of the axis.
+        axes: [A], the axis that each row varies.
     """
 
-    images: np.ndarray
+    examples: np.ndarray
     codes: np.ndarray
     values: np.ndarray
     axes: np.ndarray
 
 
-def traverse(model, image, label=None, span=3.0, steps=11, axes=None):
-    """Sweep latent axes from -span to span, the others held at the code of an image.
+def traverse(model, x, label=None, span=3.0, steps=11, axes=None):
+    """Vary latent axes from -span to span, one at a time; the others stay at the code of an example.
 
     Args:
         model: a `VAE`.
-        image: [H,W,C] in [0, 1].
+        x: one example, `spec.shape`.
         label: its class, for a conditional model.
         span: in units of the code, the standard deviations of a standard normal prior.
         steps: S, at least 2.
-        axes: which axes, in which order; by default all, as they stand. `information(...).order` has the most
-            informative first.
+        axes: which axes, in this order; by default all. `information(...).order` has the most informative first.
 
     Returns:
         A `Traversal`.
@@ -177,8 +179,8 @@ def traverse(model, image, label=None, span=3.0, steps=11, axes=None):
     values = grid_values(span, steps)
     axes = checked_axes(model, range(model.latent_dim) if axes is None else axes)
     if not axes:
-        raise VaezooError("no latent axis to sweep; give at least one")
-    code = embed(model, np.asarray(image)[None], label)[0]
+        raise VaezooError("no latent axis to vary; give at least one")
+    code = embed(model, np.asarray(x)[None], label)[0]
     codes = np.tile(code, (len(axes), steps, 1))  # [A,S,D]
     for row, axis in enumerate(axes):
         codes[row, :, axis] = values

@@ -4,12 +4,12 @@ import tensorflow as tf
 
 
 class Graph:
-    """A function of tensors that Python calls as one graph, traced at the first call and never again.
+    """A function of tensors that Python calls as one graph, traced once for batches of every size.
 
-    Called while another graph is traced, it is plainly a part of that one: it shares its shapes and its compilation.
-    A graph, not XLA, which compiles anew for every size of a batch. It reads the variables, not copies of them.
+    It is inlined when called inside another trace. It is a graph, not XLA, which compiles again for every batch size.
 
-    It hides the `tf.function` from Keras and TensorFlow, which would save it with a model that has one as attribute.
+    It hides the `tf.function` from Keras and TensorFlow, which would save a `tf.function` that is an attribute of a
+    model.
 
     Args:
         function: tensors → tensors, built of TensorFlow operations alone.
@@ -21,15 +21,15 @@ class Graph:
         self.compiled = tf.function(lambda *inputs: function(*inputs), input_signature=signature, autograph=False)
 
     def __call__(self, *inputs):
-        """What the function gives for these tensors."""
+        """The result of the function."""
         return self.compiled(*inputs) if tf.executing_eagerly() else self.function(*inputs)
 
     @classmethod
     def of_network(cls, network):
-        """The graph of a functional Keras model: what it takes is what it says that it takes."""
+        """The graph of a functional Keras model, for the inputs that the model declares."""
         return cls(network, tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype), network.input))
 
     @property
     def traces(self):
-        """How often it was traced."""
+        """How many times it was traced."""
         return self.compiled.experimental_get_tracing_count()

@@ -1,12 +1,15 @@
-"""The encoder and the decoder as Keras models of their own, in float32, for apps that have Keras and not vaezoo."""
+"""The encoder and the decoder as separate float32 Keras models, for apps that have Keras and not vaezoo."""
 
 import keras
 
+from vaezoo.decoding import Decoder
 from vaezoo.networks.made import MaskedDense
 
 
 def standalone_decoder(vae):
-    """z [B,D] → image [B,H,W,C] in [0, 1]; {"z", "label"} → image for a conditional model.
+    """z [B,D] → the mean of p(x|z); {"z", "label"} → the mean for a conditional model.
+
+    Of an image that is an image [B,H,W,C] in [0, 1], of a sequence the probability of each token [B,T,V].
 
     Args:
         vae: a `VAE`.
@@ -15,14 +18,14 @@ def standalone_decoder(vae):
         A functional Keras model of Keras's own layers and operations alone, float32, with a copy of the weights.
     """
     twin = _copy(vae.decoder, _in_float32)
-    image = vae.likelihood.image(twin.output)
-    return keras.Model(twin.input, keras.layers.Identity(name="image", dtype="float32")(image), name="decoder")
+    mean = vae.likelihood.mean(twin.output, vae.spec)
+    return keras.Model(twin.input, keras.layers.Identity(name=vae.spec.kind, dtype="float32")(mean), name="decoder")
 
 
 def standalone_encoder(vae):
-    """image [B,H,W,C] → the posterior's parameters, {"loc" [B,D], "scale" [B,D]} for a diagonal normal.
+    """Example [B,...] → the parameters of q(z|x), {"loc" [B,D], "scale" [B,D]} for a diagonal normal.
 
-    `loc` is the code of the image under every posterior; of a flow there is nothing but it.
+    `loc` is the code of the example under every posterior; a flow has no other.
 
     Args:
         vae: a `VAE`.
@@ -31,9 +34,10 @@ def standalone_encoder(vae):
         A functional Keras model of Keras's own layers and operations alone, float32, with a copy of the weights.
     """
     twin = _copy(vae.encoder, _in_float32)
-    parameters = vae.posterior.parameters(twin.output)
+    label = twin.input["label"] if vae.spec.conditional else None
+    parameters = vae.posterior.parameters(twin.output, Decoder(_copy(vae.decoder, _in_float32), label))
     outputs = {name: keras.layers.Identity(name=name, dtype="float32")(value) for name, value in parameters.items()}
-    return _copy(keras.Model(twin.input, outputs, name="encoder"), _of_keras)  # a flow has brought its own layers
+    return _copy(keras.Model(twin.input, outputs, name="encoder"), _of_keras)  # replaces the masked layers of a flow
 
 
 def _in_float32(layer):

@@ -1,4 +1,4 @@
-"""Activations that train faster than Keras's, and give the same."""
+"""Activations that train faster than Keras's and compute the same."""
 
 import contextlib
 import math
@@ -9,10 +9,10 @@ import tensorflow as tf
 
 @contextlib.contextmanager
 def fused(*networks):
-    """Let the networks' layers that have Keras's `gelu` compute `gelu` below, in the graph that is traced meanwhile.
+    """While a graph is traced in this context, layers with Keras's `gelu` compute the `gelu` below.
 
-    The layers stay Keras's own: their files load where only Keras is installed. Outside a graph nothing is changed:
-    there a network's own graphs (`models.graph`) may be traced meanwhile, and those are kept for inference.
+    The layers stay Keras's own, so their files load with Keras alone. In eager mode nothing is changed, because the
+    graphs for inference (`models.graph`) may be traced then.
 
     Args:
         networks: functional Keras models.
@@ -36,8 +36,8 @@ def fused(*networks):
 def gelu(x):
     """x Φ(x), Φ the distribution function of N(0, 1): one pass over memory, and one for the gradient.
 
-    TensorFlow makes several passes of it, and in bfloat16 they take twice as long as in float32: on a CPU as much as a
-    seventh of a step of `conv_vae`, and a third of it in bfloat16. Here it is float32 within, whatever x is.
+    TensorFlow takes several passes, and twice the time in bfloat16: on a CPU a seventh of a step of `conv_vae` in
+    float32, and a third in bfloat16. Here the computation is in float32, whatever the type of x.
 
     Args:
         x: a tensor.
@@ -47,7 +47,7 @@ def gelu(x):
 
     Source: Hendrycks & Gimpel 2016, arXiv:1606.08415.
     """
-    # One program serves every call only where the shape is known; XLA compiles anew for each.
+    # XLA compiles a program for each shape, so it is used only where the shape is known.
     compiled = x.shape.is_fully_defined()
     forward, backward = (tf.function(part, jit_compile=True) if compiled else part for part in (_gelu, _gelu_gradient))
     return forward(x), lambda upstream: backward(x, upstream)

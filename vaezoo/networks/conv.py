@@ -1,54 +1,40 @@
-"""Convolutional bodies: every level of the encoder halves the image, every level of the decoder doubles it."""
+"""Convolutional networks: every level of the encoder halves the image, every level of the decoder doubles it."""
 
 import keras
 
+from vaezoo import recipe_schema
 from vaezoo.errors import VaezooError
-from vaezoo.networks.ends import flat_features, float32_model, image_inputs, latent_inputs
+from vaezoo.networks.ends import example_features, example_inputs, flat_features, float32_model, latent_inputs
 from vaezoo.registry import DECODERS, ENCODERS
 
 
-@ENCODERS.register("conv")
-def conv_encoder(image_shape, params_size, classes=0, *, filters=(32, 64), kernel_size=4, dense=512, activation="gelu"):
+@ENCODERS.register(recipe_schema.ConvEncoder)
+def conv_encoder(spec, params_size, *, filters, kernel_size, dense, activation):
     """A convolutional encoder: image [B,H,W,C] → params [B,P].
 
     Args:
-        image_shape: (H, W, C); H and W must be multiples of 2 to the power of len(filters).
+        spec: the `Spec` of images whose H and W are multiples of 2 to the power of len(filters); where it has classes,
+            the label joins the features before the dense layer.
         params_size: P, the number of parameters of q(z|x).
-        classes: Y, the number of classes that the label [B] of a conditional model can take; 0 for none.
-            The label joins the features before the dense layer.
-        filters: the width of each convolution; each has a stride of 2.
-        kernel_size: the side of every kernel, in pixels.
-        dense: the width of the dense layer between the convolutions and the parameters.
-        activation: the nonlinearity between layers, by its Keras name.
 
     Returns:
         A functional Keras model named "encoder".
 
     Raises:
-        VaezooError: for an image that the strides do not divide.
+        VaezooError: for images that the strides do not divide.
     """
-    _smallest_size(image_shape, len(filters))
-    inputs = image_inputs(image_shape, classes)
-    h = inputs["image"] if classes else inputs
+    _smallest_size(spec, len(filters))
+    inputs = example_inputs(spec)
+    h = example_features(inputs, spec)
     for width in filters:
         h = keras.layers.Conv2D(width, kernel_size, strides=2, padding="same", activation=activation)(h)
-    h = flat_features(inputs, h, classes)
+    h = flat_features(inputs, h, spec.classes)
     h = keras.layers.Dense(dense, activation)(h)
     return float32_model(inputs, keras.layers.Dense(params_size)(h), "encoder")
 
 
-@DECODERS.register("conv")
-def conv_decoder(
-    latent_dim,
-    image_shape,
-    params_per_channel,
-    classes=0,
-    *,
-    filters=(64, 64),
-    kernel_size=3,
-    dense=512,
-    activation="gelu",
-):
+@DECODERS.register(recipe_schema.ConvDecoder)
+def conv_decoder(latent_dim, spec, params_shape, *, filters, kernel_size, dense, activation):
     """A convolutional decoder: z [B,D] → params [B,H,W,P*C].
 
     The last doubling is a depth-to-space: a convolution at half the resolution makes four times the channels, which
@@ -57,39 +43,34 @@ def conv_decoder(
 
     Args:
         latent_dim: D.
-        image_shape: (H, W, C); H and W must be multiples of 2 to the power of len(filters).
-        params_per_channel: P, the number of parameters of p(x|z) for each channel of each pixel.
-        classes: Y, the number of classes that the label [B] of a conditional model can take; 0 for none.
-        filters: the width at each resolution below the full one, from the smallest up.
-        kernel_size: the side of every kernel, in pixels.
-        dense: the width of the dense layer that the code enters.
-        activation: the nonlinearity between layers, by its Keras name.
+        spec: the `Spec` of images whose H and W are multiples of 2 to the power of len(filters); where it has classes,
+            the label joins the code.
+        params_shape: (H, W, P*C), P parameters of p(x|z) for each channel of each pixel.
 
     Returns:
         A functional Keras model named "decoder".
 
     Raises:
-        VaezooError: for an image that the strides do not divide.
+        VaezooError: for images that the strides do not divide.
     """
-    height, width = _smallest_size(image_shape, len(filters))
-    inputs = latent_inputs(latent_dim, classes)
-    h = flat_features(inputs, inputs["z"] if classes else inputs, classes)  # [B,D(+Y)]
+    height, width = _smallest_size(spec, len(filters))
+    inputs = latent_inputs(latent_dim, spec.classes)
+    h = flat_features(inputs, inputs["z"] if spec.conditional else inputs, spec.classes)  # [B,D(+Y)]
     h = keras.layers.Dense(dense, activation)(h)
     h = keras.layers.Dense(height * width * filters[0], activation)(h)
     h = keras.layers.Reshape((height, width, filters[0]))(h)
     for level in filters[1:]:
         h = keras.layers.Conv2DTranspose(level, kernel_size, strides=2, padding="same", activation=activation)(h)
-    channels = params_per_channel * image_shape[2]
+    height, width, channels = params_shape[0] // 2, params_shape[1] // 2, params_shape[2]
     h = keras.layers.Conv2D(4 * channels, kernel_size, padding="same")(h)  # [B,H/2,W/2,4PC]
-    height, width = image_shape[0] // 2, image_shape[1] // 2
     h = keras.layers.Reshape((height, width, 2, 2, channels))(h)
     h = keras.layers.Permute((1, 3, 2, 4, 5))(h)  # [B,H/2,2,W/2,2,PC]
     return float32_model(inputs, keras.layers.Reshape((2 * height, 2 * width, channels))(h), "decoder")
 
 
-def _smallest_size(image_shape, levels):
+def _smallest_size(spec, levels):
     """The height and width after `levels` halvings."""
-    height, width, _ = image_shape
+    height, width, _ = spec.shape
     step = 2**levels
     if height % step or width % step:
         raise VaezooError(

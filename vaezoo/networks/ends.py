@@ -1,16 +1,22 @@
-"""The two ends that every body shares: its inputs, with or without a label, and its float32 outputs."""
+"""The two ends that every network shares: its inputs, with or without a label, and its float32 outputs."""
 
 import keras
 
 
-def image_inputs(image_shape, classes):
-    """The inputs of an encoder: image [B,H,W,C], and for a conditional model (`classes` > 0) label [B] beside it."""
-    image = keras.Input(image_shape, name="image")
-    return _with_label(image, classes)
+def example_inputs(spec):
+    """The inputs of an encoder: the example [B,...] by its kind, and the label [B] where there are classes."""
+    example = keras.Input(spec.shape, dtype=spec.dtype, name=spec.kind)
+    return _with_label(example, spec.classes)
+
+
+def example_features(inputs, spec):
+    """The example among the inputs, as float32 [B,...]; tokens become one-hot vectors [B,T,V]."""
+    example = inputs[spec.kind] if spec.conditional else inputs
+    return example if spec.levels is None else keras.ops.one_hot(example, spec.levels)
 
 
 def latent_inputs(latent_dim, classes):
-    """The inputs of a decoder: z [B,D], and for a conditional model (`classes` > 0) label [B] beside it."""
+    """The inputs of a decoder: z [B,D], and for a conditional model (`classes` > 0) the label [B] beside it."""
     z = keras.Input((latent_dim,), name="z")
     return _with_label(z, classes)
 

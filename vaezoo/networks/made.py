@@ -9,8 +9,8 @@ from keras import ops
 class MaskedDense(keras.layers.Dense):
     """A dense layer whose output j sees input i only where degrees_in[i] <= degrees_out[j] (Germain et al. 2015).
 
-    A masked weight begins at zero and has no gradient, so it stays there: the kernel by itself is that of a plain
-    dense layer which computes the same.
+    A masked weight is zero at first and has no gradient, so it stays zero: a plain dense layer with the same kernel
+    computes the same.
 
     Args:
         degrees_in: an integer for each input.
@@ -33,7 +33,7 @@ class MaskedDense(keras.layers.Dense):
         return self.activation(ops.matmul(inputs, self.kernel * self.mask) + self.bias)
 
     def plain(self):
-        """A dense layer of Keras's own with the same name, to be given the same weights."""
+        """A Keras `Dense` layer of the same name, for the same weights."""
         return keras.layers.Dense(self.units, self.activation, name=self.name, dtype=self.dtype_policy)
 
     def get_config(self):
@@ -61,7 +61,7 @@ def made(latent_dim, context, hidden, backwards=False, name="made"):
     Returns:
         A functional Keras model.
 
-    Source: Germain et al. 2015, "MADE", arXiv:1502.03509; tanh keeps what it says of far-off codes bounded.
+    Source: Germain et al. 2015, "MADE", arXiv:1502.03509; tanh keeps the output bounded for codes far from the data.
     """
     before = np.arange(latent_dim)[:: -1 if backwards else 1]  # how many variables stand before each
     inputs = keras.Input((context + latent_dim,), name="context_and_z")

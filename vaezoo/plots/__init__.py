@@ -1,4 +1,4 @@
-"""Pictures: arrays in, a matplotlib Figure (or the frames of a film) out. Nothing here touches a model or a file."""
+"""Pictures: arrays in, a matplotlib Figure or the frames of an animation out. Nothing here knows a model."""
 
 from vaezoo.plots.curves import training_curves
 from vaezoo.plots.evaluation import evidence_curve, latent_bars

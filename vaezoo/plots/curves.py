@@ -1,4 +1,4 @@
-"""How training went: the terms over the epochs."""
+"""The terms of the objective over the epochs of a training."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -6,21 +6,21 @@ from matplotlib.ticker import MaxNLocator
 
 from vaezoo.plots.style import DPI, PALETTE, TEXT
 
-LEFT_OUT = 20  # a twentieth of the epochs, rounded down: none of a training that is shorter
+LEFT_OUT = 20  # the first 1/20 of the epochs, rounded down, does not set the range of the vertical axis
 
 
-def training_curves(rows, title=""):
+def training_curves(rows, names, title=""):
     """The terms over the epochs, for training and for validation.
 
     Args:
-        rows: one mapping an epoch, with "epoch" and the terms in nats; validation terms begin with "val_".
+        rows: one mapping for each epoch, with "epoch" and the terms in nats; validation terms begin with "val_".
+        names: the terms to draw, as `model.objective.shown` declares them.
         title: one line above the panels.
 
     Returns:
-        The Figure: a panel for each of elbo, reconstruction and kl, or for the loss where there is no bound. In a long
-        training the first epochs leave the panel, for they would press all the others into a line.
+        The Figure, with one panel for each term. In a long training the first epochs are outside the panel, because
+        their range would flatten all other epochs into a line.
     """
-    names = [name for name in ("elbo", "reconstruction", "kl") if name in rows[0]]
     figure = Figure(figsize=(3.1 * len(names), 2.7), dpi=DPI, layout="constrained")
     epochs = [row["epoch"] for row in rows]
     settled = len(rows) // LEFT_OUT
@@ -36,9 +36,10 @@ def training_curves(rows, title=""):
         if settled and max(shown, default=0) > min(shown, default=0):
             room = 0.06 * (max(shown) - min(shown))
             axes.set_ylim(min(shown) - room, max(shown) + room)
-        axes.set_title({"elbo": "ELBO", "kl": "KL"}.get(name, name.capitalize()), fontsize=10, color=TEXT)
+        title_of_term = {"elbo": "ELBO", "kl": "KL"}.get(name, name.replace("_", " ").capitalize())
+        axes.set_title(title_of_term, fontsize=10, color=TEXT)
         axes.set_xlabel("epoch", fontsize=9)
-        axes.set_ylabel("nats an image", fontsize=9)
+        axes.set_ylabel("nats per example", fontsize=9)
         axes.tick_params(labelsize=8)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
         axes.grid(alpha=0.25, linewidth=0.5)

@@ -1,4 +1,4 @@
-"""Pictures of an evaluation: the evidence by samples, and the latents by what they hold."""
+"""Pictures of an evaluation: the evidence by the number of samples, and the KL of each latent."""
 
 import textwrap
 
@@ -16,8 +16,8 @@ def evidence_curve(samples, rises, errors, elbo, title=""):
 
     Args:
         samples: K of each point [P].
-        rises: by how much the mean over the images is above that of the ELBO [P], in nats.
-        errors: the standard errors of that [P].
+        rises: the mean over the examples minus the mean ELBO [P], in nats.
+        errors: the standard errors of `rises` [P].
         elbo: the mean ELBO, in nats.
         title: above the picture.
 
@@ -26,7 +26,7 @@ def evidence_curve(samples, rises, errors, elbo, title=""):
     """
     figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, layout="constrained")
     x_label = "K, importance samples (bars: standard error of the rise above the ELBO)"
-    axes = _axes(figure, title, x_label, "nats an image")
+    axes = _axes(figure, title, x_label, "nats per example")
     estimates = elbo + np.asarray(rises)
     axes.axhline(elbo, color=PALETTE[1], linestyle="--", linewidth=1.3)
     end = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "bottom"}  # x in [0, 1] of the panel
@@ -56,7 +56,7 @@ def latent_bars(kl, active, title=""):
     kl, active = np.asarray(kl), np.asarray(active, bool)
     order = np.argsort(-kl, kind="stable")
     figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, layout="constrained")
-    axes = _axes(figure, title, "latents, the largest KL first", "KL, nats an image")
+    axes = _axes(figure, title, "latents, the largest KL first", "KL, nats per example")
     places = np.arange(len(kl))
     for mask, colour, label in ((active[order], PALETTE[0], "active"), (~active[order], "#BBBBBB", "not in use")):
         if mask.any():

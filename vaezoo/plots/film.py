@@ -1,4 +1,4 @@
-"""Films: frames as arrays, and a GIF of them."""
+"""Animations: frames as arrays, and a GIF of them."""
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -13,18 +13,18 @@ FILM_DPI = 120
 
 
 def latent_film(codes, epochs, labels=None, class_names=None, title=""):
-    """The map of a latent space after each epoch, all in one frame and one plane.
+    """The map of a latent space after each epoch, with the same axes in all frames.
 
     Args:
-        codes: [E,N,D], the same N images in every epoch.
-        epochs: [E], how many had passed.
+        codes: [E,N,D], of the same N examples after every epoch.
+        epochs: [E], the number of epochs that had passed.
         labels: classes [N], or None.
         class_names: their names.
         title: above every frame.
 
     Returns:
-        Frames uint8 [E,height,width,3]. Two latents are drawn as they are, more through the two principal components
-        of the last epoch.
+        Frames uint8 [E,height,width,3]. Two latents are drawn as they are, more latents in the plane of the two
+        principal components of the last epoch.
     """
     plane = plane_of(codes[-1])
     points = plane.project(codes)  # [E,N,2]
@@ -42,12 +42,12 @@ def latent_film(codes, epochs, labels=None, class_names=None, title=""):
 
 
 def image_film(sequences, columns=None, cell=112):
-    """Images that change together, side by side.
+    """Several images side by side that change over time.
 
     Args:
         sequences: [T,N,H,W,C] in [0, 1]: N images at each of T moments.
-        columns: how many stand in a row; by default about as many as there are rows.
-        cell: screen pixels that an image is high, about; rounded to a whole multiple of its own.
+        columns: images in a row; by default about as many as there are rows.
+        cell: the approximate height of an image in screen pixels; rounded to a multiple of its height.
 
     Returns:
         Frames uint8 [T,height,width,C].
@@ -62,19 +62,19 @@ def image_film(sequences, columns=None, cell=112):
 
 
 def sweep_film(images, names, title="", columns=8):
-    """Images that change together, each with its name above.
+    """Several images that change over time, each with its name above.
 
     Args:
         images: [A,S,H,W,C] in [0, 1]: A images at each of S moments.
         names: A texts.
-        title: above them all.
-        columns: how many stand in a row.
+        title: above all images.
+        columns: images in a row.
 
     Returns:
         Frames uint8 [S,height,width,3].
     """
     films = []
-    cell = max(100, min(300, 900 // min(len(images), columns)))  # few images are drawn larger
+    cell = max(100, min(300, 900 // min(len(images), columns)))  # the fewer images, the larger
     for start in range(0, len(images), columns):
         part = images[start : start + columns]
         heading = title if start == 0 else ""
@@ -96,25 +96,25 @@ def _rendered(figure):
 
 
 def round_trip(frames):
-    """Frames [T,...] there and back [2T-2,...], so that a film that repeats has no jump."""
+    """Frames [T,...] forwards and backwards [2T-2,...], so that a repeated animation has no jump."""
     return np.concatenate([frames, frames[-2:0:-1]]) if len(frames) > 2 else frames
 
 
 def save_gif(path, frames, seconds=0.1, hold=0.0):
-    """Write an endless GIF.
+    """Write a GIF that repeats forever.
 
     Args:
-        path: where; its name ends in .gif.
+        path: of the file; it ends in .gif.
         frames: uint8 [T,height,width,1 or 3].
-        seconds: how long a frame stands; GIF counts in hundredths.
-        hold: how many seconds more the last one stands.
+        seconds: how long each frame is shown, in steps of 0.01.
+        hold: how many seconds longer the last frame is shown.
     """
     grey = frames.shape[-1] == 1
     pictures = [Image.fromarray(frame[..., 0] if grey else frame[..., :3]) for frame in frames]
     if not grey:
-        # One palette for the whole film: a palette a frame makes flat colours flicker.
+        # One palette for all frames: with a palette for each, flat colours flicker.
         colours = np.array(pictures[-1].quantize(128).getpalette()).reshape(-1, 3)
-        colours[colours.min(1) > 245] = 255  # means of whites and the palest edges, which must be white
+        colours[colours.min(1) > 245] = 255  # the quantizer averages white with pale edges
         palette = Image.new("P", (1, 1))
         palette.putpalette(colours.flatten().tolist())
         pictures = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]

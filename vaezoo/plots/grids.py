@@ -1,4 +1,4 @@
-"""Grids of images in which every pixel of an image is a square of whole screen pixels."""
+"""Grids of images in which each pixel of an image is a square with an integer number of screen pixels."""
 
 import math
 
@@ -9,19 +9,19 @@ from matplotlib.ticker import MaxNLocator
 
 from vaezoo.plots.style import DPI, TEXT
 
-CELL = 100  # pixels of the picture that an image and its gap take, about
+CELL = 100  # approximate size of an image with its gap, in pixels of the picture
 MARGIN = 24  # pixels around everything
-LINE = {10: 44, 9: 38, 8: 34}  # pixels of height that a line of text takes, by font size in points
+LINE = {10: 44, 9: 38, 8: 34}  # the height of a line of text in pixels, by font size in points
 
 
 def tile(images, columns, gap=2, background=1.0):
-    """Lay images out in rows, with a gap between them.
+    """Arrange images in rows, with a gap between them.
 
     Args:
         images: [N,H,W,C] in [0, 1].
-        columns: how many stand in a row.
+        columns: images in a row.
         gap: pixels of background between neighbours.
-        background: the grey level of gaps and of places left over.
+        background: the grey level of gaps and of empty places.
 
     Returns:
         One image [rows*(H+gap)-gap, columns*(W+gap)-gap, C].
@@ -41,11 +41,11 @@ def image_grid(images, columns, title="", row_labels=None, column_labels=None, x
 
     Args:
         images: [N,H,W,C] in [0, 1], C = 1, 3 or 4; row by row.
-        columns: how many stand in a row.
+        columns: images in a row.
         title: above the grid; it may have several lines.
-        row_labels, column_labels: a text for each row and each column, or pairs of a place and a text, as of `ticks`.
-        x_label, y_label: what the columns and the rows stand for.
-        gap: pixels between images; by default a fourteenth of their height.
+        row_labels, column_labels: a text for each row and each column, or pairs of a place and a text as from `ticks`.
+        x_label, y_label: the names of the two axes.
+        gap: pixels between images; by default 1/14 of their height.
 
     Returns:
         The Figure.
@@ -56,17 +56,17 @@ def image_grid(images, columns, title="", row_labels=None, column_labels=None, x
 def panels_of_images(
     panels, columns, title="", row_labels=None, column_labels=None, x_label="", y_label="", gap=None, cell=CELL
 ):
-    """Grids of images side by side, each with a title of its own.
+    """Grids of images side by side, each with its own title.
 
     Args:
-        panels: pairs of a title and images [N,H,W,C] in [0, 1], equally many in each.
-        columns: how many stand in a row of a panel.
-        title: above them all.
+        panels: pairs of a title and images [N,H,W,C] in [0, 1], with the same N in each.
+        columns: images in a row of a panel.
+        title: above all panels.
         row_labels: a text for each row, or pairs of a place and a text, left of the first panel.
         column_labels: the same for the columns, above every panel.
-        x_label, y_label: what the columns and the rows stand for.
-        gap: pixels between images; by default a fourteenth of their height.
-        cell: pixels of the picture that an image takes, about; rounded to a whole multiple of its own.
+        x_label, y_label: the names of the two axes.
+        gap: pixels between images; by default 1/14 of their height.
+        cell: the approximate size of an image in pixels of the picture; rounded to a multiple of its height.
 
     Returns:
         The Figure.
@@ -74,7 +74,7 @@ def panels_of_images(
     _, height, width, _ = np.shape(panels[0][1])
     gap = max(1, round(height / 14)) if gap is None else gap
     sheets = [tile(images, columns, gap) for _, images in panels]
-    scale = max(1, round(cell / (height + gap)))  # screen pixels a pixel of the image: whole, so that all are equal
+    scale = max(1, round(cell / (height + gap)))  # screen pixels for each pixel: an integer, so that all are equal
     sheet_height, sheet_width = (length * scale for length in sheets[0].shape[:2])
     rows = math.ceil(len(panels[0][1]) / columns)
     step_x, step_y = (width + gap) * scale, (height + gap) * scale
@@ -121,13 +121,13 @@ def panels_of_images(
 
 
 def axis_grid(images, columns, x_values, y_values, x_label, y_label, title=""):
-    """A grid of images whose columns and rows stand for numbers, written along the edges.
+    """A grid of images whose columns and rows have numbers, written along the edges.
 
     Args:
         images: [N,H,W,C] in [0, 1], row by row from the top.
-        columns: how many stand in a row.
+        columns: images in a row.
         x_values, y_values: the number of each column, and of each row from the top.
-        x_label, y_label: what they are.
+        x_label, y_label: the names of the two axes.
         title: above the grid.
 
     Returns:
@@ -137,15 +137,15 @@ def axis_grid(images, columns, x_values, y_values, x_label, y_label, title=""):
 
 
 def ticks(values, most=12):
-    """Numbers to write along an edge whose places stand for numbers.
+    """Tick labels for an edge whose places have numbers.
 
     Args:
-        values: the number of each place, rising or falling.
-        most: up to so many places all are written; of more, round numbers are, if they are equally spaced, or else
-            every other place, every third, ...
+        values: the number of each place, ascending or descending.
+        most: up to this many places, each has a label. With more, round numbers have one if the values are equally
+            spaced; otherwise every second place, every third, ...
 
     Returns:
-        Pairs of a place (from 0, and between two places if the number is) and a text.
+        Pairs of a place (from 0; fractional for a number between two places) and a text.
     """
     values, count = np.asarray(values, "float64"), len(values)
     if count <= most:
@@ -158,30 +158,30 @@ def ticks(values, most=12):
 
 
 def number(value):
-    """A number with at most two decimals, and a true minus."""
+    """A number with at most two decimals, and a typographic minus."""
     text = f"{value:.2f}".rstrip("0").rstrip(".")
     return "0" if text in ("-0", "") else text.replace("-", "−")
 
 
 def reconstructions(images, decoded, title="Reconstructions from the posterior mean"):
-    """Inputs [N,H,W,C] in the upper row and their reconstructions [N,H,W,C] below, at most ten pairs a row."""
+    """Inputs [N,H,W,C] in the upper row and their reconstructions [N,H,W,C] below, at most ten pairs in a row."""
     columns = min(len(images), 10)
     rows = [
         (images[start : start + columns], decoded[start : start + columns]) for start in range(0, len(images), columns)
     ]
-    # A last row that is not full is filled with white, lest its reconstructions move up into the row of inputs.
+    # The last row is filled up with white; otherwise its reconstructions would move up into the row of inputs.
     white = np.ones((columns, *np.shape(images)[1:]), "float32")
     stacked = [np.concatenate([part, white])[:columns] for pair in rows for part in pair]
     return image_grid(np.concatenate(stacked), columns, title, row_labels=["input", "decoded"] * len(rows))
 
 
 def _placed(labels):
-    """Texts, or pairs of a place and a text → such pairs."""
+    """Texts, or pairs of a place and a text → pairs of a place and a text."""
     return [label if isinstance(label, tuple) else (place, label) for place, label in enumerate(labels or ())]
 
 
 def show(axes, sheet, **place):
-    """Draw an image [H,W,C] in [0, 1] into matplotlib Axes with hard-edged pixels of exactly its 256 grey levels."""
+    """Draw an image [H,W,C] in [0, 1] into matplotlib Axes, without interpolation and with exactly 256 levels."""
     levels = np.round(255 * np.clip(sheet, 0, 1)).astype("uint8")
     if levels.shape[2] == 1:
         levels = levels.repeat(3, axis=2)
@@ -189,7 +189,7 @@ def show(axes, sheet, **place):
 
 
 def _width(text, size=8):
-    """How many pixels wide a text is."""
+    """The width of a text in pixels."""
     if not text.strip():
         return 0
     return math.ceil(TextPath((0, 0), text, size=size).get_extents().x1 * DPI / 72)

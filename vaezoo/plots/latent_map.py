@@ -12,12 +12,12 @@ from vaezoo.plots.style import DPI, PALETTE, TEXT, class_colour
 
 
 class Plane(NamedTuple):
-    """The plane in which codes are drawn: coordinates = (z - origin) @ directions.
+    """The plane that codes are drawn in: coordinates = (z - origin) @ directions.
 
     Attributes:
         origin: [D].
-        directions: orthonormal [D,2]; [D,1] where there is but one latent.
-        names: what to write along the two axes.
+        directions: orthonormal [D,2]; [D,1] with one latent.
+        names: the labels of the two axes.
     """
 
     origin: np.ndarray
@@ -30,11 +30,11 @@ class Plane(NamedTuple):
 
 
 def plane_of(codes, axes=None):
-    """The plane to draw codes in: two latents as they are, more through a principal component analysis.
+    """The plane to draw codes in: up to two latents as they are, more by a principal component analysis.
 
     Args:
-        codes: [N,D], what the components are computed from.
-        axes: two latent axes to draw instead, each in 0..D-1.
+        codes: [N,D], for the components.
+        axes: two latent axes to draw instead, each from 0 to D-1.
 
     Returns:
         A `Plane`.
@@ -47,7 +47,7 @@ def plane_of(codes, axes=None):
         return Plane(np.zeros(latent_dim), np.eye(latent_dim)[:, list(axes)], tuple(f"z{axis}" for axis in axes))
     values, vectors = np.linalg.eigh(np.cov(codes, rowvar=False))
     directions = vectors[:, [-1, -2]]
-    # An eigenvector has no sign of its own; its largest entry is made positive, so that equal runs give equal maps.
+    # The sign of an eigenvector is arbitrary; its largest entry is made positive, so that equal runs give equal maps.
     directions = directions * np.sign(directions[np.abs(directions).argmax(0), [0, 1]])
     shares = 100 * values[[-1, -2]] / max(values.sum(), 1e-300)
     names = tuple(f"principal component {which} ({share:.0f} %)" for which, share in zip("12", shares, strict=True))
@@ -58,11 +58,11 @@ def latent_map(points, labels=None, class_names=None, title="", names=("", "")):
     """Codes in a plane, coloured and named by class.
 
     Args:
-        points: [N,2], or [N,1]: then the classes stand one above the other.
+        points: [N,2]; or [N,1], and each class gets its own row.
         labels: classes [N], or None.
         class_names: their names.
         title: above the map.
-        names: what the two axes are.
+        names: the labels of the two axes.
 
     Returns:
         The Figure.
@@ -78,9 +78,9 @@ def latent_maps(panels, class_names=None, title=""):
     """Latent maps side by side.
 
     Args:
-        panels: tuples of a title, points [N,2], labels [N] or None, and the names of the two axes.
+        panels: tuples of a title, points [N,2], labels [N] or None, and the labels of the two axes.
         class_names: the names of the classes.
-        title: above them all.
+        title: above all maps.
 
     Returns:
         The Figure.
@@ -95,15 +95,15 @@ def latent_maps(panels, class_names=None, title=""):
 
 
 def manifold_and_map(manifold, values, points, labels, class_names, names, title=""):
-    """The map of the codes, and beside it the images that the same square of the latent space decodes to.
+    """The map of the codes, and beside it the images decoded from the same square of the latent space.
 
     Args:
         manifold: images [R,S,H,W,C], from the upper left corner.
-        values: the numbers of the S columns, rising; the rows fall through the same.
+        values: the numbers of the S columns, ascending; those of the rows are the same, descending.
         points: codes [N,2].
         labels: classes [N], or None.
         class_names: their names.
-        names: what the two axes are.
+        names: the labels of the two axes.
         title: above both.
 
     Returns:
@@ -119,7 +119,7 @@ def manifold_and_map(manifold, values, points, labels, class_names, names, title
     box = (wide / total_width, high / total_height)
     plane = figure.add_axes((left / total_width, bottom / total_height, *box))
     grid = figure.add_axes(((left + wide + between) / total_width, bottom / total_height, *box))
-    # The images of an evenly spaced grid reach half a step beyond their codes; so does the map, and the two line up.
+    # The images of an evenly spaced grid extend half a step beyond their codes. So does the map, to align the two.
     even = np.allclose(np.diff(values), values[1] - values[0])
     beyond = (values[1] - values[0]) / 2 if even else 0
     limits = np.array([[values[0] - beyond, values[-1] + beyond]] * 2)
@@ -135,11 +135,11 @@ def manifold_and_map(manifold, values, points, labels, class_names, names, title
 
 
 def draw_map(axes, points, labels, class_names, names, size, limits=None):
-    """Draw a latent map into matplotlib Axes; `limits` are the ends of the two axes, [2,2]."""
+    """Draw a latent map into matplotlib Axes; `limits` holds the ends of the two axes, [2,2]."""
     points = np.asarray(points, "float64")
     random = np.random.default_rng(0)
     line = points.shape[1] == 1
-    if line:  # one latent: the classes stand one above the other
+    if line:  # one latent: each class gets its own row
         level = np.zeros(len(points)) if labels is None else np.asarray(labels)
         points = np.stack([points[:, 0], level + random.uniform(-0.35, 0.35, len(points))], 1)
         names = (names[0], "" if labels is None else "class")
@@ -151,7 +151,7 @@ def draw_map(axes, points, labels, class_names, names, size, limits=None):
         axes.set_yticks([])
     colours = PALETTE[0]
     if labels is not None:
-        order = random.permutation(len(points))  # drawn in no order, so that no class covers the others
+        order = random.permutation(len(points))  # in random order, so that no class covers the others
         points, labels = points[order], np.asarray(labels)[order]
         colours = [class_colour(label) for label in labels]
     axes.scatter(*points.T, c=colours, s=size, alpha=0.75, linewidths=0, rasterized=True)
@@ -164,21 +164,21 @@ def draw_map(axes, points, labels, class_names, names, size, limits=None):
 
 
 def dot_size(count, shrink=1.0):
-    """The area of a dot in points squared: smaller where there are many."""
+    """The area of a dot in points squared: the more dots, the smaller."""
     return shrink * float(np.clip(16_000 / max(count, 1), 2.5, 30))
 
 
 def frame(points):
-    """The square that holds all but the furthest few of the points [N,2] (or [N,1]): its centre and half its side.
+    """The square that holds all points [N,2] (or [N,1]) but a few outliers: its centre and half its side.
 
-    It is at least two standard deviations of the prior wide, lest codes that have all collapsed to one look spread out.
+    It is at least two standard deviations of the prior wide; otherwise collapsed codes would look spread out.
     """
     low, high = np.percentile(points, [0.2, 99.8], axis=0)
     return (low + high) / 2, max(1.06 * (high - low).max() / 2, 1.0)
 
 
 def _name_classes(axes, points, labels, class_names, limits):
-    """Write the name of each class at its median, or where there is room beside it."""
+    """Write the name of each class at its median, or beside it if there is no room."""
     halo = [patheffects.withStroke(linewidth=2.5, foreground="white")]
     classes = np.unique(labels)
     names = [class_names[label] if class_names else str(label) for label in classes]
@@ -193,8 +193,8 @@ def _name_classes(axes, points, labels, class_names, limits):
 
 
 def _apart(places, room):
-    """Move places [N,2] in the unit square as little as it takes that no two are within `room` of each other."""
-    angles = np.arange(len(places)) * 2.4  # places that are one and the same go apart in all directions
+    """Move places [N,2] in the unit square apart until no two are within `room` of each other."""
+    angles = np.arange(len(places)) * 2.4  # equal places move apart in different directions
     at = (places + 1e-4 * np.stack([np.cos(angles), np.sin(angles)], 1)) / room
     for _ in range(300):
         gaps = at[:, None] - at[None]  # [N,N,2]

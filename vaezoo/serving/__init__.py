@@ -1,6 +1,6 @@
-"""The client side of an exported model: checks what it sends, retries what is safe, and says errors in one line.
+"""A client of an exported model: it checks its inputs, retries where that is safe, and reports errors in one line.
 
-Over REST it needs NumPy alone. Over gRPC it needs `tensorflow-serving-api`, which brings TensorFlow's message types.
+REST needs NumPy only. gRPC needs `tensorflow-serving-api`, which brings TensorFlow's message types.
 """
 
 from vaezoo.serving.client import DecoderClient

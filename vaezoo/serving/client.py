@@ -1,4 +1,4 @@
-"""The client: what a call takes and gives, checked against what the server says of the model."""
+"""The client: its inputs are checked against the signatures that the server describes."""
 
 import random
 import time
@@ -18,17 +18,19 @@ FIRST_PAUSE = 0.1  # seconds before the first retry; each further one waits twic
 class DecoderClient:
     """A client of TensorFlow Serving for a model that `vaezoo export` wrote.
 
-    Every call is a pure function of its inputs, so one that met a closed port or a full queue is tried again.
+    Every call is a pure function of its inputs, so the client tries again after a closed port or a full queue. An
+    example is an image [H,W,C] in [0, 1], a vector [F], or a sequence of tokens [T]: the signatures of the model say
+    which.
 
     Args:
         url: http://HOST:8501 or https://... for REST, grpc://HOST:8500 for gRPC.
         model: the name of the model at the server.
-        version: which version; by default the server's newest.
+        version: the version, an integer; by default the server's newest.
         timeout: seconds for a call with all its retries, more than 0.
         retries: how many times a call is tried again, at least 0.
 
     Raises:
-        VaezooError: for arguments that cannot be, or gRPC without its package.
+        VaezooError: for an argument out of range, or gRPC without its package.
     """
 
     def __init__(self, url, model="conv_vae", version=None, timeout=10.0, retries=3):
@@ -44,49 +46,63 @@ class DecoderClient:
 
     @property
     def signatures(self):
-        """What the model offers: signature → "inputs" or "outputs" → name → (type, shape with -1 for B)."""
+        """The signatures of the model: name → "inputs" or "outputs" → tensor → (type, shape with -1 for B)."""
         if self._signatures is None:
-            self._signatures = self._patiently(self._transport.signatures)
+            self._signatures = self._with_retries(self._transport.signatures)
         return self._signatures
 
     def decode(self, z, label=None):
-        """Codes z [B,D] (and labels [B], or one for all) → images [B,H,W,C] float32 in [0, 1]."""
-        return self.call("decode", z=z, label=label)["image"]
+        """Codes z [B,D] (and labels [B], or one for all) → the mean of p(x|z), float32.
+
+        That is images [B,H,W,C] in [0, 1], vectors [B,F], or the probability of each token [B,T,V].
+        """
+        return self.call("decode", z=z, label=label)[self._example]
 
     def encode(self, image, label=None):
-        """Images [B,H,W,C] in [0, 1] → the parameters of q(z|x) by name: "loc" [B,D], "scale" [B,D]."""
-        return self.call("encode", image=image, label=label)
+        """Images, or other examples [B,...] → the parameters of q(z|x) by name: "loc" [B,D], "scale" [B,D]."""
+        return self.call("encode", **{self._example: image}, label=label)
 
     def reconstruct(self, image, label=None):
-        """Images [B,H,W,C] in [0, 1] → images [B,H,W,C]: the posterior's location, decoded."""
-        return self.call("reconstruct", image=image, label=label)["image"]
+        """Images, or other examples [B,...] → the location of q(z|x), decoded as by `decode`."""
+        return self.call("reconstruct", **{self._example: image}, label=label)[self._example]
 
     def sample(self, n, seed=0, label=None):
-        """Draw from the prior: images [n,H,W,C] and their codes [n,D]; the same seed gives the same images."""
+        """Draw n codes from the prior: their examples, as from `decode`, and the codes [n,D].
+
+        The same seed gives the same codes.
+        """
         seeds = np.stack([np.full(n, seed), np.arange(n)], axis=1)
         outputs = self.call("sample", seed=seeds, label=label)
-        return outputs["image"], outputs["z"]
+        return outputs[self._example], outputs["z"]
+
+    @property
+    def _example(self):
+        """The name of the tensor of an example: "image", "vector" or "sequence"."""
+        return next(iter(self.signatures.get("decode", {}).get("outputs", ())), "image")
 
     def call(self, signature, **inputs):
         """Call a signature by name.
 
         Args:
             signature: one of `signatures`.
-            inputs: arrays by name, all with the same first axis B; None is left out, a single label stands for all.
+            inputs: arrays by name, all with the same first axis B. An input that is None is left out; a single label
+                is used for all rows.
 
         Returns:
             Arrays by name.
 
         Raises:
-            VaezooError: for an input that the model does not take; nothing is sent then.
-            ServingError: if the server cannot be reached in time, or refuses.
+            VaezooError: for an input that the model does not take. Nothing is sent then.
+            ServingError: if the server cannot be reached in time, or refuses the request.
         """
         if signature not in self.signatures:
             offered = ", ".join(sorted(self.signatures))
             raise VaezooError(f"the model has no signature '{signature}'; it has {offered}")
         spec = self.signatures[signature]
         arrays = _checked(spec["inputs"], {name: value for name, value in inputs.items() if value is not None})
-        outputs = self._patiently(lambda timeout: self._transport.predict(signature, arrays, spec["outputs"], timeout))
+        outputs = self._with_retries(
+            lambda timeout: self._transport.predict(signature, arrays, spec["outputs"], timeout)
+        )
         return {name: np.asarray(outputs[name], TYPES[dtype]) for name, (dtype, _) in spec["outputs"].items()}
 
     def close(self):
@@ -99,14 +115,14 @@ class DecoderClient:
     def __exit__(self, *_):
         self.close()
 
-    def _patiently(self, request):
-        """Make a request, again while the server is busy and there is time."""
+    def _with_retries(self, request):
+        """Make a request; try again while the server is busy and there is time."""
         deadline = time.monotonic() + self.timeout
         for tried in range(self.retries + 1):
             try:
                 return request(max(deadline - time.monotonic(), 1e-3))
             except BusyError as error:
-                # Clients that were refused together must not come back together.
+                # Random, so that clients that were refused together do not all try again together.
                 pause = FIRST_PAUSE * 2**tried * random.uniform(0.5, 1.5)
                 if tried == self.retries or time.monotonic() + pause >= deadline:
                     raise ServingError(f"{error} (tried {tried + 1} times)") from error
@@ -114,7 +130,7 @@ class DecoderClient:
 
 
 def _checked(spec, given):
-    """The inputs as arrays of the types and shapes that the signature takes."""
+    """The inputs as arrays of the signature's types and shapes."""
     for name in sorted(given.keys() ^ spec.keys()):
         if name in spec:
             raise VaezooError(f"'{name}' is missing: this model takes {', '.join(sorted(spec))}")
@@ -134,7 +150,7 @@ def _array(name, value, dtype, shape):
     try:
         array = np.asarray(value)
     except ValueError as error:
-        raise VaezooError(f"'{name}' is no array: {error}") from None
+        raise VaezooError(f"'{name}' is not an array: {error}") from None
     wanted = TYPES.get(dtype)
     if wanted is None:
         raise VaezooError(f"the model takes '{name}' as {dtype}, which this client cannot send")
@@ -146,10 +162,10 @@ def _array(name, value, dtype, shape):
     if not single_label and (not fits or not len(array)):
         sizes = ", ".join("B" if size == -1 else str(size) for size in shape)
         raise VaezooError(f"'{name}' has the shape {list(array.shape)}, and the model takes [{sizes}] with B >= 1")
-    with np.errstate(over="ignore"):  # what does not fit is reported below
+    with np.errstate(over="ignore"):  # reported below
         converted = array.astype(wanted)
     if wanted is np.int32 and not np.array_equal(converted, array):
         raise VaezooError(f"'{name}' holds numbers that do not fit 32 bits")
     if not np.isfinite(converted).all():
-        raise VaezooError(f"'{name}' holds NaN, or numbers beyond float32")
+        raise VaezooError(f"'{name}' holds NaN, infinity, or numbers that do not fit float32")
     return converted

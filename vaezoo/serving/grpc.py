@@ -1,18 +1,20 @@
-"""The server's gRPC side; its packages are imported when a client is made."""
+"""The server's gRPC interface. Its packages are imported when a client is made."""
 
 from vaezoo.errors import VaezooError
 from vaezoo.serving.failures import BusyError, ServingError, one_line
 
 
 class Grpc:
-    """The server's gRPC side, through the stubs of tensorflow-serving-api."""
+    """The server's gRPC interface, through the stubs of tensorflow-serving-api."""
 
     def __init__(self, url, model, version):
         try:
             import grpc
             from tensorflow_serving.apis import prediction_service_pb2_grpc as service
         except ImportError as error:
-            raise VaezooError(f"grpc:// needs {error.name}, which is missing: pip install 'vaezoo[serving]'") from None
+            raise VaezooError(
+                f"grpc:// needs {error.name}, which is not installed: pip install 'vaezoo[serving]'"
+            ) from None
         self.server, self.model, self.version = url, model, version
         self.unlimited = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
         self.channel = grpc.insecure_channel(url.removeprefix("grpc://"), self.unlimited)

@@ -1,4 +1,4 @@
-"""The server's REST side, over the standard library alone."""
+"""The server's REST interface; it needs only the standard library."""
 
 import http.client
 import json
@@ -10,7 +10,7 @@ from vaezoo.serving.failures import BusyError, ServingError, one_line
 
 
 class Rest:
-    """The server's REST side, as https://www.tensorflow.org/tfx/serving/api_rest describes it."""
+    """The server's REST interface, described at https://www.tensorflow.org/tfx/serving/api_rest."""
 
     def __init__(self, url, model, version):
         self.server = url
@@ -30,17 +30,17 @@ class Rest:
 
     @staticmethod
     def _tensors(tensors):
-        def shape(tensor):  # a number in JSON's text; no "dim" at all for a scalar
+        def shape(tensor):  # sizes are text in the JSON; a scalar has no "dim"
             return tuple(int(dim["size"]) for dim in tensor["tensor_shape"].get("dim", []))
 
         return {name: (tensor["dtype"], shape(tensor)) for name, tensor in tensors.items()}
 
     def predict(self, signature, arrays, outputs, timeout):
-        """Arrays by name → what the server gives by name, for the names in `outputs`."""
+        """Arrays by name → the arrays named in `outputs`."""
         columns = {name: array.tolist() for name, array in arrays.items()}
         body = json.dumps({"signature_name": signature, "inputs": columns}).encode()
         found = self._request(f"{self.address}:predict", body, timeout)["outputs"]
-        return found if isinstance(found, dict) else {next(iter(outputs)): found}  # a single output comes bare
+        return found if isinstance(found, dict) else {next(iter(outputs)): found}  # a single output has no name
 
     def _request(self, address, body, timeout):
         request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
@@ -57,14 +57,14 @@ class Rest:
             kind = BusyError if isinstance(reason, ConnectionError | http.client.HTTPException) else ServingError
             raise kind(f"{self.server} cannot be reached: {one_line(reason)}") from None
         except ValueError as error:
-            raise ServingError(f"{self.server} answered with something that is no JSON: {one_line(error)}") from None
+            raise ServingError(f"{self.server} answered with something that is not JSON: {one_line(error)}") from None
 
     def close(self):
-        """Nothing: every request has a connection of its own."""
+        """Do nothing: every request has its own connection."""
 
 
 def _error_text(error):
-    """What the server says is wrong: the "error" of its JSON, or its plain words."""
+    """The server's message: the "error" of its JSON, or its text."""
     with error:
         text = error.read().decode(errors="replace")
     try:

@@ -7,7 +7,6 @@ import importlib
 
 _HOME = {
     "Inspection": "inspection",
-    "Run": "run_directory",
     "Trained": "fit",
     "inspect": "inspection",
     "resume": "fit",

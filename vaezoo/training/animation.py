@@ -1,4 +1,4 @@
-"""The latent space while it trains: the map of some test images after every epoch, and a film of it."""
+"""The latent space during training: the codes of some test examples after every epoch, and an animation of them."""
 
 import keras
 import numpy as np
@@ -6,74 +6,72 @@ import numpy as np
 from vaezoo import plots
 from vaezoo.atomic import write_file
 
-MAPPED_IMAGES = 1000
+MAPPED_EXAMPLES = 1000
 CODES, FILM = "latent.npz", "latent.gif"
 
 
 class LatentFilm(keras.callbacks.Callback):
-    """Keep the posterior means of the same test images after every epoch, in latent.npz.
+    """Store the codes of the same test examples after every epoch, in latent.npz.
 
-    The file holds codes [E,N,D], epochs [E] (0 is before training) and labels [N] where there are any. It is written
-    anew after every epoch, so a training that is broken off or resumed loses none.
+    The file holds codes [E,N,D], epochs [E] (0 is before training) and labels [N] if there are any. It is written again
+    after every epoch, so an interrupted training loses none.
 
     Args:
         folder: the run directory.
-        inputs: what the encoder takes for N images: [N,H,W,C], or {"image", "label"} for a conditional model.
-        labels: classes [N] for the colours, or None.
+        x: N examples [N,...].
+        labels: their classes [N], or None.
     """
 
-    def __init__(self, folder, inputs, labels=None):
+    def __init__(self, folder, x, labels=None):
         super().__init__()
-        self.path, self.inputs = folder / CODES, inputs
-        self.labels = {} if labels is None else {"labels": np.asarray(labels)}
+        self.path, self.x, self.labels = folder / CODES, x, labels
         self.epochs, self.codes = [], []
 
     @classmethod
-    def of(cls, folder, data, conditional, **batches):
-        """The film of the first test images, read as `Split.batches` is told to with `batches`."""
-        split = data.test
-        batch = next(iter(split.batches(MAPPED_IMAGES, **{**batches, "labels": split.has_labels})))
-        if not split.has_labels:
-            return cls(folder, batch)
-        return cls(folder, batch if conditional else batch["image"], batch["label"])
+    def of(cls, folder, recipe, data):
+        """The callback for the first test examples of a recipe."""
+        seen = {"binarize": recipe.data.binarize, "seed": recipe.training.seed}
+        return cls(folder, *data.test.first(MAPPED_EXAMPLES, **seen))
 
     def on_train_begin(self, logs=None):
-        """Where the untrained encoder puts the images; a resumed training goes on with what is kept."""
+        """Store the codes of the untrained encoder; a resumed training reads the stored codes instead."""
         if self.path.exists():
-            with np.load(self.path) as kept:
-                self.epochs, self.codes = list(kept["epochs"]), list(kept["codes"])
+            with np.load(self.path) as stored:
+                self.epochs, self.codes = list(stored["epochs"]), list(stored["codes"])
         else:
-            self._look(0)
+            self._store(0)
 
     def on_epoch_end(self, epoch, logs=None):
-        """Where they are now."""
-        earlier = [index for index, passed in enumerate(self.epochs) if passed <= epoch]
+        """Store the codes after the epoch, in place of those of a later one."""
+        earlier = [index for index, number in enumerate(self.epochs) if number <= epoch]
         self.epochs, self.codes = [self.epochs[i] for i in earlier], [self.codes[i] for i in earlier]
-        self._look(epoch + 1)
+        self._store(epoch + 1)
 
-    def _look(self, epoch):
+    def _store(self, epoch):
         self.epochs.append(epoch)
-        self.codes.append(np.asarray(self.model.posterior.mean(self.model.encoder(self.inputs))))
-        arrays = {"codes": np.stack(self.codes), "epochs": np.array(self.epochs), **self.labels}
-        write_file(self.path, lambda beside: np.savez(beside, **arrays))
+        self.codes.append(np.asarray(self.model.codes(self.x, self.labels)))
+        arrays = {"codes": np.stack(self.codes), "epochs": np.array(self.epochs)}
+        if self.labels is not None:
+            arrays["labels"] = self.labels
+        write_file(self.path, lambda temporary: np.savez(temporary, **arrays))
 
 
 def leave_film(folder, class_names=None, title=""):
-    """Write latent.gif from the codes in a run directory; do nothing if none were kept.
+    """Write latent.gif from the codes in a run directory; do nothing if there are none.
 
     Args:
         folder: the run directory.
-        class_names: the names of the classes.
-        title: above every frame.
+        class_names: the names of the classes, or None.
+        title: of every frame.
 
     Returns:
-        The path of the film, or None.
+        The path of the animation, or None.
     """
     if not (folder / CODES).exists():
         return None
-    with np.load(folder / CODES) as kept:
-        labels = kept.get("labels", None)
-        frames = plots.latent_film(kept["codes"], kept["epochs"], labels, class_names, title)
-    # About ten seconds for the whole film, whatever its length, and no frame longer than half a second.
+    with np.load(folder / CODES) as stored:
+        labels = stored.get("labels", None)
+        frames = plots.latent_film(stored["codes"], stored["epochs"], labels, class_names, title)
+    # About ten seconds in total, and at most half a second for each frame.
     seconds = float(np.clip(10 / len(frames), 0.04, 0.5))
-    return write_file(folder / FILM, lambda beside: plots.save_gif(beside, frames, seconds, hold=2))
+    return write_file(folder / FILM, lambda temporary: plots.save_gif(temporary, frames, seconds, hold=2))

@@ -1,23 +1,25 @@
-"""What happens between two calls of the step: checkpoints, a row in metrics.csv, a line on the screen, the end."""
+"""Callbacks between two calls of the step: checkpoints, metrics.csv, progress on the screen, interruption."""
 
 import signal
-import sys
 import threading
 import time
 
 import keras
+import rich.progress
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn
 
 from vaezoo.errors import Terminated
 
 
 class Recorder(keras.callbacks.Callback):
-    """Keep on disk where training stands: a checkpoint, model.keras and the rows of metrics after every epoch.
+    """Write the state of the training to disk: a checkpoint, model.keras and metrics.csv after every epoch.
 
     Args:
         run: the `RunDirectory`.
-        state: the `TrainingState` to go on from.
+        state: the `TrainingState` to continue from.
         setup: the `Setup`, whose `Watch` must come before this among the callbacks.
-        started: `time.perf_counter()` when this process began with the training.
+        started: `time.perf_counter()` at the start of the training in this process.
         every: seconds between checkpoints within an epoch; None for none.
     """
 
@@ -30,7 +32,7 @@ class Recorder(keras.callbacks.Callback):
         self.kept = time.perf_counter()
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Start the clock; an epoch that was broken off goes on with its sums."""
+        """Start the clock; an interrupted epoch continues with its sums."""
         self.started = time.perf_counter() - self.state.epoch_seconds
         for name, values in self.state.sums.items():
             for variable, value in zip(self.model.trackers[name].variables, values, strict=True):
@@ -39,19 +41,19 @@ class Recorder(keras.callbacks.Callback):
         self.watch.in_a_row.assign(self.state.skipped_in_a_row)
 
     def on_train_batch_end(self, batch, logs=None):
-        """Count the steps of the call; write a checkpoint if it is time."""
+        """Count the steps of the call; write a checkpoint if one is due."""
         self.state.step += self.model.steps_per_execution
         if self.every and self.state.step < self.steps:
             due = time.perf_counter() - self.kept >= self.every
-            if self.devices.any(due):  # every worker takes part: the terms are summed up over all
+            if self.devices.any(due):  # all workers take part: the terms are summed over them
                 self.checkpoint()
 
     def on_test_begin(self, logs=None):
-        """Validation begins: training has taken this long."""
+        """Stop the clock of the epoch before validation."""
         self.state.epoch_seconds = time.perf_counter() - self.started
 
     def on_epoch_end(self, epoch, logs=None):
-        """Keep the epoch."""
+        """Add the row of metrics and write a checkpoint."""
         state = self.state
         if "val_loss" not in logs:
             self.on_test_begin()
@@ -67,7 +69,7 @@ class Recorder(keras.callbacks.Callback):
         self.run.show_epoch(state)
 
     def checkpoint(self):
-        """Write a checkpoint in the middle of an epoch; call it between two calls of the step."""
+        """Write a checkpoint within an epoch; call it between two calls of the step."""
         state = self.state
         state.epoch_seconds = time.perf_counter() - self.started
         state.sums = {
@@ -84,10 +86,10 @@ class Recorder(keras.callbacks.Callback):
 
 
 class Interruption(keras.callbacks.Callback):
-    """Let Ctrl-C and SIGTERM end training between two calls of the step, with a checkpoint.
+    """Let Ctrl-C and SIGTERM end the training between two calls of the step, with a checkpoint.
 
-    Python raises KeyboardInterrupt wherever the process is; in the middle of HDF5's writing that can crash it. This is
-    a context around `fit`, and the last of its callbacks. A second signal is not held back.
+    Python raises KeyboardInterrupt at any point; while HDF5 writes a file, that can crash the process. This is a
+    context around `fit`, and the last of its callbacks. A second signal takes effect at once.
 
     Args:
         recorder: the `Recorder`.
@@ -101,7 +103,7 @@ class Interruption(keras.callbacks.Callback):
         self.asked, self.before = None, {}
 
     def __enter__(self):
-        if threading.current_thread() is threading.main_thread():  # only there can Python handle a signal
+        if threading.current_thread() is threading.main_thread():  # Python handles signals only there
             self.before = {number: signal.signal(number, self._ask) for number in self.SIGNALS}
         return self
 
@@ -114,64 +116,76 @@ class Interruption(keras.callbacks.Callback):
         self.__exit__()
 
     def end_if_asked(self, keep=lambda: None):
-        """Call `keep` and raise KeyboardInterrupt or Terminated if a signal has come, to any of the workers."""
+        """Call `keep` and raise KeyboardInterrupt or Terminated if any worker has received a signal."""
         if self.recorder.devices.any(self.asked is not None):
             keep()
             raise KeyboardInterrupt if self.asked == signal.SIGINT else Terminated
 
     def on_train_batch_end(self, batch, logs=None):
-        """End the training here if that was asked for; after an epoch's last step, once the epoch is kept."""
+        """End the training if that was asked for; after the last step of an epoch, `on_epoch_end` does so."""
         if self.recorder.state.step < self.recorder.steps:
             self.end_if_asked(self.recorder.checkpoint)
 
     def on_epoch_end(self, epoch, logs=None):
-        """The same, after an epoch was kept."""
+        """End the training if that was asked for, now that the epoch is written."""
         self.end_if_asked()
 
 
 class Progress(keras.callbacks.Callback):
-    """A line an epoch, which on a terminal fills as the epoch goes.
+    """A line for each epoch; on a terminal also a bar while the epoch runs.
+
+    It is a context around `fit`, and one of its callbacks.
 
     Args:
         recorder: the `Recorder`, which must come before this among the callbacks.
-        epochs: how many there will be.
+        epochs: the number of epochs of the training.
+        quiet: show nothing.
         stream: where to write; by default standard error.
     """
 
-    def __init__(self, recorder, epochs, stream=None):
+    def __init__(self, recorder, epochs, quiet=False, stream=None):
         super().__init__()
         self.recorder, self.epochs = recorder, epochs
-        self.stream = stream or sys.stderr
-        self.live = self.stream.isatty()
+        self.console = Console(file=stream, stderr=True, quiet=quiet, force_jupyter=False)
+        # Refreshed by the callback: a thread of its own would take time from the training.
+        live = self.console.is_terminal and not quiet
+        columns = TextColumn("{task.description}"), BarColumn(16), TextColumn("{task.fields[terms]}")
+        self.bar = rich.progress.Progress(
+            *columns, console=self.console, transient=True, auto_refresh=False, disable=not live
+        )
+
+    def __enter__(self):
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_):
+        self.bar.stop()
 
     def on_epoch_begin(self, epoch, logs=None):
-        """A new line."""
+        """Start a bar."""
         self.head = f"epoch {epoch + 1:>{len(str(self.epochs))}}/{self.epochs}"
+        self.task = self.bar.add_task(self.head, total=self.recorder.steps, terms="")
         self.drawn = 0.0
 
     def on_train_batch_end(self, batch, logs=None):
-        """Redraw the line, at most ten times a second."""
-        if self.live and time.monotonic() - self.drawn > 0.1:
+        """Redraw the bar, at most ten times a second."""
+        if not self.bar.disable and time.monotonic() - self.drawn > 0.1:
             self.drawn = time.monotonic()
-            share = self.recorder.state.step / self.recorder.steps
-            rate = share * self.recorder.images_per_epoch / (time.perf_counter() - self.recorder.started)
-            bar = "━" * round(16 * share)
-            self._draw(f"{self.head}  {bar:·<16}  {self._terms(logs)}   {rate:,.0f} images/s")
+            step = self.recorder.state.step
+            seconds = time.perf_counter() - self.recorder.started
+            rate = step / self.recorder.steps * self.recorder.images_per_epoch / seconds
+            terms = f"{self._terms(logs)}   {rate:,.0f} examples/s"
+            self.bar.update(self.task, completed=step, terms=terms, refresh=True)
 
     def on_epoch_end(self, epoch, logs=None):
-        """The finished line: training terms, the validation bound, the speed."""
-        bound = "elbo" if "elbo" in logs else "loss"
+        """Print the terms, the validation bound and the speed."""
+        bound = "elbo" if "elbo" in self.model.objective.shown else "loss"
         validation = f"   validation {bound} {logs['val_' + bound]:.2f}" if f"val_{bound}" in logs else ""
         row = self.recorder.state.rows[-1]
         skipped = f"   {row['skipped']} broken steps skipped" if row.get("skipped") else ""
-        rate = f"   {row['images_per_second']:,} images/s"
-        self._draw(f"{self.head}  {self._terms(logs)}{validation}{rate}{skipped}", end="\n")
+        rate = f"   {row['images_per_second']:,} examples/s"
+        self.bar.remove_task(self.task)
+        self.console.out(f"{self.head}  {self._terms(logs)}{validation}{rate}{skipped}", highlight=False)
 
     def _terms(self, logs):
-        names = ("elbo", "reconstruction", "kl") if "elbo" in logs else ("reconstruction",)
-        return "  ".join(f"{name} {float(logs[name]):.2f}" for name in names)
-
-    def _draw(self, line, end=""):
-        # On a terminal the line is drawn over the one before: return, the text, clear to the end.
-        self.stream.write(f"\r{line}\x1b[K{end}" if self.live else f"{line}{end}")
-        self.stream.flush()
+        return "  ".join(f"{name} {float(logs[name]):.2f}" for name in self.model.objective.shown)

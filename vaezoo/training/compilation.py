@@ -1,19 +1,22 @@
-"""How the training step is compiled: XLA or graph, and how many steps run in one call."""
+"""Compilation of the training step: XLA or graph, and the number of steps in one call."""
 
 import keras
 import tensorflow as tf
+
+from vaezoo import internals
+from vaezoo.hardware import on_gpu
 
 
 def use_xla(model, choice="auto"):
     """Whether to compile the step with XLA.
 
-    On a CPU, XLA fuses the many small operations of dense networks and wins a third; its convolutions are slower than
-    oneDNN's and lose a third, and so are its products of bfloat16 on a processor that has instructions for them. On a
-    GPU it wins for all.
+    On a CPU, XLA makes dense networks a third faster, as it fuses their many small operations. It makes convolutional
+    networks a third slower, as oneDNN's convolutions are faster than its own. So are oneDNN's products of bfloat16, on
+    a processor with instructions for them. On a GPU, XLA is faster for all networks.
 
     Args:
         model: a `VAE`.
-        choice: "xla", "graph", or "auto" for that rule.
+        choice: "xla", "graph", or "auto" for the rule above.
     """
     if choice != "auto":
         return choice == "xla"
@@ -27,24 +30,19 @@ def use_xla(model, choice="auto"):
 _CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.Conv2DTranspose)
 
 
-def on_gpu():
-    """Whether TensorFlow sees a GPU."""
-    return bool(tf.config.list_physical_devices("GPU"))
-
-
 def epoch_shape(images, batch_size):
-    """The steps of an epoch, and how many of them run in one call.
+    """The number of steps in an epoch, and of steps in one call.
 
-    Calls of 8 to 32 steps hide the cost of Python between them. Every epoch must be a whole number of calls, and of
-    these lengths the one is taken that leaves out the fewest batches at the epoch's end; the order is drawn anew each
-    epoch, so no image is left out for good.
+    Calls of 8 to 32 steps make the cost of Python between them small. An epoch must be an integer number of calls, so
+    some batches at its end may be dropped; the length of a call is chosen to drop the fewest. Each epoch has a new
+    order, so no example is dropped from all epochs.
 
     Args:
-        images: the number of training images.
+        images: the number of training examples.
         batch_size: at most that number.
 
     Returns:
-        (steps an epoch, steps a call).
+        (steps in an epoch, steps in a call).
     """
     steps = images // batch_size
     if steps < 8:
@@ -54,13 +52,13 @@ def epoch_shape(images, batch_size):
 
 
 def compile_whole_calls(model):
-    """Make one XLA program of all the steps of a call, where Keras would enter and leave one in every step.
+    """Compile all steps of a call as one XLA program; Keras compiles one program that it enters for each step.
 
-    The weights and Adam's moments then stay where they are for the length of the call, in place of being handed to each
-    step and back: a tenth of the time of a dense network, a sixth of that of a small one.
+    The weights and Adam's moments then stay in the program during the call. That saves a tenth of the time of a dense
+    network, and a sixth of that of a small one.
 
     Args:
-        model: a `VAE`, compiled with `jit_compile=True`. Its epochs must be whole numbers of `steps_per_execution`.
+        model: a `VAE`, compiled with `jit_compile=True`. Its epochs must be multiples of `steps_per_execution` steps.
     """
     steps = model.steps_per_execution
 
@@ -78,4 +76,4 @@ def compile_whole_calls(model):
         batches = [next(iterator) for _ in range(steps)]
         return train_on(tf.nest.map_structure(lambda *tensors: tf.stack(tensors), *batches))
 
-    model.train_function = call  # what `fit` would make for itself if there were none
+    internals.set_train_function(model, call)

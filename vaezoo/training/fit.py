@@ -1,4 +1,4 @@
-"""Train a recipe, or go on with a training that ended early: one run directory, the same weights either way."""
+"""Train a recipe, or resume an interrupted training: one run directory, the same weights either way."""
 
 import contextlib
 import dataclasses
@@ -9,18 +9,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vaezoo.checkpoints import TrainingState
 from vaezoo.config import load_recipe, to_yaml
 from vaezoo.errors import VaezooError
+from vaezoo.keras_files import load_weights
 from vaezoo.models.vae import VAE
 from vaezoo.recipe_schema import Recipe
+from vaezoo.runs import free_path, read_environment
+from vaezoo.tables import aligned
 from vaezoo.training.animation import CODES, LatentFilm
 from vaezoo.training.callbacks import Interruption, Progress, Recorder
-from vaezoo.training.checkpoints import TrainingState
-from vaezoo.training.ending import keep_what_is_done, leave_results
-from vaezoo.training.inspection import read_environment
-from vaezoo.training.run_directory import RunDirectory, free_path
-from vaezoo.training.setup import PACKAGES, prepare
+from vaezoo.training.results import keep_what_is_done, leave_results
+from vaezoo.training.run_directory import RunDirectory
+from vaezoo.training.setup import prepare
 from vaezoo.training.strategies import Devices
+from vaezoo.versions import PACKAGES
 
 EVALUATION_BATCH = 1000
 CHANGEABLE = tuple(f"training.{key}" for key in ("epochs", "learning_rate", "schedule", "clip_norm", "on_nonfinite"))
@@ -28,7 +31,7 @@ CHANGEABLE = tuple(f"training.{key}" for key in ("epochs", "learning_rate", "sch
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """A finished training: the run directory, the model, and its test figures in nats an image."""
+    """A finished training: the run directory, the model, and its test metrics in nats per example."""
 
     path: Path
     model: VAE
@@ -43,29 +46,29 @@ def train(
     checkpoint_every: float | None = None,
     strategy: str = "one",
 ) -> Trained:
-    """Train a model and leave a run directory.
+    """Train a model and write a run directory.
 
-    With a strategy the batch, the noise and the update are those of one device. With "multi_worker" every machine makes
-    this call at the same time, and the run directory is the chief's, worker 0: the others leave none, and the path that
-    they are given back is gone.
+    With a strategy, the batches, the noise and the updates are those of one device. With "multi_worker", every machine
+    makes this call at the same time. Only the chief, worker 0, writes a run directory; the path that the other workers
+    return does not exist.
 
     Args:
         recipe: a `Recipe`, or the name or path of one.
-        out: the run directory; by default runs/NAME, or the first free one of runs/NAME-2, runs/NAME-3, ...
+        out: the run directory; by default runs/NAME, or the first of runs/NAME-2, runs/NAME-3, ... that is free.
         quiet: print nothing.
-        animate: keep the map of 1,000 test images after every epoch, and leave a film of it, latent.gif.
-        checkpoint_every: seconds between checkpoints within an epoch; there is always one at an epoch's end.
-        strategy: what to train on: "one" device, "mirrored" for all GPUs of this machine, or "multi_worker" for those
-            of every machine that TF_CONFIG names.
+        animate: store the codes of 1,000 test examples after every epoch, and write an animation of them, latent.gif.
+        checkpoint_every: seconds between checkpoints within an epoch; there is always one at the end of an epoch.
+        strategy: the devices: "one" device, "mirrored" for all GPUs of this machine, or "multi_worker" for the GPUs of
+            every machine in TF_CONFIG.
 
     Returns:
-        The path of the run, the trained model and the test figures.
+        A `Trained`: the path of the run, the trained model and the test metrics.
 
     Raises:
-        VaezooError: for data that cannot be read or does not fit the recipe, a directory that cannot be written,
-            holds a run or is in use; a loss or gradient that is no longer finite; a TF_CONFIG that is wrong, a batch
-            that the devices cannot share, or a worker that is gone.
-        KeyboardInterrupt: after Ctrl-C, and as `Terminated` after SIGTERM, with a message that says what was kept.
+        VaezooError: for data that cannot be read or does not fit the recipe; a directory that cannot be written, holds
+            a run or is in use; a loss or gradient that is not finite; an invalid TF_CONFIG, a batch size that the
+            devices do not divide, or a lost worker.
+        KeyboardInterrupt: after Ctrl-C, and as `Terminated` after SIGTERM; the message says what was kept.
     """
     started = time.perf_counter()
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
@@ -86,27 +89,27 @@ def resume(
     checkpoint_every: float | None = None,
     strategy: str = "one",
 ) -> Trained:
-    """Go on with a training from its newest checkpoint that is whole.
+    """Resume a training from its newest complete checkpoint.
 
-    With nothing changed, the weights in the end are bit-identical to those of a training that was never disturbed, on
-    the same machine. With more epochs the cosine schedule is that of the longer training from here on: the learning
-    rate rises again to where that training would have it.
+    With unchanged settings, the final weights are bit-identical to those of an uninterrupted training on the same
+    machine. With more epochs, the cosine schedule is that of the longer training from here on, so the learning rate
+    first rises.
 
     Args:
-        path: the run directory; with "multi_worker" every machine reads it, so it has to be on a disk that they share.
-        epochs: how many epochs there shall be in all; by default as many as were planned.
-        changes: values by dotted key, of those in CHANGEABLE, as in {"training.learning_rate": 1e-4} after a loss that
+        path: the run directory; with "multi_worker" it must be on a disk that all machines share.
+        epochs: the total number of epochs; by default the number in the recipe.
+        changes: values by dotted key, for keys in CHANGEABLE, as in {"training.learning_rate": 1e-4} after a loss that
             was not finite.
         quiet: print nothing.
         checkpoint_every: as in `train`.
-        strategy: as in `train`; it may be another one than the run was begun with.
+        strategy: as in `train`; it may differ from that of the interrupted training.
 
     Returns:
         What `train` returns.
 
     Raises:
-        VaezooError: as `train` does; if the folder holds no run, or no checkpoint that is whole; if the data have
-            changed; if more epochs are done than asked for.
+        VaezooError: as `train` does; if the folder holds no run, or no complete checkpoint; if a checkpoint holds
+            anything that no model of vaezoo has; if the data have changed; if more epochs are done than asked for.
         KeyboardInterrupt: as `train` does.
     """
     started = time.perf_counter()
@@ -117,14 +120,14 @@ def resume(
     changes = {**(changes or {}), **({} if epochs is None else {"training.epochs": epochs})}
     for key in changes:
         if key not in CHANGEABLE:
-            raise VaezooError(f"'{key}' cannot change in a run that goes on; what can: {', '.join(CHANGEABLE)}")
+            raise VaezooError(f"'{key}' cannot change in a resumed run; allowed are {', '.join(CHANGEABLE)}")
     found_at = RunDirectory(path, resumed=True)
     devices, say = _joined(strategy, quiet)
     with _written_by_chief(found_at, devices) as run:
         recipe = load_recipe(found_at.path / "recipe.yaml", changes)
         found = found_at.checkpoints.newest(warn)
         if found is None and (found_at.path / "model.keras").exists():
-            raise VaezooError(f"'{path}' holds a model but no checkpoint: an earlier version made it; train it anew")
+            raise VaezooError(f"'{path}' holds a model but no checkpoint: an earlier version wrote it; train again")
         checkpoint, state = found or (None, TrainingState())
         if recipe.training.epochs < state.epoch + (state.step > 0):
             raise VaezooError(
@@ -134,7 +137,7 @@ def resume(
         setup = prepare(recipe, warn, devices)
         _check_environment(read_environment(found_at.path), setup.environment, warn)
         if checkpoint:
-            setup.model.load_weights(checkpoint.model)
+            load_weights(setup.model, checkpoint.model)
             setup.watch.steps.assign(state.epoch * setup.steps + state.step)
         if not devices.agree(state.epoch * setup.steps + state.step):
             raise VaezooError(f"the workers found different checkpoints in '{path}'; let all see one disk")
@@ -142,14 +145,14 @@ def resume(
         if state.epoch < recipe.training.epochs:
             run.drop_results()
         if state.epoch and not state.step and devices.chief:
-            run.show_epoch(state)  # the process may have been killed between the checkpoint and these
-        say(f"{setup.headline}\ngoing on in {run.path} after {state.describe()}\n")
+            run.show_epoch(state)  # the process may have been killed after the checkpoint, before this
+        say(f"{setup.headline}\nresuming in {run.path} after {state.describe()}\n")
         return _train(run, setup, state, started, quiet, (run.path / CODES).exists(), checkpoint_every)
 
 
 @contextlib.contextmanager
 def _written_by_chief(directory, devices):
-    """That `RunDirectory` on the chief; on another worker one of its own, which goes when the training ends."""
+    """The `RunDirectory` on the chief; on another worker a temporary one."""
     if devices.chief:
         with directory as run:
             yield run
@@ -159,17 +162,17 @@ def _written_by_chief(directory, devices):
 
 
 def _train(run, setup, state, started, quiet, animate, checkpoint_every):
-    """Train from that state to the last epoch; evaluate; leave everything in the directory, whatever happens."""
+    """Train from a state to the last epoch and evaluate; also complete the run directory if the training ends early."""
     model, settings, data, devices = setup.model, setup.recipe.training, setup.data, setup.devices
     run.status(setup.environment, "training")
     validation = devices.repeat(data.validation.batches(EVALUATION_BATCH, **setup.batches)) if data.validation else None
     recorder = Recorder(run, state, setup, started, checkpoint_every)
-    film = [LatentFilm.of(run.path, data, model.conditional, **setup.batches)] if animate and devices.chief else []
-    lines = [] if quiet or not devices.chief else [Progress(recorder, settings.epochs)]
+    film = [LatentFilm.of(run.path, setup.recipe, data)] if animate and devices.chief else []
+    progress = Progress(recorder, settings.epochs, quiet or not devices.chief)
     try:
-        with devices.errors_of_others(), Interruption(recorder) as interruption:
+        with devices.errors_of_others(), progress, Interruption(recorder) as interruption:
             while state.epoch < settings.epochs:
-                # First the rest of an epoch that was broken off, then all the whole ones.
+                # The rest of an interrupted epoch comes first, then all the others.
                 images = data.train.training_batches(
                     settings.batch_size, setup.steps, first_epoch=state.epoch, first_step=state.step, **setup.batches
                 )
@@ -181,7 +184,7 @@ def _train(run, setup, state, started, quiet, animate, checkpoint_every):
                     validation_data=validation,
                     shuffle=False,
                     verbose=0,
-                    callbacks=[setup.watch, *film, recorder, *lines, interruption],
+                    callbacks=[setup.watch, *film, recorder, progress, interruption],
                 )
             images = devices.repeat(data.test.batches(EVALUATION_BATCH, **setup.batches))
             test = model.evaluate(images, verbose=0, return_dict=True)
@@ -195,28 +198,28 @@ def _train(run, setup, state, started, quiet, animate, checkpoint_every):
     except VaezooError as error:
         raise VaezooError(f"{error} ({keep_what_is_done(run, setup, state, 'failed', str(error))})") from None
     say = _say(quiet or not devices.chief)
-    say(f"\ntest figures ({len(data.test):,} images, nats an image)\n{_table(test)}\n\nthe run is in {run.path}")
+    say(f"\ntest metrics ({len(data.test):,} examples, nats per example)\n{_table(test)}\n\nthe run is in {run.path}")
     return Trained(run.path, model, test)
 
 
 def _check_environment(before, now, warn):
-    """Refuse to go on with other data; warn where the last bits may differ."""
-    for key in ("images", "image_shape"):
+    """Refuse to resume with other data; warn about what may change the weights."""
+    for key in ("images", "shape"):
         if key in before and before[key] != now[key]:
             raise VaezooError(
                 f"the data '{now['data']}' have changed since the run began: its {key} were {before[key]} and are "
-                f"{now[key]}; bring the old ones back, or train anew"
+                f"{now[key]}; restore the old data, or train again"
             )
     for key in (*PACKAGES, "device", "strategy", "compilation"):
         if key in before and before[key] != now[key]:
             warn(
-                f"the run was begun with {key} {before[key]}, and this is {now[key]}: the weights may differ from "
-                "those of an undisturbed run"
+                f"the run began with {key} {before[key]}, and now it is {now[key]}: the weights may differ from those "
+                "of an uninterrupted run"
             )
 
 
 def _joined(strategy, quiet):
-    """The `Devices`, and what prints a line: once all machines are there, on the chief alone."""
+    """The `Devices`, and a function that prints a line; on the chief only, once all machines have joined."""
     devices = Devices(strategy, _say(quiet))
     return devices, _say(quiet or not devices.chief)
 
@@ -229,5 +232,5 @@ def _say(quiet):
     return say
 
 
-def _table(figures):
-    return "\n".join(f"  {name:<16}{value:10.3f}" for name, value in figures.items())
+def _table(metrics):
+    return aligned(((f"  {name}", f"{value:.3f}") for name, value in metrics.items()), right=[1])

@@ -1,20 +1,19 @@
-"""What is in a run directory, how its training stands or ended, and whether every file is whole.
+"""What is in a run directory, the status of its training, and whether every file is complete.
 
-This file imports nothing heavy, so a run can be looked at in an instant, also while it trains.
+This module imports nothing heavy, so a run can be inspected quickly, also while it trains.
 """
 
 import dataclasses
-import json
-import os
 import zipfile
 import zlib
 from pathlib import Path
 
-from vaezoo.atomic import lock_folder
+from vaezoo.atomic import LOCK, has_writer
+from vaezoo.checkpoints import Checkpoint, Checkpoints, TrainingState
 from vaezoo.config import load_recipe
 from vaezoo.errors import VaezooError
 from vaezoo.recipe_schema import Recipe
-from vaezoo.training.checkpoints import Checkpoint, Checkpoints, TrainingState
+from vaezoo.runs import read_environment
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,18 +23,18 @@ class Inspection:
     Attributes:
         path: the folder.
         recipe: the resolved `Recipe`.
-        environment: what environment.json says.
-        running: whether a process is training into it.
-        state: the `TrainingState` of the newest checkpoint that is whole; None if there is none.
-        checkpoints: every checkpoint, the newest first, "whole" or "broken".
+        environment: the content of environment.json.
+        running: whether a process is training into it; None if only a user who may write there can tell.
+        state: the `TrainingState` of the newest complete checkpoint; None if there is none.
+        checkpoints: every checkpoint, the newest first, "complete" or "broken".
         files: the size in bytes of every file, by its name relative to the folder.
-        broken: a line for each file that is broken or missing; empty for a run that is whole.
+        broken: a line for each file that is broken or missing; empty for a complete run.
     """
 
     path: Path
     recipe: Recipe
     environment: dict
-    running: bool
+    running: bool | None
     state: TrainingState | None
     checkpoints: dict[Checkpoint, str]
     files: dict[str, int]
@@ -43,12 +42,14 @@ class Inspection:
 
     @property
     def status(self) -> str:
-        """How the training stands or ended, in words."""
+        """The status of the training, in words."""
         status = self.environment.get("status", "unknown")
         if self.running:
             return "running"
+        if status == "training" and self.running is None:
+            return "running or killed: only a user who may write in the run directory can tell which"
         if status == "training":
-            return "killed: it neither finished nor was told to end"
+            return "killed: the process ended without a handled signal or error"
         reason = self.environment.get("reason")
         return f"{status}: {reason}" if reason else status
 
@@ -60,7 +61,7 @@ class Inspection:
 
 
 def inspect(path: str | Path) -> Inspection:
-    """Look at a run directory without changing it; every checkpoint and Keras file is read through and checked.
+    """Look at a run directory without changing it; every checkpoint and Keras file is read and verified.
 
     Args:
         path: the folder.
@@ -75,18 +76,18 @@ def inspect(path: str | Path) -> Inspection:
     if not (path / "recipe.yaml").is_file():
         raise VaezooError(f"'{path}' holds no run: there is no recipe.yaml in it; `vaezoo train` makes one")
     recipe = load_recipe(path / "recipe.yaml")
-    running = _is_locked(path)
+    running = has_writer(path)
     state, broken = None, []
     checkpoints = {}
     for checkpoint in Checkpoints(path).all():
         try:
             found = checkpoint.read()
         except VaezooError as error:
-            if checkpoint.manifest.exists():  # or else the training has removed it just now
+            if checkpoint.manifest.exists():  # otherwise the training has just removed it
                 checkpoints[checkpoint] = "broken"
                 broken.append(str(error))
             continue
-        checkpoints[checkpoint] = "whole"
+        checkpoints[checkpoint] = "complete"
         state = state or found
     environment = read_environment(path)
     if not environment:
@@ -95,31 +96,13 @@ def inspect(path: str | Path) -> Inspection:
         needed = environment.get("status") == "finished" or (name == "model.keras" and state and state.epoch)
         if problem := _problem_of_archive(path / name, needed):
             broken.append(problem)
-    files = {str(file.relative_to(path)): file.stat().st_size for file in sorted(path.rglob("*")) if file.is_file()}
+    present = (file for file in sorted(path.rglob("*")) if file.is_file() and file.name != LOCK)
+    files = {str(file.relative_to(path)): file.stat().st_size for file in present}
     return Inspection(path, recipe, environment, running, state, checkpoints, files, broken)
 
 
-def read_environment(path: Path) -> dict:
-    """What environment.json in a run directory says; an empty mapping where it cannot be read."""
-    try:
-        content = json.loads((path / "environment.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _is_locked(path):
-    try:
-        descriptor = lock_folder(path)
-    except BlockingIOError:
-        return True
-    if descriptor is not None:
-        os.close(descriptor)
-    return False
-
-
 def _problem_of_archive(path, needed):
-    """What is wrong with a Keras file, which is a zip archive with a checksum a member; None if nothing is."""
+    """What is wrong with a Keras file, a zip archive with a checksum for each member; None if nothing is."""
     if not path.exists():
         return f"'{path}' is missing" if needed else None
     try:
@@ -127,4 +110,4 @@ def _problem_of_archive(path, needed):
             member = archive.testzip()
     except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
         return f"'{path}' is broken: {' '.join(str(error).split())}"
-    return f"'{path}' is broken: the checksum of its member {member} does not fit" if member else None
+    return f"'{path}' is broken: the checksum of its member {member} does not match" if member else None

@@ -1,43 +1,39 @@
 """From a recipe to everything that `fit` needs: the data, the compiled model, the shape of an epoch."""
 
 import dataclasses
-import platform
-from importlib import metadata
 
 import keras
 
-import vaezoo
+from vaezoo import internals
 from vaezoo.data import Data, canonical_name
 from vaezoo.errors import VaezooError
 from vaezoo.models.vae import VAE
 from vaezoo.optimizer import Adam
 from vaezoo.recipe_schema import Recipe
+from vaezoo.runs import load_recipe_data
 from vaezoo.training.compilation import compile_whole_calls, epoch_shape, use_xla
-from vaezoo.training.hardware import describe_devices
-from vaezoo.training.run_directory import load_recipe_data
 from vaezoo.training.strategies import Devices
 from vaezoo.training.trouble import Watch
+from vaezoo.versions import versions
 from vaezoo.zoo import build_model
 
-PACKAGES = ("tensorflow", "keras", "tensorflow-probability", "tensorflow-datasets", "numpy")
-
-# Keras begins at 2^15, which a loss of hundreds of nats overflows: each time a step is left out, up to eight at the
-# start of conv_vae, and from there on the training sees other batches than one in float32.
+# Keras begins at 2^15. A loss of hundreds of nats overflows that, and each overflow skips a step: up to eight at the
+# start of conv_vae, after which the steps see other batches than those of a float32 training.
 FIRST_LOSS_SCALE = 2.0**7
 
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """What a training is made of: a function of the recipe and the machine, the same in a resumed process.
+    """Everything that a training needs, as a function of the recipe and the machine: a resumed process has the same.
 
     Attributes:
-        recipe: with the data's name made canonical and its parameters counted.
-        data: its three splits.
-        model: compiled, with new weights, its optimizer built.
-        watch: the guard of its steps.
-        devices: what it runs on.
-        steps: how many steps an epoch has.
-        environment: versions, device, precision, data: what environment.json says.
+        recipe: with the canonical name of the data and the number of parameters.
+        data: the three splits.
+        model: compiled, with initial weights and a built optimizer.
+        watch: guards the steps.
+        devices: what training runs on.
+        steps: the number of steps in an epoch.
+        environment: the content of environment.json: versions, device, precision, data.
     """
 
     recipe: Recipe
@@ -50,22 +46,18 @@ class Setup:
 
     @property
     def batches(self):
-        """How the images are to be read, in training and in every evaluation: keywords of `Split.batches`."""
+        """How training and every evaluation read the examples: keywords of `Split.batches`."""
         recipe = self.recipe
-        return {"binarize": recipe.data.binarize, "seed": recipe.training.seed, "labels": self.model.conditional}
+        return {"binarize": recipe.data.binarize, "seed": recipe.training.seed, "labels": self.model.spec.conditional}
 
     @property
     def headline(self):
-        """Model, device and data, on two lines."""
+        """Two lines: the model and the device; the data."""
         model, data = self.model, self.data
         keys = ("device", *["strategy"] * (self.devices.name != "one"), "precision", "compilation")
         chosen = ", ".join(self.environment[key] for key in keys)
-        shape = "×".join(map(str, data.image_shape))
-        images = ", ".join(f"{count:,} {split}" for split, count in self.environment["images"].items())
-        return (
-            f"{self.recipe.name}: {model.count_params():,} parameters; {chosen}\n"
-            f"{data.name}: images of {shape}; {images}"
-        )
+        counts = ", ".join(f"{count:,} {split}" for split, count in self.environment["images"].items())
+        return f"{self.recipe.name}: {model.count_params():,} parameters; {chosen}\n{data.name}: {data.spec}; {counts}"
 
 
 def prepare(recipe, warn, devices=None):
@@ -73,7 +65,7 @@ def prepare(recipe, warn, devices=None):
 
     Args:
         recipe: a `Recipe`.
-        warn: takes a line for what would mislead.
+        warn: called with a line for each setting that is likely a mistake.
         devices: the `Devices` to train on; by default one.
 
     Returns:
@@ -82,7 +74,7 @@ def prepare(recipe, warn, devices=None):
     Raises:
         VaezooError: for data that cannot be read or does not fit the recipe, or a batch that the devices cannot share.
     """
-    devices = devices or Devices()  # before the data: reading them may be what first uses a GPU
+    devices = devices or Devices()  # before the data, since reading them may use a GPU
     named = recipe.data.model_copy(update={"name": canonical_name(recipe.data.name)})
     recipe = recipe.model_copy(update={"data": named})  # so that the run can be read from any folder
     settings = recipe.training
@@ -90,13 +82,13 @@ def prepare(recipe, warn, devices=None):
     data = load_recipe_data(recipe)
     with devices.errors_of_others(), devices.strategy.scope():
         keras.utils.set_random_seed(settings.seed)  # the initial weights
-        model = build_model(recipe, data.image_shape, data.classes)
-        # What the zoo's recipe may expect says nothing of other data or settings.
+        model = build_model(recipe, data.spec)
+        # The expected ELBO is that of the zoo's own recipe on MNIST, not of these settings and data.
         recipe = recipe.model_copy(update={"parameters": model.count_params(), "expected_elbo": None})
         _check_likelihood(recipe, model, data, warn)
         steps, steps_per_call = _steps(data, settings)
         if devices.name != "one":
-            steps_per_call = 1  # with more, Keras 3.15 makes a graph that TensorFlow refuses
+            steps_per_call = 1  # with more, Keras 3.15 builds a graph that TensorFlow refuses
         xla = devices.name == "one" and use_xla(model, settings.compilation)
         model.compile(
             optimizer=Adam(_learning_rate(settings, steps), global_clipnorm=settings.clip_norm),
@@ -104,8 +96,8 @@ def prepare(recipe, warn, devices=None):
             steps_per_execution=steps_per_call,
         )
         model.optimizer.build(model.trainable_variables)
-        if hasattr(model.optimizer, "dynamic_scale"):  # under mixed_float16
-            model.optimizer.dynamic_scale.assign(FIRST_LOSS_SCALE)
+        if (scale := internals.loss_scale(model.optimizer)) is not None:
+            scale.assign(FIRST_LOSS_SCALE)
         model.watch = Watch(model, settings.on_nonfinite)
     if xla:
         compile_whole_calls(model)
@@ -113,7 +105,7 @@ def prepare(recipe, warn, devices=None):
 
 
 def _check_devices(devices, settings):
-    """Refuse a batch that cannot be divided in equal parts, and what TensorFlow does for one device alone."""
+    """Refuse a batch that cannot be divided equally, and XLA on several devices."""
     batch, count = settings.batch_size, devices.count
     if batch % count:
         nearest = [str(size) for size in (batch - batch % count, batch - batch % count + count) if size]
@@ -128,13 +120,13 @@ def _check_devices(devices, settings):
 
 
 def _check_likelihood(recipe, model, data, warn):
-    """Refuse a likelihood that does not describe the images; warn where the figures would mislead."""
+    """Refuse a likelihood that does not describe the examples; warn where the metrics would mislead."""
     if recipe.data.binarize == "none":
-        model.likelihood.check(data.train.head(1000))
-    elif recipe.model.likelihood.name != "bernoulli":
+        model.likelihood.check(data.train.first(1000)[0], model.spec)
+    elif not model.likelihood.binary:
         warn(
             f"the likelihood '{recipe.model.likelihood.name}' describes grey levels, and data.binarize="
-            f"{recipe.data.binarize} leaves zeros and ones; its figures do not compare with those of 'bernoulli'. "
+            f"{recipe.data.binarize} leaves zeros and ones; its metrics do not compare with those of 'bernoulli'. "
             "Set data.binarize=none."
         )
 
@@ -154,17 +146,6 @@ def _learning_rate(settings, steps):
     return keras.optimizers.schedules.CosineDecay(settings.learning_rate, settings.epochs * steps)
 
 
-def versions():
-    """The versions and the machine that figures come from."""
-    return {
-        "vaezoo": vaezoo.__version__,
-        "python": platform.python_version(),
-        **{package: metadata.version(package) for package in PACKAGES},
-        "platform": platform.platform(),
-        "device": describe_devices(),
-    }
-
-
 def _environment(data, model, xla, devices):
     return {
         **versions(),
@@ -174,6 +155,6 @@ def _environment(data, model, xla, devices):
         "seed": model.seed,
         "data": data.name,
         "images": {"train": len(data.train), "validation": len(data.validation or ()), "test": len(data.test)},
-        "image_shape": list(data.image_shape),
+        "shape": list(data.spec.shape),
         "class_names": list(data.class_names) if data.class_names else None,
     }

@@ -1,8 +1,8 @@
-"""The devices that train together: one, all of this machine, or those of several machines.
+"""The devices of a training: one, all of this machine, or those of several machines.
 
-TensorFlow's `MirroredStrategy` and `MultiWorkerMirroredStrategy` hold the weights on every device; each device takes
-its rows of every batch (see `vaezoo.replicas`). Each machine makes the batches of all and keeps its part, so the images
-of a batch are those of one device, whatever they are read from.
+TensorFlow's `MirroredStrategy` and `MultiWorkerMirroredStrategy` keep a copy of the weights on every device, and each
+device takes its rows of every batch (see `vaezoo.replicas`). Each machine reads the full batches and keeps its rows, so
+the batches are those of a training on one device, whatever the data source.
 """
 
 import contextlib
@@ -16,28 +16,28 @@ import traceback
 import tensorflow as tf
 
 from vaezoo.errors import VaezooError, unknown
-from vaezoo.training.hardware import let_memory_grow
+from vaezoo.hardware import let_memory_grow
 
 STRATEGIES = ("one", "mirrored", "multi_worker")
-JOBS = ("chief", "worker")  # in the order of TensorFlow's own numbers for them
+JOBS = ("chief", "worker")  # in the order in which TensorFlow numbers them
 EXAMPLE = """'{"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}, "task": {"type": "worker", "index": 0}}'"""
 
 
 class Devices:
-    """Those that a training runs on. Make it before anything else of TensorFlow's is used: the cluster wants that.
+    """The devices of a training. Make this before TensorFlow is used: a cluster must be joined first.
 
     Args:
-        name: "one"; "mirrored" for all GPUs of this machine, or all its logical CPUs where there is no GPU; or
-            "multi_worker" for those of all machines that TF_CONFIG names.
+        name: "one"; "mirrored" for all GPUs of this machine, or all its logical CPUs if there is no GPU; or
+            "multi_worker" for those of all machines in TF_CONFIG.
         say: takes a line before this waits for the other machines.
 
     Attributes:
         strategy: the `tf.distribute.Strategy`.
-        worker, workers: which machine this is, from 0, and how many there are.
-        count: the devices of all machines.
+        worker, workers: the number of this machine, from 0, and the number of machines.
+        count: the number of devices of all machines.
 
     Raises:
-        VaezooError: for an unknown name, or a TF_CONFIG that is missing or wrong.
+        VaezooError: for an unknown name, or a TF_CONFIG that is missing or invalid.
     """
 
     def __init__(self, name="one", say=print):
@@ -54,7 +54,7 @@ class Devices:
 
     @property
     def chief(self):
-        """Whether this is the machine that writes the run directory and speaks."""
+        """Whether this machine writes the run directory and prints."""
         return self.worker == 0
 
     def __str__(self):
@@ -66,7 +66,7 @@ class Devices:
         }[self.name]
 
     def share(self, batches):
-        """A dataset of batches [R*B,...] → what `fit` takes, where each of R devices is given its B rows of each."""
+        """A dataset of batches [R*B,...] → a dataset for `fit` that gives each of the R devices its B rows."""
         first = self.worker * self._own
 
         def parts(rows):
@@ -75,10 +75,10 @@ class Devices:
         return self._distribute(batches, parts)
 
     def repeat(self, batches):
-        """A dataset of batches of any size → what `evaluate` takes, where each device is given every whole batch.
+        """A dataset of batches of any size → a dataset for `evaluate` that gives each device every full batch.
 
-        The noise of an evaluation is a function of how many images were seen before, and its last batch is of any size;
-        so every device does all of it, and the means are those of one.
+        The noise of an evaluation is a function of the number of examples seen before, and the last batch may have any
+        size. So every device evaluates all batches, and the means are those of one device.
         """
 
         def copies(rows):
@@ -87,16 +87,16 @@ class Devices:
         return self._distribute(batches, copies)
 
     def any(self, flag):
-        """Whether the flag is true on one of the machines; all of them have to ask at the same time."""
+        """Whether the flag is true on any machine; all machines must call this at the same time."""
         return flag if self.workers == 1 else self._total(flag) > 0
 
     def agree(self, number):
-        """Whether the integer is the same on all machines; all of them have to ask at the same time."""
+        """Whether the integer is the same on all machines; all machines must call this at the same time."""
         return self.workers == 1 or self._total(number) == self.workers * number
 
     @contextlib.contextmanager
     def errors_of_others(self):
-        """Give TensorFlow's errors for a worker that does not answer as one line."""
+        """Raise TensorFlow's errors about a lost worker as a VaezooError."""
         gone = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
         gone += (tf.errors.DeadlineExceededError, tf.errors.FailedPreconditionError)
         try:
@@ -104,7 +104,7 @@ class Devices:
         except gone as error:
             if self.workers == 1:
                 raise
-            # They hold a pool of TensorFlow's threads, of which Python's own end would complain.
+            # The frames hold a thread pool of TensorFlow, which would print an error when Python exits.
             traceback.clear_frames(error.__traceback__)
             task = re.search(r"(?:remote target|heartbeats\):)\s+/job:(\w+)/replica:0/task:(\d+)", str(error))
             who = f"{task[1]} {task[2]}" if task else "another worker"
@@ -117,7 +117,7 @@ class Devices:
 
     @property
     def _own(self):
-        """The devices of this machine, each of which takes one element of a distributed dataset a step."""
+        """The number of devices of this machine; each takes one element of a distributed dataset in a step."""
         return self.count // self.workers
 
     def _distribute(self, batches, divide):
@@ -126,7 +126,7 @@ class Devices:
         elements = batches.flat_map(
             lambda batch: tf.data.Dataset.from_tensor_slices(tf.nest.map_structure(divide, batch))
         )
-        length = batches.cardinality()  # unknown of endless ones, and Keras need not know
+        length = batches.cardinality()  # negative if endless; Keras does not need it then
         if length >= 0:
             elements = elements.apply(tf.data.experimental.assert_cardinality(length * self._own))
         elements = elements.prefetch(tf.data.AUTOTUNE)
@@ -148,8 +148,8 @@ def _strategy(name):
 
 @contextlib.contextmanager
 def _ended_by_ctrl_c():
-    """Let Ctrl-C end the process at once: TensorFlow waits for the other machines without giving Python a turn."""
-    if threading.current_thread() is not threading.main_thread():  # only there can Python change what a signal does
+    """Let Ctrl-C end the process at once: while TensorFlow waits for the other machines, Python handles no signals."""
+    if threading.current_thread() is not threading.main_thread():  # Python sets signal handlers there only
         yield
         return
     before = signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -166,10 +166,10 @@ def read_cluster(text):
         text: its value, or None where it is not set.
 
     Returns:
-        (this worker's number, the number of workers), the chief first where the cluster names one.
+        (the number of this worker, the number of workers); the chief, if there is one, is worker 0.
 
     Raises:
-        VaezooError: if it is missing, or is not what TensorFlow would understand.
+        VaezooError: if it is missing or invalid.
     """
     if not text:
         raise VaezooError(
@@ -178,7 +178,7 @@ def read_cluster(text):
     try:
         config = json.loads(text)
     except ValueError as error:
-        raise VaezooError(f"TF_CONFIG is no JSON ({error}); write it as in {EXAMPLE}") from None
+        raise VaezooError(f"TF_CONFIG is not JSON ({error}); write it as in {EXAMPLE}") from None
     if not isinstance(config, dict) or not all(isinstance(config.get(key), dict) for key in ("cluster", "task")):
         raise VaezooError(f"TF_CONFIG needs a 'cluster' and a 'task', as in {EXAMPLE}")
     cluster, task = config["cluster"], config["task"]
@@ -190,8 +190,8 @@ def read_cluster(text):
     numbered = [(job, index) for job in JOBS for index in range(len(cluster.get(job, ())))]
     this = (task.get("type"), task.get("index"))
     if this not in numbered or isinstance(this[1], bool):
-        there = ", ".join(f"{job} {index}" for job, index in numbered) or "nobody"
+        there = ", ".join(f"{job} {index}" for job, index in numbered) or "no workers"
         raise VaezooError(
-            f"TF_CONFIG's task is {this[0]} {this[1]}, and in its cluster there is {there}; mend the task"
+            f"TF_CONFIG's task is {this[0]} {this[1]}, and its cluster has {there}; set the task to one of these"
         )
     return numbered.index(this), len(numbered)

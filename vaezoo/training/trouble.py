@@ -1,66 +1,66 @@
-"""A loss or a gradient that is not finite: found inside the compiled step, and explained at the end of the call.
+"""Steps whose loss or gradient is not finite: found inside the compiled step, reported after the call.
 
-A call runs up to 32 steps before Python sees anything, so the step itself remembers what broke first. The callback
-then raises the error, before anything of that call is kept. Where broken steps are skipped, the step refuses its
-own update.
+A call runs up to 32 steps before Python regains control, so the step itself records the first non-finite term or
+gradient. The callback then raises the error, before anything of that call is saved. Where such steps are skipped, the
+step does not update the weights.
 """
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from vaezoo import replicas
+from vaezoo import internals, replicas
 from vaezoo.errors import VaezooError
 
-SKIPPED_IN_A_ROW = 10  # as many broken steps one after the other end a training that skips them
-PARTS = ("encoder", "posterior", "prior", "decoder", "likelihood")
+SKIPPED_IN_A_ROW = 10  # this many skipped steps in a row end the training
+PARTS = ("encoder", "posterior", "prior", "decoder", "likelihood", "objective")
 
 
 def _variable(value):
-    """A plain variable: it belongs to this training, not to the model, so no file of the model holds it.
+    """A TensorFlow variable: it belongs to this training and not to the model, so no file of the model holds it.
 
-    What is written there is the same on every device that takes part in the step, so that of any one may stand.
+    Every device writes the same value, so that of the first one is kept.
     """
     return tf.Variable(value, trainable=False, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
 
 
 class Watch(keras.callbacks.Callback):
-    """The guard of every training step, and the callback that ends the training; it comes before the others.
+    """Guards every training step, and is the callback that ends the training; it comes before the other callbacks.
 
-    Under float16 a gradient that overflows is no trouble: the optimizer lowers its loss scale and leaves that step
-    out, by itself. It is trouble once the scale has come down to 1.
+    Under float16 an overflowing gradient is expected: the optimizer skips that step and lowers its loss scale. It
+    counts as non-finite once the scale is 1.
 
     Args:
         model: the `VAE`, compiled, its optimizer built.
-        policy: "stop" at the first step that is not finite, or "skip" such steps and stop at the tenth in a row.
+        policy: "stop" at the first non-finite step, or "skip" such steps and stop at the tenth in a row.
     """
 
     def __init__(self, model, policy="stop"):
         super().__init__()
         self.patience = 1 if policy == "stop" else SKIPPED_IN_A_ROW
-        self.terms = [name for name in model.objective.term_names if name != "elbo"]  # it only sums up others
-        self.terms.sort(key=lambda name: {"kl": 0, "reconstruction": 1, "loss": 3}.get(name, 2))  # as they are computed
+        # The causes first, and without the ELBO, which is the sum of others.
+        self.terms = [name for name in reversed(model.objective.terms) if name != "elbo"]
         owners = {id(weight): part for part in PARTS for weight in getattr(model, part).trainable_variables}
         self.owners = [owners.get(id(weight), "model") for weight in model.trainable_variables]
         self.parts = list(dict.fromkeys(self.owners))
         self.optimizer = model.optimizer
-        self.steps = _variable(tf.zeros([], tf.int64))  # taken in this training, broken ones included
+        self.steps = _variable(tf.zeros([], tf.int64))  # of this training, non-finite ones included
         self.in_a_row = _variable(tf.zeros([], tf.int64))
         self.skipped = _variable(tf.zeros([], tf.int64))  # in this epoch
-        self.first = _variable(tf.zeros([], tf.int64))  # the step that began the row of broken ones
+        self.first = _variable(tf.zeros([], tf.int64))  # the first of the non-finite steps in a row
         self.means = _variable(tf.zeros(len(self.terms)))  # of its terms
         self.sound = _variable(tf.ones(len(self.parts), tf.bool))  # which gradients of it were
 
     # Inside the compiled step
 
     def guard(self, update, terms, gradients):
-        """Do `update`; where broken steps are skipped, only if this one is sound.
+        """Call `update`; where non-finite steps are skipped, only if this one is finite.
 
         Args:
-            update: takes the terms and the gradients; does the optimizer's step and counts the terms.
+            update: takes the terms and the gradients; applies the optimizer and tracks the terms.
             terms: the objective's terms by name, each [B].
-            gradients: of the trainable variables, in their order; None for one that the loss does not depend on. Where
-                several devices take the step, those of the whole batch.
+            gradients: of the trainable variables, in their order; None for one that the loss does not depend on. With
+                several devices, the gradients of the complete batch.
         """
         (means,) = replicas.mean([tf.stack([tf.reduce_mean(terms[name]) for name in self.terms])])
         parts = tf.stack([self._is_sound(part, gradients) for part in self.parts])
@@ -76,28 +76,29 @@ class Watch(keras.callbacks.Callback):
         if self.patience > 1:
             replicas.only_if(going & sound, update, terms, gradients)
         else:
-            # What it breaks is thrown away; the condition would cost a dense network 5 % of its time.
+            # What a non-finite step does is discarded; a condition would cost a dense network 5 % of its time.
             update(terms, gradients)
         row = tf.where(sound, tf.zeros([], tf.int64), self.in_a_row + 1)
         self.in_a_row.assign(tf.where(going, row, self.in_a_row))
 
     def _is_sound(self, part, gradients):
-        # These are the sums that clipping takes too, so the compiler computes them once. They end at 1e38, as its do.
+        # Clipping needs the same sums of squares, so the compiler computes them once. Both overflow at 1e38.
         mine = [g for g, owner in zip(gradients, self.owners, strict=True) if owner == part and g is not None]
         return tf.reduce_all([tf.constant(True), *(tf.math.is_finite(tf.reduce_sum(tf.square(g))) for g in mine)])
 
     def _loss_scale(self):
-        return tf.convert_to_tensor(getattr(self.optimizer, "dynamic_scale", 1.0))
+        scale = internals.loss_scale(self.optimizer)
+        return tf.convert_to_tensor(1.0 if scale is None else scale)
 
     # Between two calls of it
 
     def on_train_batch_end(self, batch, logs=None):
-        """End the training if the step has given up."""
+        """End the training if too many steps were not finite."""
         if self.in_a_row.numpy() >= self.patience:
             raise VaezooError(self.explain())
 
     def explain(self) -> str:
-        """What broke first, at which step, and the likely cause."""
+        """What was not finite first, at which step, and the likely cause."""
         means, sound = self.means.numpy(), self.sound.numpy()
         bad_terms = [name for name, value in zip(self.terms, means, strict=True) if not np.isfinite(value)]
         bad_parts = [part for part, is_sound in zip(self.parts, sound, strict=True) if not is_sound]

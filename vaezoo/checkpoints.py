@@ -1,9 +1,9 @@
-"""Checkpoints: the model with its optimizer, and a manifest that says where training stood and what the file must be.
+"""Checkpoints: a model with its optimizer, and a manifest with the training state and the checksum of the model file.
 
-    checkpoints/epoch-3-step-0.keras      weights, the optimizer's moments, its loss scale and its count of steps
-    checkpoints/epoch-3-step-0.json       the manifest: renamed into place last, so where it stands the file is whole
+    checkpoints/epoch-3-step-0.keras      weights, and the optimizer's moments, loss scale and step count
+    checkpoints/epoch-3-step-0.json       the manifest, written last: if it exists, the model file is complete
 
-The order of the images and all noise are functions of (seed, epoch, step), so there is no random state to keep.
+The order of the examples and all noise are functions of (seed, epoch, step), so there is no random state to store.
 """
 
 import contextlib
@@ -16,22 +16,22 @@ from pathlib import Path
 from vaezoo.atomic import plain_errors, write_file, write_text
 from vaezoo.errors import VaezooError
 
-KEPT = 2  # the newest, and the one before in case the newest is found broken
+KEPT = 2  # the newest, and the one before it in case the newest is broken
 
 
 @dataclasses.dataclass
 class TrainingState:
-    """Where a training stands: after `step` steps of the epoch that follows `epoch` finished ones.
+    """The progress of a training.
 
     Attributes:
-        epoch: how many epochs are finished.
-        step: how many steps of the next one are.
-        rows: the row of metrics of every finished epoch.
-        seconds: spent in training, over all processes.
-        epoch_seconds: spent in the epoch that is not finished.
-        sums: by term, the state of its mean over that epoch.
-        skipped: how many steps of that epoch were skipped as not finite.
-        skipped_in_a_row: how many of the last steps were, one after the other.
+        epoch: the number of finished epochs.
+        step: the number of finished steps of the next epoch.
+        rows: one row of metrics for each finished epoch.
+        seconds: of training so far, in all processes.
+        epoch_seconds: of training in the unfinished epoch.
+        sums: by term, the state of its mean over the unfinished epoch.
+        skipped: the number of steps of the unfinished epoch that were skipped as not finite.
+        skipped_in_a_row: the number of consecutive skipped steps up to now.
     """
 
     epoch: int = 0
@@ -44,7 +44,7 @@ class TrainingState:
     skipped_in_a_row: int = 0
 
     def describe(self) -> str:
-        """Where that is, in words."""
+        """The progress in words."""
         steps = f" and {self.step} steps of the next" if self.step else ""
         return f"{self.epoch} finished epoch{'s' * (self.epoch != 1)}{steps}"
 
@@ -62,23 +62,23 @@ class Checkpoint:
 
     @property
     def place(self) -> tuple[int, int]:
-        """(epochs finished, steps of the next), as the name has it."""
+        """(finished epochs, finished steps of the next one), as in the file name."""
         return tuple(int(number) for number in re.findall(r"\d+", self.model.stem))
 
     def read(self) -> TrainingState:
-        """Check both files against their checksums.
+        """Verify the checksums of both files.
 
         Returns:
-            Where training stood.
+            The `TrainingState`.
 
         Raises:
-            VaezooError: naming the file that is broken, and how.
+            VaezooError: if a file is broken; it names the file and the reason.
         """
         try:
             content = json.loads(self.manifest.read_text(encoding="utf-8"))
             state, expected = content["state"], content["file"]
             if content["sha256"] != _digest_of_text(state, expected):
-                raise ValueError("its checksum does not fit")
+                raise ValueError("its checksum does not match")
             state = TrainingState(**state)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise VaezooError(f"'{self.manifest}' is broken: {_reason(error)}") from None
@@ -87,14 +87,14 @@ class Checkpoint:
             if size != expected["bytes"]:
                 raise VaezooError(f"'{self.model}' is broken: it has {size:,} bytes of {expected['bytes']:,}")
             if _digest(self.model) != expected["sha256"]:
-                raise VaezooError(f"'{self.model}' is broken: its checksum does not fit")
+                raise VaezooError(f"'{self.model}' is broken: its checksum does not match")
         except OSError as error:
             raise VaezooError(f"'{self.model}' is broken: {_reason(error)}") from None
         return state
 
 
 class Checkpoints:
-    """The checkpoints of a run directory: written one by one, the two newest kept.
+    """The checkpoints of a run directory; the two newest are kept.
 
     Args:
         folder: the run directory.
@@ -110,42 +110,42 @@ class Checkpoints:
         return sorted(found, key=lambda checkpoint: checkpoint.place, reverse=True)
 
     def newest(self, warn) -> tuple[Checkpoint, TrainingState] | None:
-        """The newest checkpoint that is whole, and where training stood; None if none was ever written.
+        """The newest complete checkpoint and its state; None if there are no checkpoints.
 
         Args:
-            warn: takes a line for each broken one that was passed over.
+            warn: takes a line for each broken checkpoint.
 
         Raises:
-            VaezooError: if there are some and all are broken.
+            VaezooError: if all checkpoints are broken.
         """
         found = self.all()
         for checkpoint in found:
             try:
                 state = checkpoint.read()
             except VaezooError as error:
-                warn(f"{error}; going back to the checkpoint before it")
+                warn(f"{error}; using the checkpoint before it")
                 continue
             self.trusted = [checkpoint]
             return checkpoint, state
         if not found:
             return None
         raise VaezooError(
-            f"every checkpoint in '{self.folder}' is broken, so there is nothing to go on from; begin anew with "
+            f"every checkpoint in '{self.folder}' is broken, so the training cannot be resumed; train again with "
             f"`vaezoo train {self.folder.parent / 'recipe.yaml'}`"
         )
 
     def write(self, model, state: TrainingState) -> Checkpoint:
-        """Write a checkpoint, then remove all but it and the one before it.
+        """Write a checkpoint, then remove all but this one and the one before it.
 
         Raises:
-            VaezooError: if it cannot be written; those before stay as they are.
+            VaezooError: if it cannot be written; earlier checkpoints are left unchanged.
         """
         with plain_errors(self.folder):
             self.folder.mkdir(exist_ok=True)
         checkpoint = Checkpoint(self.folder / f"epoch-{state.epoch}-step-{state.step}.keras")
         if self.trusted and self.trusted[-1] == checkpoint:
-            return checkpoint  # training has not moved since
-        # Where a broken one has this name, its manifest must not vouch for the new file.
+            return checkpoint  # no step was taken since
+        # A broken checkpoint may have this name; its manifest must not describe the new file.
         with contextlib.suppress(OSError):
             checkpoint.manifest.unlink(missing_ok=True)
         write_file(checkpoint.model, model.save)

@@ -1,4 +1,4 @@
-"""What a training runs on."""
+"""The devices of this machine. TensorFlow is imported at the first use."""
 
 import collections
 import contextlib
@@ -6,9 +6,9 @@ import os
 
 
 def let_memory_grow():
-    """Take a GPU's memory as it is needed, not all of it at once, so that others can use the GPU too.
+    """Take GPU memory as it is needed instead of all at once, so that other processes can use the GPU too.
 
-    Call it before anything runs on a GPU. One that is in use already, or that its user has divided, stays as it is.
+    Call it before anything runs on a GPU. A GPU that is already in use, or that has logical devices, is left unchanged.
     """
     import tensorflow as tf
 
@@ -17,8 +17,15 @@ def let_memory_grow():
             tf.config.experimental.set_memory_growth(gpu, True)
 
 
+def on_gpu():
+    """Whether TensorFlow sees a GPU."""
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
 def describe_devices():
-    """The GPUs by name, as in "2 × NVIDIA H200", or the cores of the CPU where there is none."""
+    """The names of the GPUs, as in "2 × NVIDIA H200", or the number of CPU cores if there is no GPU."""
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")

@@ -1,0 +1,44 @@
+"""Everything private or undocumented of Keras, TensorFlow and TensorFlow Probability that the package uses.
+
+Tried on the versions in TRIED. pyproject.toml excludes later minor releases: before you allow one, run
+tests/test_internals.py with it, which names whatever is gone.
+
+Methods such as `_log_prob` of a distribution are not listed: TensorFlow Probability documents them for subclasses.
+"""
+
+TRIED = {"keras": "3.15.1", "tensorflow": "2.21.0", "tensorflow-probability": "0.25.0"}
+
+# The modules by which a `.keras` file names a functional model, and the operations on its tensors, such as x + y.
+FUNCTIONAL, NN_OPERATIONS, NUMPY_OPERATIONS = "keras.src.models.functional", "keras.src.ops.nn", "keras.src.ops.numpy"
+
+
+def take_summed_gradients(optimizer):
+    """Let a Keras optimizer take gradients that are summed over the replicas already.
+
+    By default it clips the gradients of each replica and then sums them, so that clipping depends on the number of
+    replicas. There is no public way to turn the sum off.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)  # under mixed_float16, a LossScaleOptimizer wraps it
+    inner._all_reduce_sum_gradients = list
+
+
+def adam_moments(optimizer, variable):
+    """The moments (m, v) of a variable in `keras.optimizers.Adam`: TensorFlow's fused kernel updates them in place.
+
+    The public `optimizer.variables` does not say which variable a moment belongs to.
+    """
+    index = optimizer._get_variable_index(variable)
+    return optimizer._momentums[index], optimizer._velocities[index]
+
+
+def loss_scale(optimizer):
+    """The variable that holds the loss scale under mixed_float16; None for an optimizer that does not scale the loss.
+
+    Its initial value is an argument of `LossScaleOptimizer`, but `compile` makes that optimizer without it.
+    """
+    return getattr(optimizer, "dynamic_scale", None)
+
+
+def set_train_function(model, function):
+    """Let `fit` call `function(iterator)` for its steps, in place of the function that it makes from `train_step`."""
+    model.train_function = function

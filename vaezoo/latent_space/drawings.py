@@ -1,0 +1,424 @@
+"""One function for each command of the latent space: what it computes from a run, and its picture.
+
+    drawing = draw_traversal(Run("runs/conv_vae"), index=5, top=8)
+    drawing.figure                  # a matplotlib Figure
+    drawing.save("pictures")        # writes pictures/traverse.png and its arrays, pictures/traverse.npz
+
+`run` is a `vaezoo.runs.Run`. `index`, `image`, `invert` and `image_label` are the examples that a picture starts from,
+as in `of_run.inputs_of`.
+"""
+
+import contextlib
+import dataclasses
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from vaezoo import plots
+from vaezoo.atomic import plain_errors, write_arrays, write_file, write_text
+from vaezoo.errors import VaezooError
+from vaezoo.latent_space.comparison import Comparison, as_text, compare
+from vaezoo.latent_space.editing import characteristic, edit
+from vaezoo.latent_space.generation import checked_axes, manifold, prior_codes, sample, style_by_class
+from vaezoo.latent_space.of_run import (
+    axis_information,
+    cached_average,
+    class_of,
+    embedding_of_test,
+    inputs_of,
+)
+from vaezoo.latent_space.paths import interpolate, step_ratio, tour, traverse
+from vaezoo.latent_space.reconstruction import reconstruct
+from vaezoo.models.in_batches import embed
+from vaezoo.tables import as_csv
+
+FORMATS = (".png", ".pdf", ".svg")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Drawing:
+    """A picture and the arrays that it shows.
+
+    Attributes:
+        name: of the files.
+        arrays: name → array; None is left out of the file.
+        figure: a matplotlib Figure; None if the picture needs images and the examples are not images.
+        lines: what to print with it.
+        frames: uint8 [T,height,width,C] of an animation, or None.
+        seconds: how long each frame is shown.
+    """
+
+    name: str
+    arrays: dict[str, Any]
+    figure: Figure | None
+    lines: tuple[str, ...] = ()
+    frames: np.ndarray | None = None
+    seconds: float = 0.1
+
+    def save(self, path: str | Path) -> list[Path]:
+        """Write the picture, its arrays (.npz) and its animation (.gif): all of them, or none if one fails.
+
+        Args:
+            path: the picture, which ends in .png, .pdf or .svg; or a folder, for NAME.png or the first free one of
+                NAME-2.png, NAME-3.png, ... Missing folders are made.
+
+        Returns:
+            The paths that were written, the picture first.
+
+        Raises:
+            VaezooError: for another ending, or if a file cannot be written.
+        """
+        path = checked_path(path)
+        picture = path if path.suffix.lower() in FORMATS else self._free_in(path)
+        with plain_errors(picture):
+            picture.parent.mkdir(parents=True, exist_ok=True)
+        before = set(picture.parent.iterdir())
+        written = []
+        try:
+            written.append(write_arrays(picture.with_suffix(".npz"), self.arrays))
+            if self.frames is not None:
+                path = picture.with_suffix(".gif")
+                written.append(write_file(path, lambda beside: plots.save_gif(beside, self.frames, self.seconds)))
+            if self.figure is not None:
+                written.append(write_file(picture, self.figure.savefig))
+        except BaseException:
+            for path in set(written) - before:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+            raise
+        return written[::-1]
+
+    def _free_in(self, folder):
+        for number in itertools.count(1):
+            picture = folder / (f"{self.name}.png" if number == 1 else f"{self.name}-{number}.png")
+            if not (picture.exists() or picture.with_suffix(".npz").exists()):
+                return picture
+
+
+def checked_path(path):
+    """The path of a picture or a folder; a VaezooError for a file of another format."""
+    path = Path(path)
+    if path.suffix and path.suffix.lower() not in FORMATS and not path.is_dir():
+        raise VaezooError(f"cannot write a picture '{path}'; its name must end in {', '.join(FORMATS)}")
+    return path
+
+
+def draw_samples(run, n=None, seed=0, label=None, index=None, image=None, invert=False, image_label=None):
+    """Examples from the prior. Of a conditional model without `label`: every style in every class.
+
+    Args:
+        run: a `Run`.
+        n: how many examples (64), or styles of a conditional model (8).
+        seed: 0 <= seed < 2^31.
+        label: the class, by its name or as an integer, for a conditional model.
+        index, image, invert, image_label: examples of a conditional model, whose styles are drawn in every class.
+
+    Returns:
+        A `Drawing`.
+    """
+    model, given = run.model, index is not None or image is not None or invert or image_label is not None
+    if given and label is not None:
+        raise VaezooError("label= draws one class; with index= or image= every class is drawn: leave one out")
+    if given and n is not None:
+        raise VaezooError("n= counts draws from the prior, and index= or image= replaces these draws: leave one out")
+    if label is not None or not (given or model.spec.conditional):
+        index_of_class = None if label is None else class_of(run, label)
+        result = sample(model, 64 if n is None else n, seed, index_of_class)
+        title = _title(run, "samples from the prior" if label is None else f"samples of class {label}")
+        columns = max(1, round(len(result.examples) ** 0.5))
+        return _of_images(run, "sample", result, lambda: plots.image_grid(result.examples, columns, title))
+    names = None
+    if given:
+        inputs = inputs_of(run, index, image, invert, image_label)
+        names, codes = inputs.names, embed(model, inputs.x, inputs.labels)
+    else:
+        codes = prior_codes(model, 8 if n is None else n, seed)
+    result = style_by_class(model, codes)
+
+    def draw():
+        title = _title(run, "one style in each row, one class in each column")
+        return plots.image_grid(_flat(run, result), model.spec.classes, title, names, list(run.data.class_names))
+
+    return _of_images(run, "styles", result, draw)
+
+
+def draw_reconstructions(run, index=None, image=None, invert=False, image_label=None):
+    """Examples and their decoded posterior means, with the error and the bits that the codes cost.
+
+    Args:
+        run: a `Run`.
+        index, image, invert, image_label: the examples.
+
+    Returns:
+        A `Drawing`.
+    """
+    x, labels, _ = inputs_of(run, index, image, invert, image_label)
+    result = reconstruct(run.model, x, labels)
+    kind = run.model.spec.kind
+    line = f"squared error {result.squared_error.mean():.4f} per element, {result.nats.mean():.1f} nats per {kind}"
+    if result.bits is not None:
+        line += f"; {result.bits.mean():.1f} bits per code"
+
+    def draw():
+        title = _title(run, "images and their decoded posterior means") + f"\n{line}"
+        return plots.reconstructions(result.inputs, result.examples, title)
+
+    return _of_images(run, "reconstruct", result, draw, (line,))
+
+
+def draw_manifold(run, span=3.0, size=20, axes=None, quantile=False, label=None, with_map=False):
+    """A grid over two latent axes, decoded; the other axes are 0.
+
+    Args:
+        run: a `Run`.
+        span: the grid covers [-span, span].
+        size: examples along each axis.
+        axes: the two latent axes; by default the most informative.
+        quantile: space the grid by the quantiles of a standard normal.
+        label: the class, by its name or as an integer, for a conditional model.
+        with_map: draw the test set in the same two axes beside it.
+
+    Returns:
+        A `Drawing`.
+    """
+    model, lines = run.model, ()
+    if with_map and model.latent_dim == 1:
+        raise VaezooError("with_map= needs two latent axes, and this model has one; leave it out")
+    label = None if label is None else class_of(run, label)
+    if axes is None and model.latent_dim > 2:
+        axes = axis_information(run).order[:2]
+        lines = (f"the two most informative of {model.latent_dim} latent axes are z{axes[0]} and z{axes[1]}",)
+    result = manifold(model, span, size, axes, quantile, label)
+
+    def draw():
+        names = [f"z{axis}" for axis in result.axes]
+        what = "the plane of" if len(names) == 2 else "the line of"
+        title = _title(run, f"{what} {' and '.join(names)}, decoded{', the others at 0' * (model.latent_dim > 2)}")
+        if with_map:
+            points, labels = embedding_of_test(run)
+            points, classes = points[:, result.axes], run.data.class_names
+            return plots.manifold_and_map(result.examples, result.values, points, labels, classes, names, title)
+        rows = result.values[::-1] if len(names) == 2 else [0]
+        return plots.axis_grid(_flat(run, result), size, result.values, rows, names[0], "".join(names[1:]), title)
+
+    return _of_images(run, "manifold", result, draw, lines)
+
+
+def draw_traversal(
+    run, index=None, image=None, invert=False, image_label=None, span=3.0, steps=11, top=None, gif=False
+):
+    """Each latent axis of one example varied in turn, the most informative axis first.
+
+    Args:
+        run: a `Run`.
+        index, image, invert, image_label: the example.
+        span: from -span to span.
+        steps: examples for each axis.
+        top: only this many of the most informative axes; by default all.
+        gif: make an animation too.
+
+    Returns:
+        A `Drawing`.
+    """
+    x, labels, names = inputs_of(run, index, image, invert, image_label)
+    if len(x) != 1:
+        raise VaezooError(f"a traversal starts from one example and was given {len(x)}; give one")
+    found = axis_information(run)
+    if top is not None and not 1 <= top <= len(found.order):
+        raise VaezooError(f"top= is {top}; it must be from 1 to {len(found.order)}, the number of latent axes")
+    axes = found.order[:top]
+    result = traverse(run.model, x[0], None if labels is None else labels[0], span, steps, axes)
+    title = _title(run, f"latent axes of {names[0]}, from −{plots.number(span)} to {plots.number(span)}")
+    arrays = {**result._asdict(), "input": x[0], "information": found.values[axes]}
+
+    def draw():
+        unit = {"bits": "bits", "variance": "var."}[found.unit]
+        rows = [f"z{axis}  {found.values[axis]:.2f} {unit}" for axis in axes]
+        return plots.image_grid(_flat(run, result), steps, title, rows, plots.ticks(result.values))
+
+    def film():
+        return plots.round_trip(plots.sweep_film(result.examples, [f"z{axis}" for axis in axes], title))
+
+    return _of_images(run, "traverse", arrays, draw, film=film if gif else None, seconds=0.12)
+
+
+def draw_interpolation(
+    run, index=None, image=None, invert=False, image_label=None, steps=9, spherical=False, gif=False
+):
+    """Examples between two or more examples, and how even the steps between them are.
+
+    Args:
+        run: a `Run`.
+        index, image, invert, image_label: the examples.
+        steps: examples from one to the next.
+        spherical: follow arcs around the origin, not straight lines.
+        gif: make an animation too.
+
+    Returns:
+        A `Drawing`.
+    """
+    x, labels, names = inputs_of(run, index, image, invert, image_label)
+    method = "spherical" if spherical else "linear"
+    result = interpolate(run.model, x, labels, steps, method)
+    square, pairs = len(x) in (3, 4), list(itertools.pairwise(names))
+    ratios = [] if square else step_ratio(result.examples, run.model.spec)
+
+    def draw():
+        rows = None
+        if square:
+            below = " and ".join(names[2:])
+            what = f"between {len(x)} images ({method})\n{names[0]} and {names[1]} above, {below} below"
+        elif len(pairs) == 1:
+            what = f"from {names[0]} to {names[1]} ({method})"
+        else:
+            what, rows = f"{len(x)} images ({method})", [f"{one} to {other}" for one, other in pairs]
+        return plots.image_grid(_flat(run, result), steps, _title(run, what), rows)
+
+    def film():
+        return plots.image_film(tour(run.model, x, labels, max(12, steps), method)[:, None], cell=280)
+
+    lines = tuple(f"largest step / mean step: {ratio:.2f}" for ratio in ratios)
+    return _of_images(run, "interpolate", result, draw, lines, film if gif else None, seconds=0.08)
+
+
+def draw_edits(run, toward, index=None, image=None, invert=False, image_label=None, amount=(0, 0.25, 0.5, 0.75, 1)):
+    """Examples moved towards the average code of the training examples that have a characteristic.
+
+    Args:
+        run: a `Run`.
+        toward: the target, as in "label=7" or "thickness=high", or several that apply together.
+        index, image, invert, image_label: the examples.
+        amount: how far, one or more numbers; 0 is the reconstruction, 1 the average.
+
+    Returns:
+        A `Drawing`.
+    """
+    x, labels, names = inputs_of(run, index, image, invert, image_label)
+    targets = [characteristic(text) for text in ([toward] if isinstance(toward, str) else toward)]
+    average, count = cached_average(run, targets)
+    wanted = " and ".join(map(str, targets))
+    result = edit(run.model, x, average, amount, labels)
+
+    def draw():
+        columns = ["input", *map(plots.number, result.amounts)]
+        images = np.concatenate([result.inputs[:, None], result.examples], axis=1)  # [N,1+A,H,W,C]
+        flat = images.reshape(-1, *images.shape[2:])
+        return plots.image_grid(flat, len(columns), _title(run, f"towards {wanted}, by amount"), names, columns)
+
+    line = f"the average code of {count:,} training examples with {wanted}"
+    return _of_images(run, "edit", result, draw, (line,))
+
+
+def draw_embedding(run, axes=None, count=None):
+    """The map of the posterior means of the test set, for every kind of example.
+
+    Args:
+        run: a `Run`.
+        axes: two latent axes to draw; by default two latents as they are, more through a PCA.
+        count: the first so many test examples; by default all.
+
+    Returns:
+        A `Drawing`.
+    """
+    axes = None if axes is None else checked_axes(run.model, axes)
+    codes, labels = embedding_of_test(run, count)
+    plane = plots.plane_of(codes, axes)
+    points = plane.project(codes)
+    title = _title(run, f"{len(codes):,} test examples")
+    figure = plots.latent_map(points, labels, run.data.class_names, title, plane.names)
+    return Drawing("embed", {"codes": codes, "labels": labels, "points": points}, figure)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class DrawnComparison:
+    """Models on the same test examples.
+
+    Attributes:
+        result: the `Comparison`.
+        arrays: name → array; None is left out of the file.
+        figures: file name → matplotlib Figure.
+        lines: what to print with them.
+    """
+
+    result: Comparison
+    arrays: dict[str, Any]
+    figures: dict[str, Figure]
+    lines: tuple[str, ...]
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Write comparison.npz, comparison.csv and the pictures into a folder; returns their paths."""
+        folder = Path(folder)
+        with plain_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        return [
+            write_arrays(folder / "comparison.npz", self.arrays),
+            write_text(folder / "comparison.csv", as_csv(self.result.table)),
+            *(write_file(folder / name, figure.savefig) for name, figure in self.figures.items()),
+        ]
+
+
+def draw_comparison(runs, pairs=500, seed=0):
+    """Maps, samples and interpolations of several models, and a table of how well they reconstruct.
+
+    Args:
+        runs: name → `Run`, all on the same data; `compared.compared_runs` makes them.
+        pairs: how many random pairs of test examples the smoothness is measured on.
+        seed: of the samples and the pairs.
+
+    Returns:
+        A `DrawnComparison`.
+    """
+    first = next(iter(runs.values()))
+    spec, class_names, on = first.model.spec, first.data.class_names, f"on {Path(first.recipe.data.name).name}"
+    x, labels = first.first("test")
+    result = compare({name: run.model for name, run in runs.items()}, x, labels, pairs, seed=seed)
+    lines = (*as_text(result.table).splitlines(), "")
+    codes = dict(zip(runs, result.codes, strict=True))
+    maps = []
+    for name in runs:
+        plane = plots.plane_of(codes[name])
+        maps.append((name, plane.project(codes[name]), labels, plane.names))
+    figures = {"maps.png": plots.latent_maps(maps, class_names, f"Posterior means of the test examples {on}")}
+    if spec.is_image:
+        samples = list(zip(runs, result.samples, strict=True))
+        paths = [(name, np.concatenate(each[:, ::2])) for name, each in zip(runs, result.paths, strict=True)]
+        figures["samples.png"] = plots.panels_of_images(samples, 6, f"Samples from the prior, {on}", cell=75)
+        figures["interpolations.png"] = plots.panels_of_images(
+            paths, 6, f"From one test image to another, {on}", cell=75
+        )
+    else:
+        lines += (f"no pictures of samples and interpolations: the examples are {spec}",)
+    arrays = {"samples": result.samples, "paths": result.paths, "step_ratios": result.step_ratios, "labels": labels}
+    arrays |= {f"codes_{name}": each for name, each in codes.items()}
+    return DrawnComparison(result, arrays, figures, lines)
+
+
+def _of_images(run, name, result, draw, lines=(), film=None, seconds=0.1):
+    """A `Drawing` of images; without its figure and frames if the examples are not images.
+
+    Args:
+        run: a `Run`.
+        name: of the files.
+        result: a named tuple, or a mapping, of arrays.
+        draw: makes the figure.
+        lines: what to print.
+        film: makes the frames; None for no animation.
+        seconds: how long each frame is shown.
+    """
+    arrays, spec = result if isinstance(result, dict) else result._asdict(), run.model.spec
+    if not spec.is_image:
+        return Drawing(name, arrays, None, (*lines, f"no picture: the examples are {spec}"))
+    return Drawing(name, arrays, draw(), lines, film() if film else None, seconds)
+
+
+def _flat(run, result):
+    """The images of a result, whatever its leading axes [N,H,W,C]."""
+    return result.examples.reshape(-1, *run.model.spec.shape)
+
+
+def _title(run, text):
+    """The title of a picture: the model, the data, and what is shown."""
+    return f"{run.recipe.name} on {Path(run.recipe.data.name).name}: {text}"

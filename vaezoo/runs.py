@@ -1,0 +1,103 @@
+"""Reading a run directory. TensorFlow is imported at the first use of the model or the data."""
+
+import functools
+import json
+from pathlib import Path
+
+from vaezoo.checkpoints import Checkpoints
+from vaezoo.config import load_recipe
+from vaezoo.errors import VaezooError, unknown
+
+FILES = ("recipe.yaml", "environment.json", "metrics.csv", "test.json", "model.keras", "encoder.keras", "decoder.keras")
+SPLITS = ("train", "validation", "test")
+
+
+class Run:
+    """A run directory that training wrote: its recipe, model and data, each read at the first use.
+
+    Args:
+        path: the folder.
+
+    Raises:
+        VaezooError: if it holds no run, or a run without a finished epoch.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        for name in ("recipe.yaml", "model.keras"):
+            if not (self.path / name).is_file():
+                if Checkpoints(self.path).all():
+                    raise VaezooError(
+                        f"the run in '{path}' has finished no epoch yet; resume it with `vaezoo train --resume {path}`"
+                    )
+                raise VaezooError(f"'{path}' holds no run: there is no {name} in it; `vaezoo train` makes one")
+
+    @functools.cached_property
+    def recipe(self):
+        """The resolved `Recipe`."""
+        return load_recipe(self.path / "recipe.yaml")
+
+    @functools.cached_property
+    def model(self):
+        """The trained `VAE`."""
+        from vaezoo import zoo
+
+        return zoo.load(self.path)
+
+    @functools.cached_property
+    def data(self):
+        """The `Data` that the model was trained on, with the same splits."""
+        return load_recipe_data(self.recipe)
+
+    @property
+    def batches(self):
+        """How the model saw the data: keywords of `Split.batches` and `Split.training_batches`."""
+        recipe = self.recipe
+        return {"binarize": recipe.data.binarize, "seed": recipe.training.seed, "labels": recipe.model.conditional}
+
+    def first(self, split, count=None):
+        """The first examples of a split, as the model was trained on them: binarized if the recipe says so.
+
+        Args:
+            split: "train", "validation" or "test".
+            count: how many; by default all.
+
+        Returns:
+            (x [N,...], labels [N] or None), with N = min(count, size of the split).
+
+        Raises:
+            VaezooError: for an unknown split, or one that the data does not have.
+        """
+        if split not in SPLITS:
+            raise unknown("split", split, SPLITS)
+        found = getattr(self.data, split)
+        if found is None:
+            raise VaezooError(f"the data of '{self.path}' has no {split} split; data.validation sets its size")
+        return found.first(count, binarize=self.recipe.data.binarize, seed=self.recipe.training.seed)
+
+
+def load_recipe_data(recipe):
+    """The data of a recipe; the training seed chooses what is held out for validation."""
+    from vaezoo.data import load_data
+
+    data = recipe.data
+    return load_data(data.name, image_size=data.image_size, validation=data.validation, seed=recipe.training.seed)
+
+
+def read_environment(path: Path) -> dict:
+    """The content of environment.json in a run directory; empty if it cannot be read."""
+    try:
+        content = json.loads((path / "environment.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def free_path(path: str | Path) -> Path:
+    """The path, or the first of path-2, path-3, ... that does not exist."""
+    path, number = Path(path), 1
+    candidate = path
+    while candidate.exists():
+        number += 1
+        candidate = path.with_name(f"{path.name}-{number}")
+    return candidate

@@ -1,0 +1,80 @@
+"""The results of a training: standalone Keras files and pictures, after the last epoch or after an interruption."""
+
+import contextlib
+from pathlib import Path
+
+import numpy as np
+
+from vaezoo import plots
+from vaezoo.models.standalone import standalone_decoder, standalone_encoder
+from vaezoo.training.animation import leave_film
+from vaezoo.zoo import load
+
+EXAMPLES = 20  # test images in reconstructions.png
+
+
+def leave_results(run, setup, model, rows):
+    """Write the standalone Keras files and the pictures of a model; pictures of examples only if they are images.
+
+    Args:
+        run: the `RunDirectory`.
+        setup: the `Setup`.
+        model: the `VAE`.
+        rows: one row of metrics for each epoch.
+    """
+    data, name = setup.data, setup.recipe.name
+    run.model("encoder.keras", standalone_encoder(model))
+    run.model("decoder.keras", standalone_decoder(model))
+    if model.spec.is_image:
+        batch = next(iter(data.test.batches(EXAMPLES, count=EXAMPLES, **setup.batches)))
+        title = f"{name}: test images, decoded means"
+        run.picture("reconstructions.png", plots.reconstructions(batch["x"], model(batch), title))
+        run.picture("samples.png", _samples(setup, model))
+    run.picture("curves.png", plots.training_curves(rows, model.objective.shown, name))
+    leave_film(run.path, data.class_names, f"{name} on {Path(data.name).name}")
+
+
+def _samples(setup, model):
+    """Samples from the prior; of a conditional model, one column for each of the first ten classes."""
+    name, seed, data = setup.recipe.name, setup.recipe.training.seed, setup.data
+    if not model.spec.conditional:
+        return plots.image_grid(model.sample(64, seed=seed), 8, f"{name}: samples from the prior")
+    columns = min(data.classes, 10)
+    label = np.tile(np.arange(columns), 8)
+    samples = model.sample(len(label), seed=seed, label=label)
+    return plots.image_grid(
+        samples, columns, f"{name}: samples of each class", column_labels=data.class_names[:columns]
+    )
+
+
+def keep_what_is_done(run, setup, state, status, reason=None):
+    """Complete the run directory from the last finished epoch, after a training that ended early.
+
+    Args:
+        run: the `RunDirectory`.
+        setup: the `Setup`.
+        state: the `TrainingState`.
+        status: "interrupted" or "failed".
+        reason: of a failure, on one line.
+
+    Returns:
+        What was kept and how to resume, on one line.
+    """
+    if not setup.devices.chief:
+        return "the run directory of the chief holds what is done; resume it with `vaezoo train --resume`"
+    newest = next(iter(run.checkpoints.all()), None)
+    if newest is None:
+        run.discard()
+        return "no epoch was finished, so nothing was kept"
+    epoch, step = newest.place
+    # Writing can fail again, if the disk is full or the folder is gone; the checkpoint is what counts.
+    with contextlib.suppress(OSError, ValueError):
+        run.status(setup.environment, status, epochs=epoch, **({"reason": reason} if reason else {}))
+        if epoch:
+            model = load(run.path)
+            leave_results(run, setup, model, state.rows[:epoch])
+    planned = setup.recipe.training.epochs
+    kept = f"epoch {epoch} of {planned} is kept in {run.path / 'model.keras'}" if epoch else "no epoch was finished"
+    if step:
+        kept += f", {step} of {setup.steps} steps of epoch {epoch + 1} in {newest.model}"
+    return f"{kept}; resume it with `vaezoo train --resume {run.path}`"
