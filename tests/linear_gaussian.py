@@ -1,6 +1,6 @@
-"""The linear-Gaussian model, where everything is known: evidence, true posterior, and the best that training can reach.
+"""The linear-Gaussian model, where everything is known: p(x), the true posterior, and the best that training can reach.
 
-With z ~ N(0, I) and x|z ~ N(W z + b, s^2 I), the evidence is N(x; b, W W^T + s^2 I) and the posterior is
+With z ~ N(0, I) and x|z ~ N(W z + b, s^2 I), p(x) = N(x; b, W W^T + s^2 I) and the posterior is
 N(z; S W^T (x - b) / s^2, S), S = (I + W^T W / s^2)^-1 (Tipping & Bishop 1999; Bishop 2006, equations 12.36 and 12.42).
 A VAE of the zoo's own parts with linear networks is this model.
 """
@@ -8,7 +8,6 @@ A VAE of the zoo's own parts with linear networks is this model.
 import itertools
 
 import numpy as np
-import tensorflow as tf
 from scipy import stats
 
 from vaezoo.likelihoods import Normal
@@ -17,6 +16,7 @@ from vaezoo.networks import mlp_decoder, mlp_encoder
 from vaezoo.objectives import ELBO
 from vaezoo.posteriors import SMALLEST_SCALE
 from vaezoo.priors import StandardNormal
+from vaezoo.spec import Spec
 
 SHAPE, PIXELS, D = (4, 4, 1), 16, 3
 NOISE = 0.1
@@ -27,12 +27,12 @@ class LinearGaussian:
 
     def __init__(self, weights, offset, noise):
         self.weights, self.offset, self.noise = weights, offset, noise
-        self.evidence_law = stats.multivariate_normal(offset, weights @ weights.T + noise**2 * np.eye(len(offset)))
+        self.marginal = stats.multivariate_normal(offset, weights @ weights.T + noise**2 * np.eye(len(offset)))
         self.posterior_covariance = np.linalg.inv(np.eye(weights.shape[1]) + weights.T @ weights / noise**2)
 
-    def log_evidence(self, x):
+    def log_prob(self, x):
         """log p(x) [B] of images [B,H,W,C]."""
-        return self.evidence_law.logpdf(x.reshape(len(x), -1).astype("float64"))
+        return self.marginal.logpdf(x.reshape(len(x), -1).astype("float64"))
 
     def posterior_map(self):
         """The linear map from x to the true posterior's mean: (A [16,D], c [D])."""
@@ -70,13 +70,16 @@ def vae_of(model, posterior, encoder_weights, objective=None):
 
 
 def linear_vae(posterior, likelihood, objective):
+    spec = Spec.of(SHAPE)
     return VAE(
-        encoder=mlp_encoder(SHAPE, posterior.params_size(D), hidden=()),
+        spec=spec,
+        encoder=mlp_encoder(spec, posterior.params_size(D), hidden=(), activation="relu"),
         posterior=posterior,
         prior=StandardNormal(),
-        decoder=mlp_decoder(D, SHAPE, likelihood.params_per_channel, hidden=()),
+        decoder=mlp_decoder(D, spec, likelihood.params_shape(spec), hidden=(), activation="relu"),
         likelihood=likelihood,
         objective=objective,
+        latent_dim=D,
     )
 
 
@@ -92,7 +95,7 @@ def drawn_encoder(posterior, model, spread, seed, wider=1.0):
 
 
 def exact_encoder(model):
-    """Weights for a FullNormal that is the true posterior: its Cholesky factor stands in the bias."""
+    """Weights for a FullNormal that is the true posterior: its Cholesky factor is in the bias."""
     tril = np.linalg.cholesky(model.posterior_covariance)
     matrix, constant = model.posterior_map()
     below = tril[np.tril_indices(D, -1)]
@@ -125,5 +128,5 @@ def exact_elbo(vae, x):
     mean, tril = posterior_gaussians(vae, x)
     signs = np.array(list(itertools.product([-1.0, 1.0], repeat=D)))
     z = mean + np.einsum("bij,kj->kbi", tril, signs)  # [8,B,D]
-    z = tf.constant(z, tf.float32)
-    return vae.objective(x, vae.encode(x), z, vae.prior_distribution(), vae.decode, 0)["elbo"].numpy()
+    log_likelihood = np.asarray(vae.decode(z.astype("float32")).log_prob(x), "float64").mean(0)
+    return log_likelihood - np.asarray(vae.encode(x).kl_divergence(vae.prior_distribution()))

@@ -40,7 +40,7 @@ def test_gelu_errs_by_rounding_alone(dtype, shape):
 
 
 def test_a_step_is_the_same_and_the_layers_stay_keras_own():
-    vae = vaezoo.create_model("conv_vae", image_shape=(8, 8, 1))
+    vae = vaezoo.create_model("conv_vae", (8, 8, 1))
     x = np.random.default_rng(0).random((16, 8, 8, 1)).astype("float32")
     config = vae.get_config()
 
@@ -59,7 +59,7 @@ def test_a_step_is_the_same_and_the_layers_stay_keras_own():
 
 
 def test_the_layers_are_given_back_after_an_error():
-    decoder = vaezoo.create_model("conv_vae", image_shape=(8, 8, 1)).decoder
+    decoder = vaezoo.create_model("conv_vae", (8, 8, 1)).decoder
     layers = [layer for layer in decoder.layers if getattr(layer, "activation", None) is keras.activations.gelu]
     assert len(layers) == 3
 
@@ -76,6 +76,6 @@ def test_the_layers_are_given_back_after_an_error():
 
 def test_outside_a_graph_the_layers_are_left_alone():
     # Training that runs eagerly may be the first to encode: the graph that is kept for inference would be made of ours.
-    decoder = vaezoo.create_model("conv_vae", image_shape=(8, 8, 1)).decoder
+    decoder = vaezoo.create_model("conv_vae", (8, 8, 1)).decoder
     with fused(decoder):
         assert all(getattr(layer, "activation", None) is not gelu for layer in decoder.layers)

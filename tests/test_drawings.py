@@ -152,7 +152,7 @@ def test_all_files_are_written_or_none(runs, tmp_path, monkeypatch):
         ("image", lambda run: latent_space.draw_reconstructions(run), "give index= or image=, and not both"),
         ("image", lambda run: latent_space.draw_reconstructions(run, 0, "a.png"), "index= or image=, and not both"),
         ("image", lambda run: latent_space.draw_traversal(run, 0, invert=True), "apply to image= only"),
-        ("image", lambda run: latent_space.draw_samples(run, invert=True), "give index= or image="),
+        ("image", lambda run: latent_space.draw_samples(run, invert=True), "apply to image= only"),
         ("image", lambda run: latent_space.draw_samples(run, label=3), "label= is for conditional models"),
         ("image", lambda run: latent_space.draw_traversal(run, [0, 1]), "starts from one example and was given 2"),
         ("image", lambda run: latent_space.draw_traversal(run, 0, top=4), "top= is 4; it must be from 1 to 3"),

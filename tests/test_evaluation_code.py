@@ -1,4 +1,4 @@
-"""Figures of the latent code against the closed forms of the linear-Gaussian model."""
+"""Metrics of the latent code against the closed forms of the linear-Gaussian model."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from vaezoo.posteriors import DiagonalNormal, FullNormal
 
 MODEL = model_within_the_unit_interval()
 X = MODEL.sample(3000, seed=7)
-COVARIANCE = MODEL.evidence_law.cov  # of x
+COVARIANCE = MODEL.marginal.cov  # of x
 
 
 def linear_encoder(gains, scales):
@@ -95,6 +95,6 @@ def test_the_kl_of_the_latents_leaves_out_the_correlations_of_a_full_posterior()
 
 
 def test_a_point_has_no_kl():
-    model = vaezoo.create_model("ae", image_shape=(4, 4, 1))
+    model = vaezoo.create_model("ae", spec=(4, 4, 1))
     assert closed_form_kl(model, X[:3]) is None
     assert kl_per_latent(model, X[:3]) is None

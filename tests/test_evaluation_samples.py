@@ -1,11 +1,11 @@
-"""Fréchet distance, precision and recall on sets whose answers are known."""
+"""Metrics of samples on sets whose answers are known, and on samples that must score badly."""
 
 import numpy as np
 import pytest
 from scipy import linalg
 
-import vaezoo
-from vaezoo.evaluation.sample_quality import frechet_distance, precision_recall
+from vaezoo.evaluation.features import LARGEST_WEIGHT, _accuracies, class_weights
+from vaezoo.evaluation.sample_quality import UndefinedMetricError, frechet_distance, memorization, precision_recall
 
 RNG = np.random.default_rng(0)
 
@@ -67,8 +67,143 @@ def test_the_ball_reaches_to_the_kth_neighbour():
     assert precision_recall([[4.9], [5.1], [-0.9], [-1.1]], line, neighbours=1)[0] == 0.5
 
 
+def test_a_member_with_copies_has_a_radius_of_zero():
+    line = np.arange(10.0)[:, None]
+    real = np.concatenate([line, np.repeat(line[:1], 3, axis=0)])  # 0 occurs four times
+    assert precision_recall([[-0.01], [-0.02], [-0.03], [-0.04]], real)[0] == 0  # 1 reaches to 0 and not beyond
+    assert precision_recall([[0.0], [-0.02], [-0.03], [-0.04]], real)[0] == 0.25  # an equal point is within
+    assert precision_recall([[-0.01], [-0.02], [-0.03], [-0.04]], line)[0] == 1
+
+
+# Samples that must score badly, each in the metric for it
+
+REAL, HELD_OUT, TRAIN = np.split(RNG.normal(size=(6000, 16)).astype("float32"), 3)
+
+
+def test_good_samples_score_well():
+    precision, recall = precision_recall(HELD_OUT, REAL)
+    assert min(precision, recall) > 0.8
+    assert frechet_distance(HELD_OUT, REAL) < 0.2
+    assert memorization(HELD_OUT, TRAIN) < 0.001
+
+
+def test_noise_is_far_away():
+    noise = RNG.uniform(-10, 10, REAL.shape)
+    assert frechet_distance(noise, REAL) > 100
+    assert precision_recall(noise, REAL)[0] < 0.01
+
+
+@pytest.mark.parametrize("distinct", [1, 4, 20])
+def test_a_few_repeated_images_have_no_recall(distinct):
+    samples = np.repeat(HELD_OUT[:distinct], len(REAL) // distinct, axis=0)
+    precision, recall = precision_recall(samples, REAL)
+    assert precision > 0.8  # they are good images
+    assert recall == 0
+    assert frechet_distance(samples, REAL) > 1
+    assert precision_recall(np.repeat(REAL[:distinct], 2000 // distinct, axis=0), REAL)[1] == distinct / len(REAL)
+
+
+def test_copies_of_training_images_are_memorized():
+    assert memorization(TRAIN, TRAIN) == 1
+    noise = RNG.normal(size=TRAIN.shape)
+    assert memorization(TRAIN + 0.01 * noise, TRAIN) > 0.99
+    assert memorization(np.concatenate([TRAIN[:400], HELD_OUT[:1600]]), TRAIN) == pytest.approx(0.2, abs=0.001)
+    twice = np.concatenate([TRAIN, TRAIN])
+    assert memorization(TRAIN, twice) == 1
+    assert memorization(1e-3 * TRAIN + 5, 1e-3 * TRAIN + 5) == 1  # the scale does not matter
+    # Only copies count: neither samples near the middle of all, nor any far away, nor those between two others.
+    for other in (0.3 * HELD_OUT, 10 * HELD_OUT, (TRAIN + np.roll(TRAIN, 1, axis=0)) / 2):
+        assert memorization(other, TRAIN) < 0.01
+
+
+# What cannot be measured
+
+
+def test_features_without_variance_are_refused():
+    same = np.full((100, 8), 0.1, "float32")
+    nearly = same + RNG.normal(0, 1e-8, same.shape)
+    spread = RNG.normal(size=same.shape)
+    for real in (same, nearly, 0 * same):
+        for metric in (frechet_distance, precision_recall, memorization):
+            with pytest.raises(UndefinedMetricError, match=r"the features of all .* images are equal"):
+                metric(spread, real)
+            with pytest.raises(UndefinedMetricError, match=r"the features of all .* images are equal"):
+                metric(real, real)
+    assert frechet_distance(same, spread) > 1  # samples may be constant: that is measured
+    assert precision_recall(same, spread)[1] == 0
+
+
+def test_features_that_hardly_tell_images_apart_are_refused():
+    features = np.zeros((100, 8))
+    features[:40] = RNG.normal(size=(40, 8))
+    with pytest.raises(UndefinedMetricError, match="most real images have the same features as 3 others"):
+        precision_recall(RNG.normal(size=(100, 8)), features)
+    features[:60] = RNG.normal(size=(60, 8))
+    precision_recall(RNG.normal(size=(100, 8)), features)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_features_that_are_not_finite_are_refused(value):
+    broken = RNG.normal(size=(50, 4))
+    broken[7:9, 2] = value
+    for metric in (frechet_distance, precision_recall, memorization):
+        with pytest.raises(UndefinedMetricError, match=r"2 of 50 sample images .* NaN or infinite"):
+            metric(broken, RNG.normal(size=(60, 4)))
+        with pytest.raises(UndefinedMetricError, match=r"2 of 50 (real|training) images .* NaN or infinite"):
+            metric(RNG.normal(size=(60, 4)), broken)
+
+
 def test_too_few_images_are_refused():
-    with pytest.raises(vaezoo.VaezooError, match="two images"):
-        frechet_distance(np.zeros((1, 3)), np.zeros((5, 3)))
-    with pytest.raises(vaezoo.VaezooError, match="more than 3"):
-        precision_recall(np.zeros((3, 3)), np.zeros((5, 3)))
+    points = RNG.normal(size=(20, 8))
+    frechet_distance(points[:9], points[:9])
+    with pytest.raises(UndefinedMetricError, match=r"8 sample images are too few: .* 8 features needs more than 8"):
+        frechet_distance(points[:8], points)
+    with pytest.raises(UndefinedMetricError, match="8 real images are too few"):
+        frechet_distance(points, points[:8])
+    with pytest.raises(UndefinedMetricError, match="more than 3"):
+        precision_recall(points[:3], points)
+    with pytest.raises(UndefinedMetricError, match="no sample images"):
+        precision_recall(points[:0], points)
+
+
+# The classifier
+
+
+def test_the_weights_of_the_classes_balance_them():
+    assert (class_weights([5421, 6742, 6000]) == 1).all()  # as in MNIST: within 20 %
+    np.testing.assert_allclose(class_weights([600, 100, 100, 100, 100]) * [600, 100, 100, 100, 100], 200)
+    assert class_weights([1000, 1, 0]).max() == LARGEST_WEIGHT
+
+
+def predictions(counts, recalls, seed=0):
+    """Labels and predictions of a classifier with these recalls; what it gets wrong is spread over the classes."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(len(counts)), counts)
+    predicted = np.where(
+        rng.random(len(labels)) < np.repeat(recalls, counts), labels, rng.integers(0, len(counts), len(labels))
+    )
+    return predicted, labels
+
+
+def test_a_classifier_that_tells_the_largest_class_alone_is_refused():
+    counts = [600, 100, 100, 100, 100]
+    labels = np.repeat(np.arange(5), counts)
+    with pytest.raises(UndefinedMetricError, match=r"balanced accuracy on the test images is 20\.0%, chance is 20\.0%"):
+        _accuracies(0 * labels, labels, 5)
+    accuracy, balanced, largest = _accuracies(labels, labels, 5)
+    assert (accuracy, balanced, largest) == (1, 1, 0.6)
+    with pytest.raises(UndefinedMetricError, match="one class"):
+        _accuracies(labels[:600], labels[:600], 5)
+
+
+@pytest.mark.parametrize("counts", [[60, 10, 10, 10, 10], [1200, 200, 200, 200, 200], [30, 30]])
+def test_chance_is_refused_and_half_of_perfection_is_not(counts):
+    refused = 0
+    for seed in range(200):
+        try:
+            _accuracies(*predictions(counts, np.zeros(len(counts)), seed), len(counts))
+        except UndefinedMetricError:
+            refused += 1
+    assert refused >= 197  # three standard errors
+    if min(counts) > 10:
+        _accuracies(*predictions(counts, np.full(len(counts), 0.6)), len(counts))

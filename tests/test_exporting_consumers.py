@@ -1,4 +1,4 @@
-"""The artefacts in the hands of others: programs and runtimes that know nothing of vaezoo."""
+"""The artefacts in other programs and runtimes, without vaezoo."""
 
 import importlib.util
 import os
@@ -30,7 +30,7 @@ def inputs_of(exported):
 
 
 def expected(exported):
-    """What TensorFlow gives for them in this process."""
+    """The outputs of TensorFlow for them, in this process."""
     loaded = tf.saved_model.load(str(newest(exported)))
     return {
         signature: {name: value.numpy() for name, value in loaded.signatures[signature](**tensors(inputs)).items()}
@@ -53,7 +53,7 @@ def exported(request):
     return request.getfixturevalue({"tiny": "tiny_export", "told": "conditional_export"}[request.param])
 
 
-# (a) A C program, as the server does
+# (a) A C program, which loads the model as the server does
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_a_c_program_serves_every_signature(exported, c_program):
             request += (
                 f"{name} {1 if value.dtype == np.float32 else 3} {value.ndim} {sizes}\n".encode() + value.tobytes()
             )
-    # An environment without Python: only the library is needed.
+    # Without any environment: the program needs only the library.
     done = subprocess.run([c_program, newest(exported)], input=request, capture_output=True, env={}, check=True)
     answer = done.stdout
     for signature in wanted:

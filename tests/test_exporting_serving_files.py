@@ -1,4 +1,4 @@
-"""What lies beside a SavedModel for the server: the check of its graph, warm-up records, configuration, the card."""
+"""The files beside a SavedModel: warm-up records, configuration, the card; and the check of its graph."""
 
 import re
 from pathlib import Path
@@ -26,7 +26,7 @@ from vaezoo.exporting.graph_check import STATEFUL_RANDOM_OPS, check_saved_model
 KIT = Path(__file__).parent.parent / "export"
 
 # The fields of BatchingParameters in tensorflow_serving/servables/tensorflow/session_bundle_config.proto, a message
-# that the package of stubs leaves out.
+# that the package of stubs does not have.
 BATCHING_FIELDS = {
     "max_batch_size",
     "batch_timeout_micros",
@@ -105,7 +105,7 @@ def test_the_list_of_stateful_random_ops_is_tensorflows_own():
         if (definition := op_def_registry.get(name)) is not None
         and definition.is_stateful
         and re.search("Random|Normal|Uniform|Rng|Multinomial|Deterministic", name)
-        # Queues, file readers and data sets have a state too, and draw nothing for a request.
+        # Queues, file readers and data sets have a state too, but do not draw random numbers for a request.
         and not re.search(
             "Queue|Dataset|Seed|Iterator|ThreadUnsafe|Dummy|Delete|Anonymous|Fixed|Candidate|Stateless", name
         )

@@ -1,4 +1,4 @@
-"""Exports of every kind of model, in every precision; a second version; and an export killed in the middle."""
+"""Exports of every kind of model in every precision, of a second version, and exports that are killed."""
 
 import os
 import random
@@ -39,7 +39,7 @@ MODELS = {
 
 @pytest.fixture(scope="module")
 def more_bars(tmp_path_factory):
-    """Enough bars for the ranges of an 8-bit encoder: each of the 64 images is there many times."""
+    """Enough bars for the ranges of an 8-bit encoder: each of the 64 images occurs many times."""
     path = tmp_path_factory.mktemp("bars") / "bars.npz"
     images, labels = bars(2500)
     np.savez(path, x_train=images[:2000], y_train=labels[:2000], x_test=images[2000:], y_test=labels[2000:])
@@ -83,8 +83,8 @@ def test_a_second_export_becomes_the_next_version(tiny_run, tiny_recipe, bars_fi
 
 
 def complete(target):
-    """Check that all that a target shows is whole; returns what it shows."""
-    shown = {path.name for path in target.iterdir() if path.name != ".writing"} if target.is_dir() else set()
+    """Check that every file in a target is complete; returns the names in it."""
+    shown = {path.name for path in target.glob("[!.]*")}  # without .writing and .lock
     for version in target.glob("savedmodel/*/*"):
         loaded = tf.saved_model.load(str(version))
         assert np.isfinite(loaded.signatures["decode"](z=tf.zeros([1, 3]))["image"]).all()
@@ -104,7 +104,7 @@ def complete(target):
     return shown
 
 
-# Stops where files move, which takes too little time to be hit by chance: after each of the renames.
+# Kills the process after a given number of renames; they take too little time to be hit at random.
 STOPPING = """
 import os, pathlib, signal, sys
 moves, last = 0, int(sys.argv[1])
@@ -128,10 +128,10 @@ def test_an_export_that_is_killed_leaves_only_what_is_complete(tiny_run, tmp_pat
     arguments = ["export", str(tiny_run), "--quantize", "float32", "--to"]
     started = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-m", "vaezoo", *arguments, tmp_path / "whole"], capture_output=True, check=False
+        [sys.executable, "-m", "vaezoo", *arguments, tmp_path / "complete"], capture_output=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    seconds, whole = time.monotonic() - started, complete(tmp_path / "whole")
+    seconds, everything = time.monotonic() - started, complete(tmp_path / "complete")
     target, rng = tmp_path / "killed", random.Random(0)
     for _ in range(4):  # at random moments, into the same folder
         with subprocess.Popen(
@@ -139,7 +139,7 @@ def test_an_export_that_is_killed_leaves_only_what_is_complete(tiny_run, tmp_pat
         ) as process:
             time.sleep(rng.uniform(0.3, 1.0) * seconds)
             os.killpg(process.pid, signal.SIGKILL)
-        if complete(target):  # it had come to an end, or nearly
+        if complete(target):  # it had finished, or nearly
             shutil.rmtree(target)
     for last in (0, 2):  # and between the moves that publish it
         shutil.rmtree(target, ignore_errors=True)
@@ -147,11 +147,11 @@ def test_an_export_that_is_killed_leaves_only_what_is_complete(tiny_run, tmp_pat
         done = subprocess.run(command, stderr=subprocess.DEVNULL, check=False)
         assert done.returncode == -signal.SIGKILL
         shown = complete(target)
-        assert shown < whole
+        assert shown < everything
         assert "savedmodel" in shown
         assert not {"verify.json", "verify.txt"} & shown
         assert (target / ".writing").is_dir()
-    # What was left is cleared, and the next version is whole; the files that stand are not touched.
+    # The next export removes what was left, adds a complete version, and does not change the other files.
     done = export(tiny_run, target, formats=["savedmodel"])
     assert done.version == 2
     assert not (target / ".writing").exists()

@@ -10,13 +10,17 @@ import tensorflow as tf
 
 import vaezoo
 from vaezoo.models.in_batches import decode, embed
+from vaezoo.spec import Spec
 
 SHAPE = (8, 8, 1)
 MLP = {"encoder": {"name": "mlp", "hidden": [16]}, "decoder": {"name": "mlp", "hidden": [16]}}
 CASES = {
     "conditional, vamp": ("mlp_vae", {**MLP, "conditional": True, "prior": {"name": "vamp", "components": 5}}),
     "flow": ("iaf_vae", MLP),
+    "vectors": ("mlp_vae", {**MLP, "likelihood": "normal"}),
+    "conditional sequences": ("mlp_vae", {**MLP, "likelihood": "categorical", "conditional": True}),
 }
+SPECS = {"vectors": Spec("vector", (6,)), "conditional sequences": Spec("sequence", (5,), levels=4, classes=10)}
 
 
 def tiny():
@@ -24,23 +28,25 @@ def tiny():
 
 
 def some(model, count):
-    """Images, codes, and classes or None."""
-    rng = np.random.default_rng(count)
-    label = np.arange(count) % 10 if model.conditional else None
-    return rng.random((count, *SHAPE), "float32"), rng.normal(size=(count, model.latent_dim)), label
+    """Examples, codes, and classes or None."""
+    rng, spec = np.random.default_rng(count), model.spec
+    label = np.arange(count) % 10 if spec.conditional else None
+    x = rng.random((count, *spec.shape), "float32")
+    x = x if spec.levels is None else (x * spec.levels).astype("int32")
+    return x, rng.normal(size=(count, model.latent_dim)), label
 
 
 def answers(model, count):
     """What a user asks of a model, as arrays."""
     x, z, label = some(model, count)
-    x_and_label = {"image": x, "label": label} if model.conditional else x
+    x_and_label = {"x": x, "label": label} if model.spec.conditional else x
     return {
         "encode": model.encode(x, label).sample(2, seed=(1, 2)),
         "codes": model.codes(x, label),
         "embed": embed(model, x, label),
         "decode": model.decode(z, label).log_prob(x),
         "decode many": model.decode(np.stack([z, 2 * z]), label).log_prob(x),  # [K,B,D]
-        "images": model.images(z, label),
+        "examples": model.examples(z, label),
         "decode in batches": decode(model, z, label),
         "call": model(x_and_label),
         "sample": model.sample(count, seed=count, label=label),
@@ -60,11 +66,12 @@ def without_graphs():
 @pytest.mark.parametrize("case", CASES)
 def test_every_batch_size_takes_one_trace_and_gives_what_plain_calls_give(case):
     name, overrides = CASES[case]
-    model = vaezoo.create_model(name, SHAPE, **overrides)
+    model = vaezoo.create_model(name, SPECS.get(case, SHAPE), **overrides)
     found = answers(model, 3)
     for count in range(1, 21):
         x, z, label = some(model, count)
-        assert len(model.codes(x, label)) == len(model.images(z, label)) == len(model.sample(count, 0, label)) == count
+        found = model.codes(x, label), model.examples(z, label), model.sample(count, 0, label)
+        assert [len(each) for each in found] == [count] * 3
     assert [graph.traces for graph in (model.encoder_graph, model.decoder_graph, model.prior_graph)] == [1, 1, 1]
     with without_graphs():
         plain = answers(model, 3)
@@ -100,7 +107,7 @@ def test_a_gradient_passes_through_a_graph():
 
     def gradients():
         with tf.GradientTape() as tape:
-            value = tf.reduce_mean(model.encode(x).log_prob(z)) + tf.reduce_mean(model.images(z))
+            value = tf.reduce_mean(model.encode(x).log_prob(z)) + tf.reduce_mean(model.examples(z))
         return tape.gradient(value, model.trainable_variables)
 
     ours = gradients()
@@ -115,10 +122,10 @@ def test_within_another_graph_it_is_a_part_of_that_one_and_knows_its_batch():
     model = tiny()
 
     @tf.function
-    def images(z):
-        drawn = model.images(z)
+    def examples(z):
+        drawn = model.examples(z)
         assert drawn.shape == (4, *SHAPE)  # the caller's own batch, not None
         return drawn
 
     z = np.random.default_rng(0).normal(size=(4, model.latent_dim)).astype("float32")
-    np.testing.assert_allclose(images(z), model.images(z), atol=1e-6)
+    np.testing.assert_allclose(examples(z), model.examples(z), atol=1e-6)

@@ -401,7 +401,8 @@ def test_a_likelihood_comes_back_from_its_configuration(make, reference):
     assert len(twin.weights) == len(likelihood.weights)
     x = images_for(likelihood, (2, 4, 5, 1))
     params = drawn((2, 4, 5, likelihood.params_per_element), 1.0)
-    np.testing.assert_array_equal(twin.distribution(params, IMAGE).log_prob(x), likelihood.distribution(params, IMAGE).log_prob(x))
+    log_prob, expected = (each.distribution(params, IMAGE).log_prob(x) for each in (twin, likelihood))
+    np.testing.assert_array_equal(log_prob, expected)
 
 
 # Vectors and sequences

@@ -8,13 +8,14 @@ import pytest
 import tensorflow as tf
 
 from vaezoo.errors import VaezooError
-from vaezoo.likelihoods import Bernoulli, ContinuousBernoulli, DiscretizedLogistic, Normal
+from vaezoo.likelihoods import Bernoulli, Categorical, ContinuousBernoulli, DiscretizedLogistic, Normal
 from vaezoo.models.standalone import standalone_decoder, standalone_encoder
 from vaezoo.models.vae import VAE
 from vaezoo.networks import conv_decoder, conv_encoder, mlp_decoder, mlp_encoder
 from vaezoo.objectives import ELBO, Reconstruction
 from vaezoo.posteriors import DiagonalNormal, FullNormal, Point
 from vaezoo.priors import StandardNormal
+from vaezoo.spec import Spec
 
 SMALL = {"conv": {"filters": (4, 6), "kernel_size": 3, "dense": 8}, "mlp": {"hidden": (7, 5)}}
 ENCODERS = {"conv": conv_encoder, "mlp": mlp_encoder}
@@ -22,6 +23,8 @@ DECODERS = {"conv": conv_decoder, "mlp": mlp_decoder}
 
 every_body = pytest.mark.parametrize("body", ["conv", "mlp"])
 every_shape = pytest.mark.parametrize("shape", [(28, 28, 1), (32, 32, 3), (64, 64, 1)], ids=str)
+VECTOR, TOKENS = Spec("vector", (6,)), Spec("sequence", (5,), levels=4)
+flat_kinds = pytest.mark.parametrize("spec", [VECTOR, TOKENS], ids=lambda spec: spec.kind)
 half_precisions = pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 
 
@@ -36,6 +39,16 @@ def precision(policy):
 
 def images(shape, n=3, seed=0):
     return np.random.default_rng(seed).uniform(size=(n, *shape)).astype("float32")
+
+
+def examples(spec, n=3, seed=0):
+    if spec.levels is None:
+        return images(spec.shape, n, seed)
+    return np.random.default_rng(seed).integers(spec.levels, size=(n, *spec.shape)).astype("int32")
+
+
+def params_shape(shape, params_per_element):
+    return (*shape[:-1], params_per_element * shape[-1])
 
 
 def codes(latent_dim, n=3, seed=0):
@@ -57,7 +70,7 @@ def with_drawn_weights(model, seed=0):
 @every_shape
 @pytest.mark.parametrize("classes", [0, 10])
 def test_an_encoder_makes_the_parameters_of_each_image(body, shape, classes):
-    encoder = ENCODERS[body](shape, 6, classes, **SMALL[body])
+    encoder = ENCODERS[body](Spec("image", shape, classes=classes), 6, **SMALL[body])
     x = images(shape)
     params = encoder({"image": x, "label": np.array([0, 9, 5])} if classes else x)
     assert encoder.name == "encoder"
@@ -68,36 +81,39 @@ def test_an_encoder_makes_the_parameters_of_each_image(body, shape, classes):
 @every_body
 @every_shape
 @pytest.mark.parametrize("classes", [0, 10])
-@pytest.mark.parametrize("params_per_channel", [1, 2])
-def test_a_decoder_makes_the_parameters_of_each_pixel(body, shape, classes, params_per_channel):
-    decoder = DECODERS[body](5, shape, params_per_channel, classes, **SMALL[body])
+@pytest.mark.parametrize("params_per_element", [1, 2])
+def test_a_decoder_makes_the_parameters_of_each_pixel(body, shape, classes, params_per_element):
+    spec = Spec("image", shape, classes=classes)
+    decoder = DECODERS[body](5, spec, params_shape(shape, params_per_element), **SMALL[body])
     z = codes(5)
     params = decoder({"z": z, "label": np.array([0, 9, 5])} if classes else z)
     height, width, channels = shape
     assert decoder.name == "decoder"
-    assert params.shape == (3, height, width, params_per_channel * channels)
+    assert params.shape == (3, height, width, params_per_element * channels)
     assert params.dtype == tf.float32
 
 
 def test_height_and_width_are_not_mixed_up():
     shape = (8, 12, 3)
+    spec = Spec("image", shape)
     for body in ("conv", "mlp"):
-        assert ENCODERS[body](shape, 4, **SMALL[body])(images(shape)).shape == (3, 4)
-        assert DECODERS[body](5, shape, 1, **SMALL[body])(codes(5)).shape == (3, *shape)
+        assert ENCODERS[body](spec, 4, **SMALL[body])(images(shape)).shape == (3, 4)
+        assert DECODERS[body](5, spec, shape, **SMALL[body])(codes(5)).shape == (3, *shape)
 
 
 @pytest.mark.parametrize("shape", [(30, 28, 1), (28, 30, 1), (27, 27, 3)], ids=str)
 @pytest.mark.parametrize("make", ["encoder", "decoder"])
 def test_an_image_that_the_strides_do_not_divide_is_refused_on_one_line(shape, make):
+    spec = Spec("image", shape)
     with pytest.raises(VaezooError, match=f"{shape[0]}×{shape[1]}.*multiples of 4; set data.image_size") as error:
-        conv_encoder(shape, 4, **SMALL["conv"]) if make == "encoder" else conv_decoder(5, shape, 1, **SMALL["conv"])
+        conv_encoder(spec, 4, **SMALL["conv"]) if make == "encoder" else conv_decoder(5, spec, shape, **SMALL["conv"])
     assert "\n" not in str(error.value)
 
 
 def test_without_hidden_layers_both_sides_are_affine_maps():
     shape = (2, 3, 2)
-    encoder = with_drawn_weights(mlp_encoder(shape, 4, hidden=()))
-    decoder = with_drawn_weights(mlp_decoder(5, shape, 1, hidden=()))
+    encoder = with_drawn_weights(mlp_encoder(Spec("image", shape), 4, hidden=()))
+    decoder = with_drawn_weights(mlp_decoder(5, Spec("image", shape), shape, hidden=()))
     x, z = images(shape), codes(5)
     kernel, bias = encoder.get_weights()
     np.testing.assert_allclose(encoder(x), x.reshape(3, -1) @ kernel + bias, rtol=1e-5, atol=1e-6)
@@ -115,7 +131,8 @@ SIZES = {
 def test_every_option_shapes_both_sides(body):
     def networks(**options):
         options = {**SMALL[body], **options}
-        return ENCODERS[body]((8, 8, 1), 4, **options), DECODERS[body](5, (8, 8, 1), 1, **options)
+        spec = Spec("image", (8, 8, 1))
+        return ENCODERS[body](spec, 4, **options), DECODERS[body](5, spec, spec.shape, **options)
 
     for option in SIZES[body]:
         for plain, changed in zip(networks(), networks(**option), strict=True):
@@ -126,20 +143,67 @@ def test_every_option_shapes_both_sides(body):
         assert last == "linear"  # the parameters of a distribution are any real numbers
 
 
+# Vectors and sequences
+
+
+@flat_kinds
+@pytest.mark.parametrize("classes", [0, 10])
+def test_both_sides_of_vectors_and_sequences_have_their_shapes(spec, classes):
+    spec, label = spec.with_classes(classes), np.array([0, 9, 5])
+    encoder = mlp_encoder(spec, 6, **SMALL["mlp"])
+    decoder = mlp_decoder(5, spec, (4, 7), **SMALL["mlp"])
+    x, z = examples(spec), codes(5)
+    params = encoder({spec.kind: x, "label": label} if classes else x)
+    assert (params.shape, params.dtype) == ((3, 6), tf.float32)
+    params = decoder({"z": z, "label": label} if classes else z)
+    assert (params.shape, params.dtype) == ((3, 4, 7), tf.float32)
+    inputs = encoder.input[spec.kind] if classes else encoder.input
+    assert (inputs.shape, inputs.dtype, inputs.name) == ((None, *spec.shape), spec.dtype, spec.kind)
+
+
+def test_a_linear_encoder_of_tokens_adds_a_row_of_its_kernel_for_each():
+    encoder = with_drawn_weights(mlp_encoder(TOKENS, 6, hidden=()))
+    x = examples(TOKENS)
+    kernel, bias = encoder.get_weights()
+    kernel = kernel.reshape(5, 4, 6)  # [T,V,P]
+    expected = sum(kernel[t, x[:, t]] for t in range(5)) + bias
+    np.testing.assert_allclose(encoder(x), expected, rtol=1e-5, atol=1e-6)
+
+
+@half_precisions
+@flat_kinds
+def test_both_sides_of_vectors_and_sequences_give_float32_in_half_precision(spec, policy):
+    with precision(policy):
+        networks = mlp_encoder(spec, 6, **SMALL["mlp"]), mlp_decoder(5, spec, (4, 7), **SMALL["mlp"])
+    for network, rows in zip(networks, (examples(spec), codes(5)), strict=True):
+        assert network(rows).dtype == tf.float32
+        heavy = [layer for layer in network.layers if hasattr(layer, "kernel")]
+        assert {layer.compute_dtype for layer in heavy} == {policy.removeprefix("mixed_")}
+
+
+@flat_kinds
+def test_a_conditional_network_of_vectors_and_sequences_reacts_to_the_label(spec):
+    encoder = with_drawn_weights(mlp_encoder(spec.with_classes(4), 6, **SMALL["mlp"]))
+    x = np.repeat(examples(spec, n=1), 4, axis=0)
+    params = np.asarray(encoder({spec.kind: x, "label": np.arange(4)}))
+    assert (np.abs(params - np.roll(params, 1, axis=0)).max(1) > 1e-3).all()
+
+
 # The place of every pixel
 
 
-@pytest.mark.parametrize(("channels", "params_per_channel"), [(1, 1), (3, 1), (3, 2)])
-def test_the_last_doubling_is_tensorflows_depth_to_space(channels, params_per_channel):
-    decoder = with_drawn_weights(conv_decoder(5, (8, 12, channels), params_per_channel, **SMALL["conv"]))
+@pytest.mark.parametrize(("channels", "params_per_element"), [(1, 1), (3, 1), (3, 2)])
+def test_the_last_doubling_is_tensorflows_depth_to_space(channels, params_per_element):
+    spec = Spec("image", (8, 12, channels))
+    decoder = with_drawn_weights(conv_decoder(5, spec, params_shape(spec.shape, params_per_element), **SMALL["conv"]))
     last = [layer for layer in decoder.layers if isinstance(layer, keras.layers.Conv2D)][-1]
     half_resolution = keras.Model(decoder.input, last.output)(codes(5))  # [B,4,6,4PC]
-    assert half_resolution.shape == (3, 4, 6, 4 * channels * params_per_channel)
+    assert half_resolution.shape == (3, 4, 6, 4 * channels * params_per_element)
     np.testing.assert_array_equal(decoder(codes(5)), tf.nn.depth_to_space(half_resolution, 2))
 
 
 def test_the_convolutional_encoder_sees_every_pixel():
-    encoder = with_drawn_weights(conv_encoder((8, 12, 3), 4, **SMALL["conv"]))
+    encoder = with_drawn_weights(conv_encoder(Spec("image", (8, 12, 3)), 4, **SMALL["conv"]))
     x = tf.constant(images((8, 12, 3), n=1))
     with tf.GradientTape() as tape:
         tape.watch(x)
@@ -149,7 +213,8 @@ def test_the_convolutional_encoder_sees_every_pixel():
 
 @every_body
 def test_every_code_moves_every_pixel(body):
-    decoder = with_drawn_weights(DECODERS[body](5, (8, 8, 3), 1, **{**SMALL[body], "activation": "tanh"}))
+    spec, options = Spec("image", (8, 8, 3)), {**SMALL[body], "activation": "tanh"}
+    decoder = with_drawn_weights(DECODERS[body](5, spec, spec.shape, **options))
     z = tf.constant(codes(5, n=1))
     with tf.GradientTape() as tape:
         tape.watch(z)
@@ -164,8 +229,9 @@ def test_every_code_moves_every_pixel(body):
 @every_body
 def test_a_conditional_network_reacts_to_the_label_and_to_nothing_else_in_its_row(body):
     shape, classes = (8, 8, 1), 4
-    encoder = with_drawn_weights(ENCODERS[body](shape, 6, classes, **SMALL[body]))
-    decoder = with_drawn_weights(DECODERS[body](5, shape, 1, classes, **SMALL[body]))
+    spec = Spec("image", shape, classes=classes)
+    encoder = with_drawn_weights(ENCODERS[body](spec, 6, **SMALL[body]))
+    decoder = with_drawn_weights(DECODERS[body](5, spec, shape, **SMALL[body]))
     for network, name, rows in ((encoder, "image", images(shape, n=1)), (decoder, "z", codes(5, n=1))):
         rows = np.repeat(rows, classes, axis=0)
         outputs = np.asarray(network({name: rows, "label": np.arange(classes)})).reshape(classes, -1)
@@ -183,9 +249,10 @@ def test_a_conditional_network_reacts_to_the_label_and_to_nothing_else_in_its_ro
 @pytest.mark.parametrize("classes", [0, 4])
 def test_outputs_and_weights_are_float32_while_the_layers_compute_in_half_precision(body, policy, classes):
     shape = (8, 8, 3)
+    spec = Spec("image", shape, classes=classes)
     with precision(policy):
-        encoder = ENCODERS[body](shape, 6, classes, **SMALL[body])
-        decoder = DECODERS[body](5, shape, 2, classes, **SMALL[body])
+        encoder = ENCODERS[body](spec, 6, **SMALL[body])
+        decoder = DECODERS[body](5, spec, params_shape(shape, 2), **SMALL[body])
     for network, name, rows in ((encoder, "image", images(shape)), (decoder, "z", codes(5))):
         assert network({name: rows, "label": np.arange(3)} if classes else rows).dtype == tf.float32
         assert {w.dtype for w in network.weights} == {"float32"}
@@ -196,6 +263,7 @@ def test_outputs_and_weights_are_float32_while_the_layers_compute_in_half_precis
 # Standalone copies
 
 SHAPE, LATENT_DIM, CLASSES = (8, 8, 3), 4, 5
+IMAGE = Spec("image", SHAPE)
 LIKELIHOODS = {
     "bernoulli": Bernoulli,
     "continuous_bernoulli": ContinuousBernoulli,
@@ -207,15 +275,21 @@ POSTERIORS = {"diagonal_normal": DiagonalNormal, "full_normal": FullNormal, "poi
 conditional_or_not = pytest.mark.parametrize("classes", [0, CLASSES], ids=["plain", "conditional"])
 
 
-def vae_of(posterior, likelihood, classes=0, body="conv", policy="float32"):
+def vae_of(posterior, likelihood, classes=0, body="conv", policy="float32", spec=IMAGE):
+    spec = spec.with_classes(classes)
     with precision(policy):
-        encoder = ENCODERS[body](SHAPE, posterior.params_size(LATENT_DIM), classes, **SMALL[body])
-        decoder = DECODERS[body](LATENT_DIM, SHAPE, likelihood.params_per_channel, classes, **SMALL[body])
-    objective = Reconstruction() if isinstance(posterior, Point) else ELBO()
-    vae = VAE(
-        with_drawn_weights(encoder), posterior, StandardNormal(), with_drawn_weights(decoder), likelihood, objective
+        encoder = ENCODERS[body](spec, posterior.params_size(LATENT_DIM), **SMALL[body])
+        decoder = DECODERS[body](LATENT_DIM, spec, likelihood.params_shape(spec), **SMALL[body])
+    return VAE(
+        spec=spec,
+        encoder=with_drawn_weights(encoder),
+        posterior=posterior,
+        prior=StandardNormal(),
+        decoder=with_drawn_weights(decoder),
+        likelihood=likelihood,
+        objective=ELBO() if posterior.has_density else Reconstruction(),
+        latent_dim=LATENT_DIM,
     )
-    return vae
 
 
 def made_of_keras_alone(model):
@@ -232,7 +306,7 @@ def test_the_standalone_decoder_draws_what_the_model_draws(likelihood, body, cla
     image = np.asarray(alone({"z": z, "label": label} if classes else z))
     assert image.shape == (4, *SHAPE)
     assert image.std() > 1e-3
-    np.testing.assert_allclose(image, vae.images(z, label), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(image, vae.examples(z, label), rtol=1e-6, atol=1e-6)
     assert made_of_keras_alone(alone)
 
 
@@ -270,10 +344,10 @@ def test_the_standalone_copies_of_a_half_precision_model_compute_in_float32(like
         assert {tensor.dtype for tensor in alone.outputs} == {"float32"}
     image = np.asarray(decoder({"z": z, "label": label} if classes else z))
     loc = np.asarray(encoder({"image": x, "label": label} if classes else x)["loc"])
-    np.testing.assert_allclose(image, twin.images(z, label), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(image, twin.examples(z, label), rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(loc, twin.encode(x, label).mean(), rtol=1e-5, atol=1e-6)
     rounding = {"mixed_float16": 1e-3, "mixed_bfloat16": 8e-3}[policy]  # seen: 2.3e-4 and 1.8e-3
-    np.testing.assert_allclose(image, vae.images(z, label), atol=rounding)
+    np.testing.assert_allclose(image, vae.examples(z, label), atol=rounding)
     np.testing.assert_allclose(loc, vae.encode(x, label).mean(), atol=rounding)
 
 
@@ -286,7 +360,7 @@ def test_the_standalone_copies_own_their_weights():
         network.set_weights([np.zeros_like(w) for w in network.get_weights()])
     np.testing.assert_array_equal(decoder(z), image)
     np.testing.assert_array_equal(encoder(x)["loc"], loc)
-    assert np.abs(vae.images(z) - image).max() > 1e-3
+    assert np.abs(vae.examples(z) - image).max() > 1e-3
 
 
 @conditional_or_not
@@ -300,3 +374,32 @@ def test_the_standalone_copies_come_back_from_their_files(classes, tmp_path):
         loaded = keras.models.load_model(tmp_path / "alone.keras")
         for one, other in zip(keras.tree.flatten(alone(inputs)), keras.tree.flatten(loaded(inputs)), strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+@conditional_or_not
+@pytest.mark.parametrize("likelihood", [Bernoulli, ContinuousBernoulli, lambda: Normal(scale=0.2), Categorical])
+def test_the_standalone_copies_of_vectors_and_sequences_compute_what_the_model_does(likelihood, classes, tmp_path):
+    likelihood = likelihood()
+    spec = TOKENS if "sequence" in likelihood.examples else VECTOR
+    vae = vae_of(DiagonalNormal(), likelihood, classes, "mlp", spec=spec)
+    z, x, label = codes(LATENT_DIM, n=4), examples(spec, n=4), np.arange(4) if classes else None
+    decoder, encoder = standalone_decoder(vae), standalone_encoder(vae)
+    decoder_inputs, encoder_inputs = z, x
+    if classes:
+        decoder_inputs, encoder_inputs = {"z": z, "label": label}, {spec.kind: x, "label": label}
+    mean = decoder(decoder_inputs)
+    expected = vae.likelihood.mean(vae.decoder(decoder_inputs), spec)
+    assert mean.shape == (4, *likelihood.params_shape(spec))
+    np.testing.assert_allclose(mean, expected, rtol=1e-6, atol=1e-6)
+    assert np.std(mean) > 1e-3
+    parameters, q = encoder(encoder_inputs), vae.encode(x, label)
+    np.testing.assert_allclose(parameters["loc"], q.mean(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(parameters["scale"], q.stddev(), rtol=1e-5, atol=1e-6)
+    for alone, inputs in ((decoder, decoder_inputs), (encoder, encoder_inputs)):
+        assert made_of_keras_alone(alone)
+        alone.save(tmp_path / "alone.keras")
+        loaded = keras.models.load_model(tmp_path / "alone.keras")
+        for one, other in zip(keras.tree.flatten(alone(inputs)), keras.tree.flatten(loaded(inputs)), strict=True):
+            np.testing.assert_array_equal(one, other)
+    example = np.argmax(mean, -1) if spec is TOKENS else mean
+    np.testing.assert_allclose(vae.examples(z, label), example, rtol=1e-6, atol=1e-6)

@@ -476,7 +476,8 @@ def test_each_weight_is_moved_by_the_gradient_of_its_own_player_alone():
     def gradients_of(term):
         with tf.GradientTape() as tape:
             mean = tf.reduce_mean(vae.terms(x, seed, 0)[term])
-        return dict(zip((w.path for w in vae.trainable_variables), tape.gradient(mean, vae.trainable_variables)))
+        weights = vae.trainable_variables
+        return {w.path: g for w, g in zip(weights, tape.gradient(mean, weights), strict=True)}
 
     by_loss, by_critic = gradients_of("loss"), gradients_of("critic")
     critic = {weight.path for weight in vae.objective.trainable_variables}

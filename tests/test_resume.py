@@ -14,7 +14,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from conftest import small_recipe
+from conftest import VARIANTS, small_recipe
 from hostile import KerasFile, refusal
 
 import vaezoo
@@ -98,11 +98,11 @@ def run(whole, tmp_path):
 
 
 SLOW = pytest.mark.slow
-QUICK = {("conditional_vae", "mixed_float16", "graph")}
+QUICK = {("conditional_vae", "mixed_float16", "graph"), ("factor", "float32", "graph")}
 # Every recipe in float32 and in a mixed precision, once by XLA and once as a graph; which with which takes turns.
 EVERY = [
     pytest.param(*case, marks=[] if case in QUICK else SLOW)
-    for number, name in enumerate(recipe_names())
+    for number, name in enumerate([*recipe_names(), *VARIANTS])
     for case in [
         (name, "float32", ("xla", "graph")[number % 2]),
         (name, ("mixed_bfloat16", "mixed_float16")[number // 2 % 2], ("graph", "xla")[number % 2]),
@@ -140,6 +140,23 @@ def test_a_signal_keeps_the_step(number, kind, whole, bars_file, tmp_path, after
         Run(tmp_path / "run")
     assert_same(resume(tmp_path / "run", quiet=True), whole)
     assert inspect(tmp_path / "run").status == "finished"
+
+
+@pytest.mark.parametrize("there_before", ["nothing", "the folder", "a file"])
+def test_a_training_without_results_leaves_no_folder(there_before, bars_file, tmp_path, after_calls):
+    def fail():
+        raise vaezoo.VaezooError("broken")
+
+    out = tmp_path / "runs" / "run"
+    if there_before != "nothing":
+        out.mkdir(parents=True)
+    if there_before == "a file":
+        (out / "notes.txt").touch()
+    after_calls(1, fail)
+    with pytest.raises(vaezoo.VaezooError, match=r"broken \(no epoch was finished, so nothing was kept\)"):
+        train(plain(bars_file), out, quiet=True)
+    left = {"nothing": [], "the folder": ["runs"], "a file": ["notes.txt", "run", "runs"]}
+    assert sorted(path.name for path in tmp_path.rglob("*")) == left[there_before]
 
 
 def test_further_than_planned(run, whole):
@@ -248,8 +265,16 @@ def test_what_cannot_be_resumed(run, bars_file, tmp_path):
     with RunDirectory(run, resumed=True), pytest.raises(vaezoo.VaezooError, match="another process is training into"):
         resume(run)
     assert inspect(run).running is False
+    environment = run / "environment.json"
+    environment.write_text(environment.read_text().replace('"finished"', '"training"'))
     with RunDirectory(run, resumed=True):
         assert inspect(run).status == "running"
+        assert set(os.listdir(run)) - inspect(run).files.keys() == {".lock", "checkpoints"}
+    assert inspect(run).status.startswith("killed")
+    assert ".lock" not in os.listdir(run)
+    (run / ".lock").mkdir()  # cannot be opened, as a lock that somebody else owns
+    assert inspect(run).status.startswith("running or killed")
+    (run / ".lock").rmdir()
     with np.load(bars_file) as arrays:
         fewer = {name: array[:-10] for name, array in arrays.items()}
     np.savez(tmp_path / "fewer.npz", **fewer)
@@ -320,7 +345,7 @@ def kill_trainings(folder, bars_file, kills, *cases):
 @pytest.mark.slow
 def test_every_recipe_survives_sigkill(bars_file, tmp_path, record_property):
     precisions, compilations = ("float32", "mixed_float16", "mixed_bfloat16"), ("graph", "xla")
-    cases = [(name, precisions[i % 3], compilations[i % 2]) for i, name in enumerate(recipe_names())]
+    cases = [(name, precisions[i % 3], compilations[i % 2]) for i, name in enumerate([*recipe_names(), *VARIANTS])]
     report = kill_trainings(tmp_path, bars_file, 2, *cases)
     assert report["different"] == []
     assert report["kills"] >= 20

@@ -1,4 +1,4 @@
-"""The client against servers that speak as TensorFlow Serving does, and the deployment kit."""
+"""The client against stub servers with the interfaces of TensorFlow Serving, and the deployment kit."""
 
 import os
 import re
@@ -78,7 +78,7 @@ def client(addresses, kind, tiny):
         yield client
 
 
-# What it does
+# Calls
 
 
 def test_every_call_gives_what_the_model_gives(client, tiny_run):  # noqa: F811
@@ -134,7 +134,7 @@ def test_examples_of_other_kinds(kind, name, dtype, request):
         np.testing.assert_allclose(client.decode(encoded["loc"], **label), rebuilt, rtol=1e-5, atol=1e-5)
         drawn, codes = client.sample(3, **label)
         np.testing.assert_allclose(client.decode(codes, **label), drawn, rtol=1e-5, atol=1e-5)
-        with pytest.raises(VaezooError, match=f"'{name}' (has the shape|must hold whole numbers)"):
+        with pytest.raises(VaezooError, match=f"'{name}' (has the shape|must hold integers)"):
             client.encode(np.zeros((3, 2, 2), dtype) if name == "vector" else examples + 0.5, **label)
 
 
@@ -148,7 +148,7 @@ def test_a_version_can_be_named(addresses, kind):
         client.decode(np.zeros((1, 3)))
 
 
-# What it refuses to send
+# Bad input
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_bad_labels_are_not_sent(addresses, kind):
     z = np.zeros((2, 3))
     with DecoderClient(addresses["told", kind], model="told") as client:
         for label, message in (
-            ([1.0, 2.0], "'label' must hold whole numbers"),
+            ([1.0, 2.0], "'label' must hold integers"),
             ([1, 2, 3], "same number of rows, not 3 of 'label', 2 of 'z'"),
             ([1, 2**40], "do not fit 32 bits"),
         ):
@@ -201,7 +201,7 @@ def test_bad_arguments_are_refused(arguments, message):
         DecoderClient(*arguments)
 
 
-# What becomes of a server's errors
+# Errors of the server
 
 
 def test_an_unknown_signature_or_model_is_one_line(client, addresses, kind):
@@ -249,7 +249,7 @@ def test_a_slow_server_is_not_waited_for(client, tiny):
 
 
 def test_a_server_that_is_not_there_is_one_line(kind):
-    with socket.socket() as held:  # bound and not listening: nobody else gets the port
+    with socket.socket() as held:  # bound but not listening, so that no other process gets the port
         held.bind(("127.0.0.1", 0))
         scheme = {"rest": "http", "grpc": "grpc"}[kind]
         address = f"{scheme}://127.0.0.1:{held.getsockname()[1]}"
@@ -369,7 +369,7 @@ def test_the_readme_of_the_kit_names_what_is_there():
 
 
 def real_server():
-    """How to start TensorFlow's own server here; None where it cannot be had."""
+    """The command that starts TensorFlow's own server; None if there is none."""
     if binary := os.environ.get("TF_MODEL_SERVER") or shutil.which("tensorflow_model_server"):
         return [binary]
     if shutil.which("docker") and subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0:
@@ -380,7 +380,7 @@ def real_server():
 @pytest.mark.tf_serving
 def test_the_real_server_serves_it(tiny_export, tiny_run, tmp_path):  # noqa: F811
     if (command := real_server()) is None:
-        pytest.skip("neither tensorflow_model_server nor a running Docker is here; the stub servers stand in for it")
+        pytest.skip("neither tensorflow_model_server nor a running Docker is here; the stub servers replace it")
     models = tiny_export.path / "savedmodel"
     ports = [free_port(), free_port()]
     flags = ["--model_config_file_poll_wait_seconds=0", "--enable_batching", "--enable_per_model_batching_parameters"]

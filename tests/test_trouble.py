@@ -1,4 +1,4 @@
-"""Losses and gradients that are not finite: where training stops, what it says, and what it leaves standing."""
+"""Losses and gradients that are not finite: where training stops, what it reports, and what it keeps."""
 
 import keras
 import numpy as np
@@ -7,10 +7,11 @@ import tensorflow as tf
 
 import vaezoo
 from vaezoo.config import load_recipe
+from vaezoo.models import vae
 from vaezoo.models.vae import VAE
 from vaezoo.training import inspect, train
 from vaezoo.training.setup import prepare
-from vaezoo.training.trouble import SKIPPED_IN_A_ROW
+from vaezoo.training.trouble import PARTS, SKIPPED_IN_A_ROW
 
 
 def tiny(tiny_recipe, data, **overrides):
@@ -66,6 +67,47 @@ def test_ten_broken_steps_in_a_row_are_too_many(tiny_recipe, bars_file, tmp_path
     assert SKIPPED_IN_A_ROW == 10
 
 
+FACTOR = {"model.objective": {"name": "factor", "hidden": [16]}}
+
+
+def test_every_weight_belongs_to_a_part(tiny_recipe, bars_file):
+    setup = prepare(tiny(tiny_recipe, bars_file, **FACTOR, **{"model.prior": "mixture"}), print)
+    assert set(setup.watch.owners) == {"encoder", "decoder", "prior", "objective"}
+    assert len(setup.watch.owners) == len(setup.model.trainable_variables)
+    assert set(PARTS) == set(vae.PARTS)
+
+
+@pytest.mark.parametrize("policy", ["stop", "skip"])
+def test_the_gradient_of_a_critic_is_watched(policy, tiny_recipe, bars_file, tmp_path, monkeypatch):
+    @tf.custom_gradient
+    def without_gradient(x, bad):
+        return tf.identity(x), lambda upstream: (tf.where(bad, np.nan, upstream), None)
+
+    real = VAE.terms
+
+    def terms(self, *arguments):
+        result = real(self, *arguments)
+        if self.watch is None:
+            return result
+        return {**result, "critic": without_gradient(result["critic"], self.watch.steps + 1 == 14)}
+
+    monkeypatch.setattr(VAE, "terms", terms)
+    recipe = tiny(tiny_recipe, bars_file, **FACTOR, **{"training.on_nonfinite": policy})
+    if policy == "stop":
+        with pytest.raises(vaezoo.VaezooError, match="step 14: every term is finite, but the gradient of the obj"):
+            train(recipe, tmp_path / "run", quiet=True)
+        return
+    trained = train(recipe, tmp_path / "run", quiet=True)
+    assert int(trained.model.optimizer.iterations) == 19
+    assert all(np.isfinite(weights).all() for weights in trained.model.get_weights())
+
+
+def test_the_term_of_a_critic_is_watched(tiny_recipe, bars_file, tmp_path, poison):
+    poison("critic", 14)
+    with pytest.raises(vaezoo.VaezooError, match="step 14: the term 'critic' became nan; (?!the decoder)"):
+        train(tiny(tiny_recipe, bars_file, **FACTOR), tmp_path / "run", quiet=True)
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -97,7 +139,7 @@ def test_what_provokes_it(overrides, message, tiny_recipe, bars_file, tmp_path):
 
 
 @pytest.mark.parametrize("policy", ["stop", "skip"])
-def test_an_overflow_is_mended_by_the_loss_scale_and_training_goes_on(policy, tiny_recipe, bars_file):
+def test_an_overflow_lowers_the_loss_scale_and_training_goes_on(policy, tiny_recipe, bars_file):
     settings = {"training.precision": "mixed_float16", "training.on_nonfinite": policy, "training.learning_rate": 0.01}
     setup = prepare(tiny(tiny_recipe, bars_file, **settings), print)
     model, images = setup.model, setup.data.train.training_batches(38, 10, **setup.batches)

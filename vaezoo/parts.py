@@ -36,7 +36,7 @@ class Part(keras.layers.Layer):
         for name, value in section.capabilities().items():
             setattr(cls, name, value)
         if section.keyword_names():
-            cls.__doc__ = f"{inspect.cleandoc(cls.__doc__)}\n\nArgs:\n{section.described()}"
+            cls.__doc__ = f"{inspect.cleandoc(cls.__doc__)}\n\nArgs:\n{section.docstring()}"
         empty, keyword = inspect.Parameter.empty, inspect.Parameter.KEYWORD_ONLY
         cls.__signature__ = inspect.Signature(
             [

@@ -73,7 +73,7 @@ def _with_defaults(function, section):
             for name, parameter in own.parameters.items()
         ]
     )
-    create.__doc__ = f"{inspect.cleandoc(function.__doc__)}\n\nKeywords:\n{section.described()}"
+    create.__doc__ = f"{inspect.cleandoc(function.__doc__)}\n\nKeywords:\n{section.docstring()}"
     return create
 
 

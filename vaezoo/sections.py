@@ -5,6 +5,7 @@ function that does the work (`registry`): that one takes its keywords, their def
 Nothing heavy is imported, so a bad recipe is refused before TensorFlow is loaded.
 """
 
+import json
 import reprlib
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Self, get_args
@@ -83,9 +84,20 @@ class Part(Section):
         return {name: fields[name].default for name in cls.keyword_names() if not fields[name].is_required()}
 
     @classmethod
-    def described(cls) -> str:
-        """The keywords and their meaning, a line each, as in a docstring."""
-        return "\n".join(f"    {name}: {cls.model_fields[name].description}." for name in cls.keyword_names())
+    def described(cls) -> list[tuple[str, str]]:
+        """Each keyword with its default, and its meaning with what is allowed."""
+        properties = cls.model_json_schema()["properties"]
+        lines = []
+        for name in cls.keyword_names():
+            has, allowed = properties[name], _allowed(properties[name])
+            default = f" = {json.dumps(has['default'])}" if "default" in has else ""
+            lines.append((name + default, has["description"] + allowed))
+        return lines
+
+    @classmethod
+    def docstring(cls) -> str:
+        """The keywords as the arguments of a docstring."""
+        return "\n".join(f"    {keyword}: {meaning}." for keyword, meaning in cls.described())
 
     def keywords(self) -> dict[str, Any]:
         """The value of every keyword."""
@@ -97,6 +109,18 @@ class Part(Section):
         names = {name for base in cls.__mro__ for name in base.__dict__.get("__class_vars__", ())}
         names -= {"kind", "parts", "model_config"}
         return {name: getattr(cls, name) for name in sorted(names) if not name.startswith("_")}
+
+
+def _allowed(schema: dict[str, Any]) -> str:
+    """What the JSON schema of a key allows, in words."""
+    if "enum" in schema:
+        return f"; one of {', '.join(schema['enum'])}"
+    numbers = schema.get("items", schema)
+    low, high = numbers.get("minimum"), numbers.get("maximum")
+    if low is None:
+        return ""
+    low, high = (f"{number:,.4f}".rstrip("0").rstrip(".") for number in (low, high))
+    return f"; {'each ' if 'items' in schema else ''}from {low} to {high}"
 
 
 def one_of(kind: type[Part]) -> Any:

@@ -1,7 +1,7 @@
-"""Two servers on the loopback that speak as TensorFlow Serving does, over a SavedModel: gRPC and REST.
+"""Two stub servers on the loopback with TensorFlow Serving's interfaces, gRPC and REST, over a SavedModel.
 
-They follow tensorflow_serving/apis/*.proto and https://www.tensorflow.org/tfx/serving/api_rest in what they take and
-how they refuse. Failures can be put in front of a request, to see what a client makes of them.
+Their inputs, outputs and errors follow tensorflow_serving/apis/*.proto and
+https://www.tensorflow.org/tfx/serving/api_rest. A test can make the next requests fail.
 """
 
 import concurrent.futures
@@ -29,11 +29,11 @@ class RefusedError(Exception):
 
 
 class Served:
-    """A version of a model, run as the server runs it.
+    """A version of a model, as the server runs it.
 
     Attributes:
-        failures: what to do to the next requests instead of answering: a gRPC status code, or seconds to wait first.
-        requests: the names of the signatures that were asked for.
+        failures: for the next requests, one each: a gRPC status code to fail with, or seconds to wait before it.
+        requests: the names of the signatures that were called.
     """
 
     def __init__(self, name, folder):
@@ -44,7 +44,7 @@ class Served:
         self.failures, self.requests = [], []
 
     def check(self, name, version):
-        """Refuse what the server does not have, and fail where failures are waiting."""
+        """Apply the next failure, and refuse a model or version that the server does not have."""
         if self.failures:
             failure = self.failures.pop(0)
             if isinstance(failure, float):

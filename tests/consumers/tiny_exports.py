@@ -1,4 +1,4 @@
-"""Small runs and their exports, made once for all the test files that import these fixtures."""
+"""Small runs and their exports, made once for all test files that import these fixtures."""
 
 import numpy as np
 import pytest
@@ -11,11 +11,11 @@ CONV = {
     "model.encoder": {"name": "conv", "filters": [4, 8], "dense": 16},
     "model.decoder": {"name": "conv", "filters": [8, 4], "dense": 16},
 }
-_made = {}  # a fixture that two files import would run twice without it
+_made = {}  # without it, a fixture that two files import would run twice
 
 
 def once(name, make):
-    """What `make` returned when this name was first asked for."""
+    """The result of `make` at the first call with this name."""
     if name not in _made:
         _made[name] = make()
     return _made[name]
@@ -40,7 +40,7 @@ def tiny_run(tmp_path_factory, tiny_recipe, bars_file):
 
 @pytest.fixture(scope="session")
 def tiny_export(tmp_path_factory, tiny_run):
-    """Everything of the tiny run but ONNX: an `Exported`."""
+    """All formats of the tiny run except ONNX: an `Exported`."""
     return once("export", lambda: export(tiny_run, tmp_path_factory.mktemp("exports") / "tiny", with_encoder=True))
 
 

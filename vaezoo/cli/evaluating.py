@@ -10,10 +10,10 @@ from vaezoo.cli.quiet import quiet_tensorflow
 
 def add_commands(commands):
     """Add the command of this module to the parser."""
-    command = commands.add_parser("evaluate", help="measure a run: bound, evidence, latent code, samples")
+    command = commands.add_parser("evaluate", help="measure a run: bound, NLL, latent code, samples")
     command.add_argument("run", metavar="RUN", help="a run directory, as `vaezoo train` writes it")
     command.add_argument(
-        "--importance-samples", type=int, default=100, metavar="K", help="samples of the evidence log p(x) (100)"
+        "--importance-samples", type=int, default=100, metavar="K", help="samples of the NLL, -log p(x) (100)"
     )
     command.add_argument("--limit", type=int, metavar="N", help="the first N test images (all)")
     command.add_argument("--seed", type=int, default=0, metavar="N", help="the seed of every draw (0)")
@@ -32,13 +32,13 @@ def _evaluate(arguments):
     run = Run(arguments.run)
     out = Path(arguments.out) if arguments.out else free_path(run.path / "evaluation")
     with _folder(out):
-        with progress_bar("evidence") as progress:
-            report, per_image = evaluate(run, arguments.importance_samples, arguments.limit, arguments.seed, progress)
+        with progress_bar("NLL") as progress:
+            report, per_example = evaluate(run, arguments.importance_samples, arguments.limit, arguments.seed, progress)
         drawn = pictures(report)
         for name, (_, figure) in drawn.items():
             write_file(out / name, figure.savefig)
-        if per_image:
-            write_arrays(out / "per_image.npz", per_image)
+        if per_example:
+            write_arrays(out / "per_example.npz", per_example)
         write_text(out / "report.md", as_markdown(report, [(name, text) for name, (text, _) in drawn.items()]))
         write_text(out / "report.json", json.dumps(report, indent=2) + "\n")
     print(as_text(report), end=f"\n\n{out / 'report.md'}\n")

@@ -1,7 +1,10 @@
 """`vaezoo list` and `vaezoo show`."""
 
+import inspect
+
 from vaezoo.config import load_recipe, parse_assignments, recipe_names, to_yaml
 from vaezoo.errors import VaezooError
+from vaezoo.sections import Part
 from vaezoo.tables import aligned
 
 
@@ -9,6 +12,9 @@ def add_commands(commands):
     """Add the commands of this module to the parser."""
     command = commands.add_parser("list", help="list the recipes")
     command.add_argument("pattern", nargs="?", default="*", help="a shell pattern, as in 'conv*'")
+    command.add_argument(
+        "--parts", action="store_true", help="list the parts that a recipe can name, with their keywords"
+    )
     command.set_defaults(command=_list)
 
     command = commands.add_parser("show", help="print a recipe in full")
@@ -35,10 +41,21 @@ def add_assignments(command):
 
 
 def _list(arguments):
+    if arguments.parts:
+        return print(aligned(_part_rows()))
     recipes = [load_recipe(name) for name in recipe_names(arguments.pattern)]
     if not recipes:
         raise VaezooError(f"no recipe matches '{arguments.pattern}'. `vaezoo list` shows all {len(recipe_names())}.")
     print(aligned([(recipe.name, f"{recipe.parameters:,}", recipe.summary) for recipe in recipes], right=[1]))
+
+
+def _part_rows():
+    for kind in Part.__subclasses__():
+        yield kind.kind, ""
+        for name, section in kind.parts.items():
+            yield f"  {name}", inspect.getdoc(section)
+            for keyword, meaning in section.described():
+                yield f"    {keyword}", f"  {meaning}"
 
 
 def _show(arguments):

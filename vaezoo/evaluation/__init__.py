@@ -1,12 +1,11 @@
-"""Evaluating a trained model: the bound, the evidence, the code and the samples, each figure with its error.
+"""Evaluating a trained model: the bound, the NLL, the code and the samples, each metric with its standard error.
 
-report, per_image = evaluation.evaluate(Run("runs/mlp_vae"), samples=1000)
-found = evaluation.log_evidence(model, images, samples=5000)        # found.log_evidence [N], found.curve [P,N]
+report, per_example = evaluation.evaluate(Run("runs/mlp_vae"), samples=1000)
+found = evaluation.estimate_nll(model, x, samples=5000)        # found.nll [N], found.curve [P,N]
 """
 
-from vaezoo.evaluation.evidence import Evidence, log_evidence
+from vaezoo.evaluation.encoded import Encoded
 from vaezoo.evaluation.features import FeatureSpace, feature_space
-from vaezoo.evaluation.figures import evaluate
 from vaezoo.evaluation.latent_code import (
     AggregatedPosterior,
     active_units,
@@ -14,19 +13,24 @@ from vaezoo.evaluation.latent_code import (
     closed_form_kl,
     kl_per_latent,
 )
-from vaezoo.evaluation.sample_quality import frechet_distance, precision_recall
+from vaezoo.evaluation.metrics import evaluate
+from vaezoo.evaluation.nll import NLL, estimate_nll
+from vaezoo.evaluation.sample_quality import UndefinedMetricError, frechet_distance, memorization, precision_recall
 
 __all__ = [
+    "NLL",
     "AggregatedPosterior",
-    "Evidence",
+    "Encoded",
     "FeatureSpace",
+    "UndefinedMetricError",
     "active_units",
     "aggregated_posterior",
     "closed_form_kl",
+    "estimate_nll",
     "evaluate",
     "feature_space",
     "frechet_distance",
     "kl_per_latent",
-    "log_evidence",
+    "memorization",
     "precision_recall",
 ]

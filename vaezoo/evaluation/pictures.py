@@ -17,16 +17,16 @@ def pictures(report):
         File name → (what it shows, matplotlib Figure), for the parts of the report that are defined for the model.
     """
     drawn = {}
-    if evidence := report["evidence"]:
-        curve, rises = evidence["curve"], [point["above_elbo"] for point in evidence["curve"]]
-        figure = plots.evidence_curve(
+    if nll := report["nll"]:
+        curve, gaps = nll["curve"], [point["gap"] for point in nll["curve"]]
+        figure = plots.nll_curve(
             [point["samples"] for point in curve],
-            [rise["value"] for rise in rises],
-            [rise["standard_error"] or 0 for rise in rises],
+            [gap["value"] for gap in gaps],
+            [gap["standard_error"] or 0 for gap in gaps],
             report["bound"]["elbo"]["value"],
-            f"{headline(report)}\nlog p(x) by the number of samples",
+            f"{headline(report)}\nNLL by the number of samples",
         )
-        drawn["evidence.png"] = "log p(x) by the number of importance samples", figure
+        drawn["nll.png"] = "the NLL by the number of importance samples", figure
     if kl := report["code"]["kl_per_latent"]:
         active = np.array(report["code"]["variance_of_means"]) > ACTIVE
         title = f"{headline(report)}\n{active.sum()} of {len(kl)} latents are active"

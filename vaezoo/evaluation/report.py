@@ -1,22 +1,23 @@
-"""A report in words: a table for the screen, a Markdown page, and what the figures mean for this run."""
+"""A report in words: a table for the screen, a Markdown page, and what the metrics mean for this run."""
 
 import math
 from pathlib import Path
 
-from vaezoo.evaluation.figures import DENSITIES
 from vaezoo.tables import aligned
 
-COLLAPSED = 0.1  # nats of I(x; z): no image can be told from another
-SETTLED = 0.1  # nats: more samples are worth their time if the last tenfold raised the estimate by more
+COLLAPSED = 0.1  # nats of I(x; z): no example can be told from another
+CONVERGED = 0.1  # nats: more samples are worth their time if the last tenfold lowered the NLL by more
+CORRELATED = 0.005  # nats between the KL and its sum over the latents: what two decimals show
+COPIES = 0.01  # the share of samples, above that of test images, that counts as memorization
 
 
 def rows(report):
-    """The figures as rows (section, name, value in nats, the same in bits a dimension, what it is), each a text."""
-    bound, evidence, code, samples = (report[part] for part in ("bound", "evidence", "code", "samples"))
+    """The metrics as rows (section, name, value in nats, the same in bits per dimension, what it is), each a text."""
+    bound, nll, code, samples = (report[part] for part in ("bound", "nll", "code", "samples"))
 
-    def in_nats(section, name, figure, meaning, cost=1):
-        bits = cost * figure["value"] / report["dimensions"] / math.log(2)
-        return section, name, _value(figure), f"{bits:.4f}", meaning
+    def in_nats(section, name, metric, meaning, cost=1):
+        bits = cost * metric["value"] / report["dimensions"] / math.log(2)
+        return section, name, _value(metric), f"{bits:.4f}", meaning
 
     if bound["elbo"]:
         yield in_nats("bound", "ELBO", bound["elbo"], "−reconstruction − KL, below log p(x)", cost=-1)
@@ -25,103 +26,115 @@ def rows(report):
     if bound["kl"]:
         method = {"closed_form": "in closed form", "monte_carlo": "from samples"}[bound["kl_method"]]
         yield in_nats("", "KL", bound["kl"], f"KL(q(z|x) ‖ p(z)), {method}")
-    if evidence:
-        k, effective = report["importance_samples"], evidence["effective_samples"]["percentile_50"]
-        meaning = f"log 1/K Σ p(x, z) / q(z|x), K = {k:,}"
-        yield in_nats("evidence", "log p(x)", evidence["log_evidence"], meaning, cost=-1)
-        yield in_nats("", "gap", evidence["gap"], "log p(x) − ELBO = KL(q(z|x) ‖ p(z|x))")
-        yield "", "effective samples", f"{effective:,.1f}", "", f"(Σ w)² / Σ w² of {k:,}, the median image"
+    if nll:
+        k, effective = report["importance_samples"], nll["effective_samples"]["percentile_50"]
+        yield in_nats("NLL", "NLL", nll, f"−log p(x), by {k:,} importance samples")
+        yield in_nats("", "gap", nll["gap"], "−NLL − ELBO = KL(q(z|x) ‖ p(z|x))")
+        yield "", "effective samples", f"{effective:,.1f}", "", f"(Σ w)² / Σ w² of {k:,}, the median {report['kind']}"
     active = f"{code['active_units']} of {report['latents']}"
     yield "code", "active units", active, "", "latents whose posterior mean has a variance above 0.01"
     if code["mutual_information"]:
-        most = f"I(x; z); this estimate is at most log N = {code['log_images']:.2f}"
+        most = f"I(x; z); this estimate is at most log N = {code['log_examples']:.2f}"
         yield "", "mutual information", _value(code["mutual_information"]), "", most
         yield "", "marginal KL", _value(code["marginal_kl"]), "", "KL(q(z) ‖ p(z)); KL = I(x; z) + this"
     if samples:
         meanings = {
-            "frechet_distance": ("samples", "Fréchet distance", "of samples to test images"),
-            "precision": ("", "precision", "share of samples among the test images"),
-            "recall": ("", "recall", "share of test images among the samples"),
+            "frechet_distance": ("samples", "Fréchet distance", "of samples to test images", "training"),
+            "precision": ("", "precision", "share of samples among the test images", "training"),
+            "recall": ("", "recall", "share of test images among the samples", "training"),
+            "memorization": ("", "memorization", "share of samples that copy a training image", "test"),
         }
-        for key, (section, name, meaning) in meanings.items():
+        for key, (section, name, meaning, real) in meanings.items():
             digits = ",.1f" if key == "frechet_distance" else ".3f"
-            real = f"{samples['of_training_images'][key]:{digits}} for training images"
-            yield section, name, _value(samples[key], digits), "", f"{meaning}; {real}"
+            floor = f"{samples['of_real_images'][key]:{digits}} for {real} images"
+            yield section, name, _value(samples[key], digits), "", f"{meaning}; {floor}"
 
 
-def _value(figure, digits=".2f"):
-    error = "" if figure["standard_error"] is None else f" ± {figure['standard_error']:{digits}}"
-    return f"{figure['value']:{digits}}{error}"
+def _value(metric, digits=".2f"):
+    error = "" if metric["standard_error"] is None else f" ± {metric['standard_error']:{digits}}"
+    return f"{metric['value']:{digits}}{error}"
 
 
 def remarks(report):
-    """What a reader should know about these very figures, a sentence or two each."""
+    """What a reader should know about the metrics of this run, a sentence or two each."""
     yield from _on_the_code(report)
-    if report["evidence"]:
-        yield _on_the_samples_of_the_evidence(report["evidence"]["curve"])
-    if report["likelihood"] in DENSITIES:
+    if report["nll"]:
+        yield _on_the_importance_samples(report["nll"]["curve"])
+    if report["density"]:
+        levels = " For 256 grey levels, add 8 bits per dimension." if report["kind"] == "image" else ""
         yield (
-            f"'{report['likelihood']}' gives densities over [0, 1], not probabilities: their logarithm can be above 0, "
-            "and compares only with that of other densities on the same images. For 256 grey levels, add 8 bits a "
-            "dimension."
+            f"'{report['likelihood']}' gives densities, not probabilities: their logarithm can be above 0. Compare it "
+            f"only with that of other densities of the same {report['kind']}s.{levels}"
         )
-    samples = report["samples"]
-    if samples:
-        yield (
-            "The features are those of a classifier trained on this data set, which is right about "
-            f"{samples['classifier_accuracy']:.1%} of the test images; {samples['images']:,} means of p(x|z) are "
-            "compared with as many images. The distance compares models of this data set with each other; it is not "
-            "the Inception FID of the papers."
-        )
+    if report["samples"]:
+        yield from _on_the_samples(report["samples"])
     else:
-        yield f"Samples were not compared with images: {report['samples_left_out']}."
+        yield f"Samples are not compared: {report['samples_left_out']}."
 
 
 def _on_the_code(report):
-    code, latents = report["code"], report["latents"]
-    if report["posterior"] == "point":
-        yield "An autoencoder's code is a point without a density: it has no KL, no ELBO and no evidence."
+    code, latents, kind = report["code"], report["latents"], report["kind"]
+    if report["nll"] is None:
+        yield "The code of an autoencoder is a point without a density: it has no KL, no ELBO and no NLL."
         return
-    information, active = code["mutual_information"]["value"], code["active_units"]
-    if active == 0 or information < COLLAPSED:
+    information, active = code["mutual_information"], code["active_units"]
+    if active == 0 or (information and information["value"] < COLLAPSED):
         yield (
-            "The posterior has collapsed: it is the prior whatever the image, and the decoder ignores its code. Try a "
-            "KL warm-up (--set 'model.objective={name: beta, beta: {end: 1.0, steps: 5000}}'), a smaller beta, a "
-            "smaller or weaker decoder, a lower learning rate, or another seed."
+            f"The posterior has collapsed: it is the prior for every {kind}, and the decoder ignores the code. Try a "
+            "KL warm-up (model.objective={name: beta, beta: {end: 1.0, steps: 5000}}), a smaller beta, a smaller or "
+            "weaker decoder, a lower learning rate, or another seed."
         )
     elif active < latents:
         yield (
-            f"{latents - active} of {latents} latents are not in use: their posterior is the prior, whatever the "
-            "image, and they cost nothing. To bring more into use, try a KL warm-up, a smaller beta, or a weaker "
-            "decoder."
+            f"{latents - active} of {latents} latents are not in use: their posterior is the prior for every {kind}, "
+            "and they cost nothing. To bring more into use, try a KL warm-up, a smaller beta, or a weaker decoder."
         )
-    elif information > code["log_images"] - 0.5:
+    elif information and information["value"] > code["log_examples"] - 0.5:
         yield (
-            f"The mutual information is near log N = {code['log_images']:.2f}, the most that {report['images']:,} "
-            "images can show: the code tells them all apart, and holds that much or more."
+            f"The mutual information is near log N = {code['log_examples']:.2f}, the most that {report['examples']:,} "
+            f"{kind}s can show: the code tells them all apart, and holds that much or more."
         )
-    if code["kl_per_latent"] is None:
-        yield "The KL is not divided among the latents: only that of a normal posterior to a diagonal normal prior is."
-    elif report["posterior"] != "diagonal_normal":
-        yield "The KL of the latents is that of their marginals: what the correlations of q(z|x) cost is left out."
+    if information is None:
+        yield "The mutual information is not estimated: the density of a group of latents depends on the groups above."
+    per_latent = code["kl_per_latent"]
+    if per_latent is None:
+        yield "The KL of each latent is defined for a normal posterior and a diagonal normal prior alone."
+    elif report["bound"]["kl"]["value"] - sum(per_latent) > CORRELATED:
+        yield "The KL of each latent is that of its marginal: the cost of the correlations of q(z|x) is left out."
 
 
-def _on_the_samples_of_the_evidence(curve):
+def _on_the_importance_samples(curve):
     last = curve[-1]
     if last["samples"] == 1:
-        return "One sample estimates the ELBO, not log p(x): raise --importance-samples."
+        return "One sample estimates the ELBO, not the NLL: take more importance samples."
     before = [point for point in curve if 10 * point["samples"] <= last["samples"]] or curve[:1]
-    rise = last["value"] - before[-1]["value"]
-    verdict = "more of them would raise it further" if rise > SETTLED else "more of them would hardly change it"
+    fall = before[-1]["value"] - last["value"]
+    verdict = "more of them would lower it further" if fall > CONVERGED else "more of them would hardly change it"
     counts = f"From {before[-1]['samples']:,} to {last['samples']:,} samples"
-    return f"{counts} the estimate of log p(x) rose by {rise:.2f} nats: {verdict}."
+    return f"{counts} the estimate of the NLL fell by {fall:.2f} nats: {verdict}."
+
+
+def _on_the_samples(samples):
+    classifier, copies = samples["classifier"], samples["memorization"]["value"]
+    yield (
+        "The features are those of a classifier trained on this data set. Its balanced accuracy on the test images is "
+        f"{classifier['balanced_accuracy']:.1%} (accuracy {classifier['accuracy']:.1%}, largest class "
+        f"{classifier['largest_class']:.1%}). {samples['images']:,} means of p(x|z) are compared with as many test "
+        "images. The Fréchet distance compares models of this data set; it is not the Inception FID of the papers."
+    )
+    if copies - samples["of_real_images"]["memorization"] > COPIES:
+        yield (
+            f"{copies:.1%} of the samples copy one of {samples['training_images']:,} training images: the model has "
+            "memorized them, and the other metrics of the samples look better than they are."
+        )
 
 
 def headline(report):
     """Which run, on what, with what."""
     data = Path(report["data"]).name
     binarized = "" if report["binarize"] == "none" else f" ({report['binarize']} binarization)"
-    return f"{report['recipe']} on {report['images']:,} test images of {data}{binarized}, seed {report['seed']}"
+    examples = f"{report['examples']:,} test {report['kind']}s"
+    return f"{report['recipe']} on {examples} of {data}{binarized}, seed {report['seed']}"
 
 
 def as_text(report):
@@ -139,8 +152,8 @@ def as_markdown(report, pictures=()):
     parts = [
         f"# {headline(report)}",
         "\n".join(lines),
-        "±: the standard error of the mean over the images; of precision, recall and the Fréchet distance, over sets "
-        f"of samples. Bits per dimension: what an image costs, in nats / ({report['dimensions']:,} ln 2).",
+        f"±: the standard error of the mean over the {report['kind']}s; for the metrics of samples, over sets of "
+        f"samples. Bits per dimension: nats / ({report['dimensions']:,} ln 2).",
         "\n".join(f"- {remark}" for remark in remarks(report)),
         "\n\n".join(f"![{text}]({name})" for name, text in pictures),
         f"Posterior {report['posterior']}, prior {report['prior']}, likelihood {report['likelihood']}. "

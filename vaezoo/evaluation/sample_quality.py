@@ -8,13 +8,13 @@ import numpy as np
 from vaezoo.errors import VaezooError
 
 NEIGHBOURS = 3  # k of precision and recall, as in Kynkäänniemi et al. 2019, section 3
-PERCENTILE = 1  # of the distances from test to training images; a nearer sample counts as memorized
+RATIO = 1 / 3  # of the distances from a copy to its two nearest training images, as in Gu et al. 2023
 BLOCK = 10**7  # distances computed at once: 80 MB
 SAME = 1e-5  # two points nearer than this, relative to their distance from the centre, are equal
 ROUNDING = 1e-7  # of float32, relative
 
 
-class NotMeasurable(VaezooError):
+class UndefinedMetricError(VaezooError):
     """A metric is not defined for this input, or its value would mislead."""
 
 
@@ -30,15 +30,15 @@ def frechet_distance(samples, real):
         upwards when N or M is small. Lower is better.
 
     Raises:
-        NotMeasurable: for too few points to estimate a covariance, for equal real features, or for NaN.
+        UndefinedMetricError: for too few points to estimate a covariance, for equal real features, or for NaN.
 
     Source: Heusel et al. 2017, arXiv:1706.08500, equation 6.
     """
-    samples, real = _checked(samples=samples, real=real)
+    samples, real = _checked(sample=samples, real=real)
     features = real.shape[1]
     for name, points in (("sample", samples), ("real", real)):
         if len(points) <= features:
-            raise NotMeasurable(
+            raise UndefinedMetricError(
                 f"{len(points)} {name} images are too few: a covariance of {features} features needs more than "
                 f"{features}"
             )
@@ -67,50 +67,62 @@ def precision_recall(samples, real, neighbours=NEIGHBOURS):
         (precision, recall), both in [0, 1]. Higher is better.
 
     Raises:
-        NotMeasurable: for too few points, for real features most of which are equal to others, or for NaN.
+        UndefinedMetricError: for too few points, for real features most of which are equal to others, or for NaN.
 
     Source: Kynkäänniemi et al. 2019, "Improved Precision and Recall Metric", arXiv:1904.06991, equations 1 and 2.
     """
-    samples, real = _checked(samples=samples, real=real)
+    samples, real = _checked(sample=samples, real=real)
     for name, points in (("sample", samples), ("real", real)):
         if len(points) <= neighbours:
-            raise NotMeasurable(
+            raise UndefinedMetricError(
                 f"{len(points)} {name} images are too few: precision and recall need more than {neighbours}"
             )
     of_samples, of_real = (_radii(points, neighbours) for points in (samples, real))
     if np.median(of_real) == 0:
-        raise NotMeasurable(
+        raise UndefinedMetricError(
             f"most real images have the same features as {neighbours} others, so the features do not tell images apart"
         )
     return _share_within(samples, real, of_real), _share_within(real, samples, of_samples)
 
 
-def memorization(samples, train, test, percentile=PERCENTILE):
-    """The share of samples that are as near to a training image as only the nearest test images are.
+def memorization(samples, train, ratio=RATIO):
+    """The share of samples that are copies of training images.
 
-    The threshold is a percentile of the distances from the test images to their nearest training images. So about 1 %
-    of the samples of a model that has learned the distribution are below it, and all samples that are copies. Comparing
-    the distances of samples with those of test images is due to Meehan et al. 2020, "A Non-Parametric Test to Detect
-    Data-Copying in Generative Models", arXiv:2004.05675; a share below a low percentile also shows a few copies among
-    many other samples.
+    A sample counts as a copy if its distance to the nearest training image is at most a third of its distance to the
+    second nearest. The ratio does not depend on the scale of the features, nor on how dense the training images are
+    near the sample. A copy of a training image that occurs twice counts too. Measure test images as well: their share
+    is the floor. It is high if test images are copies of training images, or if the features have few dimensions.
 
     Args:
         samples: features [N,F].
-        train: features of the training images [L,F].
-        test: features of test images [M,F], not all equal.
-        percentile: of the distances of the test images, in [0, 100].
+        train: features of the training images [L,F], L > 1, not all equal.
+        ratio: of the distances.
 
     Returns:
-        (share, floor), both in [0, 1]: of the samples, and of the test images themselves. The floor is above the
-        percentile where test images are copies of training images. A share far above the floor means copies.
+        The share, in [0, 1]. Lower is better.
 
     Raises:
-        NotMeasurable: for equal test features, or for NaN.
+        UndefinedMetricError: for fewer than two training images, for equal training features, or for NaN.
+
+    Source: Yoon et al. 2023, "Diffusion Probabilistic Models Generalize when They Fail to Memorize"; Gu et al. 2023,
+    "On Memorization in Diffusion Models", arXiv:2310.02664.
     """
-    samples, train, test = _checked(samples=samples, training=train, test=test)
-    of_test = _nearest(test, train)
-    threshold = np.percentile(of_test, percentile, method="lower")
-    return float((_nearest(samples, train) <= threshold).mean()), float((of_test <= threshold).mean())
+    samples, train = _checked(sample=samples, training=train)
+    centre = train.mean(0)
+    points, train = samples - centre, train - centre
+    searched = train.astype("float32")  # half the time, and exact enough to find the nearest
+    lengths = (searched**2).sum(1)
+    copies = []
+    for start in range(0, len(points), rows := max(1, BLOCK // len(train))):
+        part = points[start : start + rows]
+        order = lengths - 2 * part.astype("float32") @ searched.T  # [R,L], the squared distance but for a constant
+        distances = []
+        for _ in range(2):
+            nearest = order.argmin(1)
+            distances.append(np.linalg.norm(part - train[nearest], axis=1))
+            order[np.arange(len(part)), nearest] = np.inf
+        copies.append(distances[0] <= ratio * distances[1])
+    return float(np.concatenate(copies).mean())
 
 
 def _checked(**sets):
@@ -119,12 +131,14 @@ def _checked(**sets):
     for name, points in sets.items():
         broken = len(points) - int(np.isfinite(points).all(1).sum())
         if broken:
-            raise NotMeasurable(f"{broken:,} of {len(points):,} {name} images have features that are NaN or infinite")
+            raise UndefinedMetricError(
+                f"{broken:,} of {len(points):,} {name} images have features that are NaN or infinite"
+            )
         if not len(points):
-            raise NotMeasurable(f"no {name} images were given; give at least one")
+            raise UndefinedMetricError(f"no {name} images were given; give at least one")
     name, reference = list(sets.items())[-1]
     if np.ptp(reference, axis=0).max() <= SAME * np.abs(reference).max():
-        raise NotMeasurable(f"the features of all {name} images are equal, so they do not tell images apart")
+        raise UndefinedMetricError(f"the features of all {name} images are equal, so they do not tell images apart")
     return sets.values()
 
 
@@ -138,20 +152,17 @@ def _share_within(points, members, radii):
     return float(np.concatenate([(block <= radii).any(1) for block in _squared_distances(points, members)]).mean())
 
 
-def _nearest(points, members):
-    """The squared distance from each point to its nearest member [N]."""
-    return np.concatenate([block.min(1) for block in _squared_distances(points, members)])
-
-
 def _squared_distances(points, members):
     """Squared Euclidean distances [R,M], for R points at a time; exactly 0 for points that are equal."""
     centre = members.mean(0)  # far from the origin the terms below would cancel
-    rounding = ROUNDING**2 * (centre @ centre)
     points, members = points - centre, members - centre
     lengths = (members**2).sum(1)
-    rows = max(1, BLOCK // len(members))
-    for start in range(0, len(points), rows):
+    for start in range(0, len(points), rows := max(1, BLOCK // len(members))):
         part = points[start : start + rows]
-        both = (part**2).sum(1)[:, None] + lengths
-        squared = both - 2 * part @ members.T
-        yield np.where(squared <= SAME**2 * both + rounding, 0.0, squared)
+        own = (part**2).sum(1)[:, np.newaxis]
+        squared = part @ members.T
+        squared *= -2
+        squared += own
+        squared += lengths
+        squared[squared <= SAME**2 * own + ROUNDING**2 * (centre @ centre)] = 0
+        yield squared

@@ -96,7 +96,7 @@ def load(artefact: Artefact, threads: int) -> Callable[[dict], dict]:
 
     Args:
         artefact: which.
-        threads: of the runtime; for TensorFlow and Keras the number is set for the whole process instead.
+        threads: of LiteRT and ONNX Runtime; for Keras and TensorFlow the number is a setting of the process.
 
     Returns:
         A function from arrays by name [B,...] to arrays by name [B,...], for every B.

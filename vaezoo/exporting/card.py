@@ -265,5 +265,6 @@ def _limits(described):
     ]
     return (
         f"The model describes {kind}s like those it was trained on, and no others; a sample is not evidence of\n"
-        f"anything in the world. Inputs are not checked: the model also returns an output for {', '.join(unchecked)}."
+        "anything in the world. Inputs are not checked: the model also returns an output for\n"
+        f"{', '.join(unchecked[:-1])} and {unchecked[-1]}."
     )

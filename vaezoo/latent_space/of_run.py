@@ -50,10 +50,10 @@ def inputs_of(run, index=None, image=None, invert=False, image_label=None):
         VaezooError: for neither or both of `index` and `image`, an index outside the test set, a picture that cannot be
             read, or a class that is missing or does not exist.
     """
-    if (index is None) == (image is None):
-        raise VaezooError("give index= or image=, and not both")
     if image is None and (invert or image_label is not None):
         raise VaezooError("invert= and image_label= apply to image= only; leave them out")
+    if (index is None) == (image is None):
+        raise VaezooError("give index= or image=, and not both")
     if image is None:
         indices = [int(each) for each in np.ravel(index)]
         x, labels = examples_at(run, indices)

@@ -159,12 +159,8 @@ class VAE(keras.Model):
                 f"a batch with the keys {', '.join(map(str, given))}; it must have 'x', and may have 'label'"
             )
         batch = {"x": tf.cast(given["x"], self.spec.dtype)}
-        if self.spec.conditional:
-            label = given.get("label") if label is None else label
-            if label is None:
-                raise VaezooError(
-                    f"this model is conditional: give label=, a class from 0 to {self.spec.classes - 1} for each row"
-                )
+        label = self._label(given.get("label") if label is None else label)
+        if label is not None:
             batch["label"] = tf.broadcast_to(tf.cast(label, tf.int32), tf.shape(batch["x"])[:1])
         return batch
 
@@ -176,9 +172,9 @@ class VAE(keras.Model):
 
     def decoder_of(self, batch):
         """The `Decoder` of a batch: codes [...,B,D] → params of p(x|z), with the labels of the batch."""
-        return Decoder(self.decoder, batch.get("label"), self.decoder_graph)
+        return self._decoder(batch.get("label"))
 
-    def forward(self, x, samples=1, seed=(0, 0), noise=None, params=None):
+    def forward(self, x, samples=1, seed=(0, 0), noise=None, params=None, prior=None):
         """One pass over a batch: encode, draw, decode.
 
         Args:
@@ -187,6 +183,7 @@ class VAE(keras.Model):
             seed: the stateless seed of the draws, [2]; or [4] from `replicas.with_place`.
             noise: the noise of the draws [K,B,D], in place of `samples`; see `Posterior.noise`.
             params: the output of the encoder for this batch, where it is known already.
+            prior: p(z), where it is known already.
 
         Returns:
             A `Pass`.
@@ -198,8 +195,10 @@ class VAE(keras.Model):
         if noise is None:
             seed = tf.convert_to_tensor(seed, tf.int32)
             noise = self.posterior.noise([samples, tf.shape(batch["x"])[0], self.latent_dim], seed)
+        if prior is None:
+            prior = self.prior_distribution()
         q, z, decoded = self.posterior.draw(params, noise, decoder)
-        return passes.Pass(batch["x"], q, z, self.prior_distribution(), self, decoder, decoded, seed[:2])
+        return passes.Pass(batch["x"], q, z, prior, self, decoder, decoded, seed[:2])
 
     # Training and evaluation
 
@@ -286,11 +285,15 @@ class VAE(keras.Model):
 
     def _decoder(self, label):
         """The `Decoder` of codes with these labels."""
+        return Decoder(self.decoder, self._label(label), self.decoder_graph)
+
+    def _label(self, label):
+        """The label if the model takes one, and None otherwise."""
         if self.spec.conditional and label is None:
             raise VaezooError(
                 f"this model is conditional: give label=, a class from 0 to {self.spec.classes - 1} for each row"
             )
-        return Decoder(self.decoder, label if self.spec.conditional else None, self.decoder_graph)
+        return label if self.spec.conditional else None
 
     # Saving
 

@@ -1,4 +1,4 @@
-"""Pictures of an evaluation: the evidence by the number of samples, and the KL of each latent."""
+"""Pictures of an evaluation: the NLL by the number of samples, and the KL of each latent."""
 
 import textwrap
 
@@ -11,13 +11,13 @@ from vaezoo.plots.style import DPI, PALETTE, TEXT
 WIDTH, HEIGHT = 6.2, 3.4  # inches
 
 
-def evidence_curve(samples, rises, errors, elbo, title=""):
-    """The estimate of log p(x) over the number of importance samples, above the ELBO.
+def nll_curve(samples, gaps, errors, elbo, title=""):
+    """The estimate of the NLL over the number of importance samples, below the negative ELBO.
 
     Args:
         samples: K of each point [P].
-        rises: the mean over the examples minus the mean ELBO [P], in nats.
-        errors: the standard errors of `rises` [P].
+        gaps: the mean over the examples of -NLL - ELBO [P], in nats.
+        errors: the standard errors of `gaps` [P].
         elbo: the mean ELBO, in nats.
         title: above the picture.
 
@@ -25,12 +25,12 @@ def evidence_curve(samples, rises, errors, elbo, title=""):
         The Figure.
     """
     figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, layout="constrained")
-    x_label = "K, importance samples (bars: standard error of the rise above the ELBO)"
+    x_label = "K, importance samples (bars: standard error of the gap to the ELBO)"
     axes = _axes(figure, title, x_label, "nats per example")
-    estimates = elbo + np.asarray(rises)
-    axes.axhline(elbo, color=PALETTE[1], linestyle="--", linewidth=1.3)
+    estimates = -elbo - np.asarray(gaps)
+    axes.axhline(-elbo, color=PALETTE[1], linestyle="--", linewidth=1.3)
     end = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "bottom"}  # x in [0, 1] of the panel
-    axes.text(1, elbo, f"ELBO {_nats(elbo)}", fontsize=8, color=PALETTE[1], **end)
+    axes.text(1, -elbo, f"−ELBO {_nats(-elbo)}", fontsize=8, color=PALETTE[1], **end)
     axes.errorbar(samples, estimates, errors, fmt="o-", color=PALETTE[0], markersize=4, linewidth=1.5, capsize=3)
     above = {"textcoords": "offset points", "ha": "center", "fontsize": 8, "color": PALETTE[0]}
     for count, value, error in zip(samples, estimates, errors, strict=True):

@@ -155,7 +155,7 @@ def _array(name, value, dtype, shape):
     if wanted is None:
         raise VaezooError(f"the model takes '{name}' as {dtype}, which this client cannot send")
     if array.dtype.kind not in ("fiu" if wanted is np.float32 else "iu"):
-        kind = "numbers" if wanted is np.float32 else "whole numbers"
+        kind = "numbers" if wanted is np.float32 else "integers"
         raise VaezooError(f"'{name}' must hold {kind}, and its type is {array.dtype}")
     single_label = array.ndim == 0 and len(shape) == 1
     fits = array.ndim == len(shape) and all(want in (-1, have) for want, have in zip(shape, array.shape, strict=True))

@@ -1,6 +1,6 @@
-"""Training: from a recipe to a run directory, however often it is broken off.
+"""Training: from a recipe to a run directory, also after interruptions.
 
-The names are imported when they are first used: to look at a run directory takes no TensorFlow.
+The names are imported at their first use, so that `inspect` does not import TensorFlow.
 """
 
 import importlib

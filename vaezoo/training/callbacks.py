@@ -185,6 +185,7 @@ class Progress(keras.callbacks.Callback):
         skipped = f"   {row['skipped']} broken steps skipped" if row.get("skipped") else ""
         rate = f"   {row['images_per_second']:,} examples/s"
         self.bar.remove_task(self.task)
+        self.bar.refresh()
         self.console.out(f"{self.head}  {self._terms(logs)}{validation}{rate}{skipped}", highlight=False)
 
     def _terms(self, logs):

@@ -140,7 +140,7 @@ def resume(
             load_weights(setup.model, checkpoint.model)
             setup.watch.steps.assign(state.epoch * setup.steps + state.step)
         if not devices.agree(state.epoch * setup.steps + state.step):
-            raise VaezooError(f"the workers found different checkpoints in '{path}'; let all see one disk")
+            raise VaezooError(f"the workers found different checkpoints in '{path}'; put it on a disk that all of them share")
         run.text("recipe.yaml", to_yaml(setup.recipe))
         if state.epoch < recipe.training.epochs:
             run.drop_results()

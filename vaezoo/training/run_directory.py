@@ -1,8 +1,6 @@
 """Writing a run directory, file by file; `vaezoo.runs` reads it."""
 
 import contextlib
-import csv
-import io
 import json
 from pathlib import Path
 
@@ -10,6 +8,7 @@ from vaezoo.atomic import link_file, only_writer, plain_errors, remove_unfinishe
 from vaezoo.checkpoints import Checkpoints
 from vaezoo.errors import VaezooError
 from vaezoo.runs import FILES
+from vaezoo.tables import as_csv
 
 
 class RunDirectory:
@@ -76,11 +75,7 @@ class RunDirectory:
 
     def table(self, name: str, rows: list[dict]) -> Path:
         """Write rows with equal keys as CSV."""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        return self.text(name, text.getvalue())
+        return self.text(name, as_csv(rows))
 
     def model(self, name: str, model) -> Path:
         """Write a Keras model."""

@@ -1,0 +1,78 @@
+"""Examples with the encoder's output for them, so that every metric reads it and none encodes again."""
+
+import numpy as np
+import tensorflow as tf
+
+from vaezoo.models.in_batches import BATCH, checked_examples, checked_labels
+
+
+class Encoded:
+    """Examples that are encoded, in batches of BATCH.
+
+    Args:
+        model: a `VAE`.
+        x: examples [N,...]; images are in [0, 1], or uint8.
+        labels: classes [N], for a conditional model.
+
+    Attributes:
+        x: the examples, in the type that the model takes.
+        labels: int32 [N], or None.
+        params: the output of the encoder, arrays [N,...] in its structure.
+
+    Raises:
+        VaezooError: for examples or labels that do not fit the model.
+    """
+
+    def __init__(self, model, x, labels=None):
+        self.model, self.prior = model, model.prior_distribution()
+        self.x = checked_examples(model, x)
+        self.labels = checked_labels(model, labels, self.x.shape[:1])
+        self.params = None
+        for rows in self._batches():
+            part = model.encoder_params(self.batch(rows))
+            if self.params is None:
+                self.params = tf.nest.map_structure(self._empty, part)
+            tf.nest.map_structure(lambda array, values, rows=rows: array.__setitem__(rows, values), self.params, part)
+
+    def __len__(self):
+        return len(self.x)
+
+    def batch(self, rows):
+        """The batch {"x", "label"} of some rows, given as indices or as a slice; no label without classes."""
+        batch = {"x": self.x[rows]}
+        return batch if self.labels is None else {**batch, "label": self.labels[rows]}
+
+    def params_of(self, rows):
+        """The output of the encoder for some rows."""
+        return tf.nest.map_structure(lambda array: tf.convert_to_tensor(array[rows]), self.params)
+
+    def passes(self, indices=None, seed=lambda number: (0, 0)):
+        """A `Pass` with one draw for each batch of examples, from the encoder's output on.
+
+        Args:
+            indices: of the examples, an array; by default all, in order.
+            seed: the number of a batch → the stateless seed [2] of its draws.
+        """
+        for number, rows in enumerate(self._batches(indices)):
+            params = self.params_of(rows)
+            yield self.model.forward(self.batch(rows), seed=seed(number), params=params, prior=self.prior)
+
+    def means(self):
+        """The code of each example without noise [N,D]: the mean of q(z|x), where that is known."""
+        decoder_of, mean = self.model.decoder_of, self.model.posterior.mean
+        parts = [mean(self.params_of(rows), decoder_of(self.batch(rows))) for rows in self._batches()]
+        return np.concatenate(parts)
+
+    def _batches(self, indices=None):
+        count = len(self) if indices is None else len(indices)
+        for start in range(0, count, BATCH):
+            rows = slice(start, start + BATCH)
+            yield rows if indices is None else indices[rows]
+
+    def _empty(self, tensor):
+        return np.empty((len(self), *tensor.shape[1:]), tensor.dtype.as_numpy_dtype)
+
+
+def encode(model, x, labels=None):
+    """The `Encoded` of examples [N,...] and their labels; an `Encoded` is returned as it is."""
+    return x if isinstance(x, Encoded) else Encoded(model, x, labels)

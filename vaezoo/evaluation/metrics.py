@@ -1,0 +1,165 @@
+"""Every metric of a run: the bound, the NLL, the code and the samples, each with its standard error."""
+
+import math
+import time
+
+import numpy as np
+
+from vaezoo.errors import VaezooError
+from vaezoo.evaluation import latent_code
+from vaezoo.evaluation.encoded import encode
+from vaezoo.evaluation.features import SIZE, feature_space
+from vaezoo.evaluation.nll import estimate_nll
+from vaezoo.evaluation.sample_quality import UndefinedMetricError, frechet_distance, memorization, precision_recall
+from vaezoo.models.in_batches import decode
+from vaezoo.seeds import SAMPLING, fold_seed
+from vaezoo.versions import versions
+
+MOST_SAMPLES = 10_000  # compared with real images, each with each
+MOST_TRAINING = 100_000  # training images that copies are searched among
+SAMPLE_SETS = 3  # drawn from the model one after the other, for a standard error
+
+
+def evaluate(run, samples=100, limit=None, seed=0, progress=None):
+    """Measure a run on its test examples, binarized as the recipe says.
+
+    Args:
+        run: a `runs.Run`.
+        samples: K, the importance samples of the NLL.
+        limit: take the first so many test examples; None for all.
+        seed: of every draw, 0 <= seed < 2^31.
+        progress: called with the share of the NLL that is done, in (0, 1].
+
+    Returns:
+        (report, per_example). The report is a mapping fit for JSON. A metric in it is {"value", "standard_error"}, in
+        nats unless it says otherwise; a part is None where the model does not define it. per_example holds arrays [N]:
+        "nll", "elbo", "effective_samples"; it is empty for an autoencoder.
+
+    Raises:
+        VaezooError: for samples, a limit or a seed out of range.
+    """
+    if limit is not None and limit < 1:
+        raise VaezooError(f"a limit of {limit} test examples; give at least 1")
+    if samples < 1:
+        raise VaezooError(f"{samples} importance samples; give at least 1")
+    if not 0 <= seed < 2**31:
+        raise VaezooError(f"the seed {seed} is outside 0 to {2**31 - 1}")
+    started = time.perf_counter()
+    model, recipe, spec = run.model, run.recipe, run.data.spec
+    x, labels = run.first("test", limit)
+    encoded = encode(model, x, labels if model.spec.conditional else None)
+    report = {
+        "recipe": recipe.name,
+        "data": recipe.data.name,
+        "binarize": recipe.data.binarize,
+        "likelihood": recipe.model.likelihood.name,
+        "density": model.likelihood.density,
+        "posterior": recipe.model.posterior.name,
+        "prior": recipe.model.prior.name,
+        "conditional": model.spec.conditional,
+        "kind": spec.kind,
+        "examples": len(x),
+        "dimensions": spec.size,
+        "latents": model.latent_dim,
+        "importance_samples": samples,
+        "seed": seed,
+    }
+    per_example = {}
+    if model.posterior.has_density:
+        found = estimate_nll(model, encoded, samples, seed=seed, progress=progress)
+        bound, elbo = _bound(found, latent_code.closed_form_kl(model, encoded))
+        report |= {"bound": bound, "nll": _nll(found, elbo)}
+        per_example = {"nll": found.nll, "elbo": elbo, "effective_samples": found.effective_samples}
+    else:
+        report |= {"bound": _reconstruction_alone(encoded), "nll": None}
+    report["code"] = _code(model, encoded, seed)
+    report["samples"], report["samples_left_out"] = _samples(run, len(x), labels, seed)
+    return report | {"versions": versions(), "seconds": round(time.perf_counter() - started, 1)}, per_example
+
+
+def metric(values):
+    """The mean of values [N], and its standard error (None for a single one)."""
+    values = np.asarray(values, "float64")
+    error = float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
+    return {"value": float(values.mean()), "standard_error": error}
+
+
+def _reconstruction_alone(encoded):
+    nats = [-passed.log_likelihood[0] for passed in encoded.passes()]
+    return {"elbo": None, "reconstruction": metric(np.concatenate(nats)), "kl": None, "kl_method": None}
+
+
+def _bound(found, closed_form):
+    """The terms of the bound, and the ELBO of each example [N]."""
+    kl = found.log_ratio if closed_form is None else closed_form
+    elbo = found.log_likelihood - kl
+    terms = {"elbo": metric(elbo), "reconstruction": metric(-found.log_likelihood), "kl": metric(kl)}
+    return {**terms, "kl_method": "monte_carlo" if closed_form is None else "closed_form"}, elbo
+
+
+def _nll(found, elbo):
+    samples = int(found.samples[-1])
+    noise = np.maximum(1 / found.effective_samples - 1 / samples, 0)  # the delta method's variance of the estimate
+    return {
+        **metric(found.nll),
+        "sampling_error": float(np.sqrt(noise.sum()) / len(noise)),
+        "gap": metric(-found.nll - elbo),
+        "effective_samples": {f"percentile_{p}": float(np.percentile(found.effective_samples, p)) for p in (5, 50, 95)},
+        "curve": [
+            {"samples": int(k), **metric(values), "gap": metric(-values - elbo)}
+            for k, values in zip(found.samples, found.curve, strict=True)
+        ],
+    }
+
+
+def _code(model, encoded, seed):
+    means = encoded.means()
+    per_latent = latent_code.kl_per_latent(model, encoded)
+    found = latent_code.aggregated_posterior(model, encoded, seed=seed)
+    return {
+        "active_units": latent_code.active_units(means),
+        "variance_of_means": means.var(0, dtype="float64").tolist(),
+        "kl_per_latent": None if per_latent is None else per_latent.tolist(),
+        "mutual_information": found and metric(found.mutual_information),
+        "marginal_kl": found and metric(found.marginal_kl),
+        "log_examples": found and found.bound,
+    }
+
+
+def _samples(run, count, labels, seed):
+    """How samples compare with real images, and None; or None, and the reason why they are not compared."""
+    model, data = run.model, run.data
+    count = min(count, MOST_SAMPLES, len(data.train))
+    if not data.spec.is_image:
+        return None, f"samples are compared for images, and these examples are {data.spec}"
+    if data.classes < 2:
+        return None, "the images have no classes, which the features are learned from"
+    if count <= SIZE:
+        return None, f"{count} images are too few to compare; more than {SIZE} are needed"
+    try:
+        space = feature_space(run.recipe.data)
+        real, train = space.features_of(data.test, count), space.features_of(data.train, MOST_TRAINING)
+        sets = []
+        for number in range(SAMPLE_SETS):
+            z = model.prior_distribution().sample(count, seed=fold_seed(seed, SAMPLING, number))
+            drawn = space.features(decode(model, z, labels[:count] if model.spec.conditional else None))
+            sets.append({**_compare(drawn, real), "memorization": memorization(drawn, train)})
+        floor = {**_compare(train[:count], real), "memorization": memorization(real, train)}
+    except UndefinedMetricError as error:
+        return None, str(error)
+    return {
+        **{name: metric([found[name] for found in sets]) for name in floor},
+        "of_real_images": floor,
+        "images": count,
+        "training_images": len(train),
+        "classifier": {
+            "accuracy": space.accuracy,
+            "balanced_accuracy": space.balanced_accuracy,
+            "largest_class": space.largest_class,
+        },
+    }, None
+
+
+def _compare(drawn, real):
+    precision, recall = precision_recall(drawn, real)
+    return {"frechet_distance": frechet_distance(drawn, real), "precision": precision, "recall": recall}
