@@ -1,9 +1,10 @@
-"""A script: kill trainings with SIGKILL, resume them, and compare the end with that of one that nothing disturbed.
+"""A script: kill trainings with SIGKILL, resume them, and compare the results with those of undisturbed trainings.
 
     python tests/kill_trainings.py FOLDER BARS_FILE KILLS RECIPE:PRECISION:COMPILATION...
 
-Every training is a process of its own, forked from this one, which has imported TensorFlow but run nothing with it.
-Every other kill falls while a checkpoint is being written. Prints a line of JSON.
+RECIPE is a name that `conftest.small_recipe` takes. Every training is a process of its own, forked from this one, which
+has imported TensorFlow but has run nothing with it. Every second kill happens while a checkpoint is written. Prints one
+line of JSON.
 """
 
 import hashlib
@@ -23,7 +24,7 @@ PATIENCE = 600  # seconds for one training
 
 
 def start(path, result, recipe=None):
-    """Fork a process that trains the recipe, or goes on in `path`, and leaves what came of it in `result`."""
+    """Fork a process that trains the recipe, or resumes `path`, and writes its results to `result`."""
     if pid := os.fork():
         return pid
     code = 1
@@ -41,13 +42,13 @@ def start(path, result, recipe=None):
 
 
 def wait(pid):
-    """Wait for its end, which must be a good one."""
+    """Wait for the process, which must succeed."""
     _, status = os.waitpid(pid, 0)
     assert status == 0, f"a training ended with status {status}"
 
 
 def kill(pid, path, while_writing, delay):
-    """Kill it while it writes a checkpoint, or some time after it has written one; False if it ended before."""
+    """Kill it while it writes a checkpoint, or `delay` seconds after one; False if it ended before."""
     folder, begun = path / "checkpoints", time.monotonic()
     before = set(folder.glob("*.json"))
     while time.monotonic() - begun < PATIENCE:
@@ -64,7 +65,7 @@ def kill(pid, path, while_writing, delay):
 
 
 def main(folder, bars_file, kills, *cases):
-    """Do all of it."""
+    """Train, kill, resume and compare every case."""
     random.seed(0)
     report = {"kills": 0, "while_writing": 0, "different": []}
     for case in cases:

@@ -1,6 +1,7 @@
-"""Train a recipe on one device and on two logical CPUs, and hold the two against each other: a process of its own.
+"""A script: train a recipe on one device and on two logical CPUs, and compare the two.
 
-TensorFlow makes logical devices only before its first use. Prints what was compared as JSON.
+It is a process of its own, because TensorFlow makes logical devices only before its first use. Prints the differences
+as JSON.
 
     on_two_devices.py RECIPE BARS_FILE FOLDER SETTINGS     where the settings are JSON, by dotted key
 """
@@ -25,7 +26,7 @@ fit.leave_results = lambda *_: None  # pictures take longer than these trainings
 
 
 def numbers(trained):
-    """Everything that a training leaves in numbers: weights, moments, rows of metrics, test figures."""
+    """All numbers of a training: weights, moments, rows of metrics, test metrics."""
     table = np.genfromtxt(trained.path / "metrics.csv", delimiter=",", names=True)
     times = ("seconds", "images_per_second")
     return {
@@ -38,7 +39,7 @@ def numbers(trained):
 
 
 def break_a_step(number, real=VAE.terms):
-    """Let a step be NaN, of two devices on the second alone."""
+    """Make the KL of a step NaN, on the second of two devices only."""
 
     def terms(self, inputs, *arguments):
         result = real(self, inputs, *arguments)
@@ -56,7 +57,7 @@ def break_a_step(number, real=VAE.terms):
 def main(recipe, bars_file, folder, settings):
     """Train on one device, then on two in two parts: the epochs but the last, and the last."""
     settings = {"data.name": bars_file, "data.binarize": "dynamic", "training.compilation": "graph", **settings}
-    # A norm that every gradient exceeds, and a broken step: both have to be judged by the whole batch.
+    # A norm that every gradient exceeds, and a NaN step: both depend on the complete batch.
     settings |= {"training.clip_norm": 0.1, "training.on_nonfinite": "skip"}
     break_a_step(3)
     recipe = load_recipe(recipe, settings)

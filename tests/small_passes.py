@@ -9,7 +9,7 @@ from vaezoo.spec import Spec
 
 
 def pass_of(q, z, prior, x=None, params=None, likelihood=None, posterior=None, seed=(5, 6)):
-    """The pass of q and z [K,B,D] under p(z), decoded to `params` [K,B,...] whatever z is; without x it has a KL alone."""
+    """The pass of q and z [K,B,D]: whatever z is, it is decoded to `params` [K,B,...]. Without x it has a KL alone."""
     model = SimpleNamespace(
         spec=None if x is None else Spec.of(x.shape[1:]),
         posterior=posterior or DiagonalNormal(),

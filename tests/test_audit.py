@@ -40,8 +40,8 @@ UNKNOWN = {"name": "c", "skip_reason": "not found"}
     ("dependencies", "code", "line"),
     [
         ([SAFE], 0, "no advisory"),
-        ([SAFE, {"name": "b", "version": "1", "vulns": [HOLE]}], 1, "b 1: PYSEC-1, CVE-1; mended in 1.2"),
-        ([SAFE, UNKNOWN], 2, "nothing is known of: c"),
+        ([SAFE, {"name": "b", "version": "1", "vulns": [HOLE]}], 1, "b 1: PYSEC-1, CVE-1; fixed in 1.2"),
+        ([SAFE, UNKNOWN], 2, "so not checked: c"),
         ([UNKNOWN, {"name": "b", "version": "1", "vulns": [HOLE]}], 1, "b 1: PYSEC-1"),
     ],
 )

@@ -7,9 +7,9 @@ import sys
 import benchmark
 import numpy as np
 import pytest
-from benchmarking import clock, contenders, picture, rounds
-from benchmarking.contenders import CONTENDERS
+from benchmarking import clock, peers, picture, rounds
 from benchmarking.networks import NETWORKS, layers, load_network, parameters, training_flops
+from benchmarking.peers import PROGRAMS
 from benchmarking.report import Spread, decoding_rows, markdown, matrix_product, training_rows
 
 from vaezoo.config import load_recipe
@@ -57,7 +57,7 @@ def test_the_plain_keras_script_builds_the_recipe(name):
 
 
 def made_up():
-    """Three rounds: the machine slows down, both contenders with it, and the ratio stays."""
+    """Three rounds: the machine and both programs slow down, and the ratio stays."""
     flops = training_flops(layers(load_network("mlp_vae"), (28, 28, 1)))
     measurements = []
     for number, speed in enumerate((4.0, 2.0, 1.0)):
@@ -66,8 +66,8 @@ def made_up():
         measurements.append({"round": number, "library": "torch", "flops_per_second": speed * 900 * flops})
         common = {"first_step_seconds": 2.0, "peak_bytes": 2**30, "loss": 100.0, "parameters": 7}
         for name, rate in (("vaezoo", 500 * speed), ("jax", 500 * speed / (1.5, 2.0, 3.0)[number])):
-            measurements.append({**case, "contender": name, "images_per_second": rate, **common})
-        measurements.append({**case, "contender": "pythae", "failed": "not installed: pip install pythae"})
+            measurements.append({**case, "program": name, "images_per_second": rate, **common})
+        measurements.append({**case, "program": "pythae", "failed": "not installed: pip install pythae"})
         decoder = {"round": number, "network": "mlp_vae", "runtime": "litert"}
         measurements.append({**decoder, "median_seconds": speed / 1000, "p95_seconds": speed / 500, "peak_bytes": 1})
     return measurements
@@ -98,14 +98,14 @@ def test_the_report_shows_every_row_and_what_is_not_installed():
     assert "1,316,824 parameters, 7.1 MFLOP an image" in text
 
 
-def test_the_report_of_nothing_that_came_to_an_end_is_still_written():
+def test_the_report_is_written_even_if_every_program_failed():
     failed = [row for row in made_up() if "images_per_second" not in row and "runtime" not in row]
     assert "not installed" in markdown(failed, {}, (28, 28, 1))
     assert picture.draw(failed, (28, 28, 1), 128) is None
 
 
 def test_the_picture_has_a_panel_for_each_network_each_decoder_and_each_way_of_scaling():
-    wider = [{**row, "width": 2} for row in made_up() if "contender" in row]
+    wider = [{**row, "width": 2} for row in made_up() if "program" in row]
     titles = [axes.get_title() for axes in picture.draw(made_up() + wider, (28, 28, 1), 128).axes]
     assert [title.split(":")[0] for title in titles if title] == ["mlp_vae"] * 3
     assert "by width" in titles[2]
@@ -118,10 +118,10 @@ def test_decoders_are_a_row_each():
 def test_the_scaling_takes_the_two_fastest_peers_and_repeats_nothing():
     measurements = made_up()
     for name, rate in (("keras", 1.0), ("torch_eager", 700.0)):
-        case = {"network": "mlp_vae", "width": 1, "batch": 128, "contender": name}
+        case = {"network": "mlp_vae", "width": 1, "batch": 128, "program": name}
         measurements.append({**case, "round": 0, "images_per_second": rate})
     options = benchmark.parse(["--network", "mlp_vae", "--out", "nowhere"])
-    cases = rounds.scaling_cases(options, list(CONTENDERS), measurements)
+    cases = rounds.scaling_cases(options, list(PROGRAMS), measurements)
     assert {name for *_, name in cases} == {"vaezoo", "jax", "torch_eager"}
     assert len(cases) == len(set(cases)) == 3 * (len(rounds.BATCHES) + len(rounds.WIDTHS) - 2)
 
@@ -145,16 +145,16 @@ def test_the_first_epoch_does_not_count(monkeypatch, capsys):
     case = {"network": "", "width": 1, "model": {}, "data": "", "batch": 4, "epochs": 4}
     monkeypatch.setattr(sys, "argv", ["", json.dumps(case), "compiled"])
     clock.main(train)
-    figures = json.loads(capsys.readouterr().out)
-    assert figures["images_per_second"] == statistics.median([5.0, 9.0, 6.0])
-    assert (figures["parameters"], figures["loss"]) == (7, 1.5)
+    measured = json.loads(capsys.readouterr().out)
+    assert measured["images_per_second"] == statistics.median([5.0, 9.0, 6.0])
+    assert (measured["parameters"], measured["loss"]) == (7, 1.5)
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["--network", "conv_va"], "unknown network 'conv_va'. Did you mean 'conv_vae'?"),
-        (["--only", "vaezoo", "tensorflow"], "unknown contender 'tensorflow'."),
+        (["--only", "vaezoo", "tensorflow"], "unknown program 'tensorflow'."),
         (["--rounds", "0"], "--rounds is 0; it must be at least 1"),
         (["--epochs", "1"], "--epochs is 1; it must be at least 2"),
         (["--batch", "-3"], "--batch is -3; it must be at least 1"),
@@ -189,18 +189,18 @@ def black_bars(bars_file, tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("name", CONTENDERS)
-def test_every_contender_trains_the_recipe_to_the_same_loss(name, network, black_bars, monkeypatch):
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_every_program_reaches_the_same_loss(name, network, black_bars, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # in so small a network, threads only wait for each other
     model = load_network(network)
     case = {"network": network, "width": 1, "model": model.model_dump(), "data": str(black_bars), "batch": 20}
-    figures = contenders.train(CONTENDERS[name], {**case, "epochs": 20})
-    if str(figures.get("failed")).startswith("not installed"):
-        pytest.skip(figures["failed"])
-    assert figures["parameters"] == parameters(layers(model, (8, 8, 1)))
-    assert figures["loss"] == pytest.approx(*{"mlp_vae": (13.4, 0.06), "conv_vae": (18.5, 0.2)}[network])
-    assert figures["images_per_second"] > 0
-    assert figures["first_step_seconds"] > 0
+    measured = peers.train(PROGRAMS[name], {**case, "epochs": 20})
+    if str(measured.get("failed")).startswith("not installed"):
+        pytest.skip(measured["failed"])
+    assert measured["parameters"] == parameters(layers(model, (8, 8, 1)))
+    assert measured["loss"] == pytest.approx(*{"mlp_vae": (13.4, 0.06), "conv_vae": (18.5, 0.2)}[network])
+    assert measured["images_per_second"] > 0
+    assert measured["first_step_seconds"] > 0
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from vaezoo.cli import main
 from vaezoo.cli.evaluating import progress_bar
 from vaezoo.config import load_recipe, to_yaml
 from vaezoo.evaluation.report import as_text, remarks
-from vaezoo.runs import Run
+from vaezoo.runs import Run, load_recipe_data
 from vaezoo.training.run_directory import RunDirectory
 from vaezoo.zoo import build_model
 
@@ -30,7 +30,7 @@ def run_of(tiny_recipe, bars_file, tmp_path_factory):
             keras.utils.set_random_seed(1)
             with RunDirectory(folder / name) as run:
                 run.text("recipe.yaml", to_yaml(recipe))
-                run.model("model.keras", build_model(recipe, (8, 8, 1), 8))
+                run.model("model.keras", build_model(recipe, load_recipe_data(recipe).spec))
             return run.path
 
         yield leave
@@ -49,31 +49,31 @@ def test_a_run_is_measured_and_its_report_is_written(run_of, capsys):
     path = run_of("plain")
     out = done(capsys, "evaluate", path, "--importance-samples", 20)
     folder = path / "evaluation"
-    names = {"report.json", "report.md", "evidence.png", "latents.png", "per_image.npz"}
+    names = {"report.json", "report.md", "nll.png", "latents.png", "per_example.npz"}
     assert {file.name for file in folder.iterdir()} == names
     report = json.loads((folder / "report.json").read_text())
-    assert f"{report['evidence']['log_evidence']['value']:.2f} ±" in out
+    assert f"{report['nll']['value']:.2f} ±" in out
     assert str(folder / "report.md") in out
 
     run = Run(path)
     images, _ = run.first("test")
-    found = evaluation.log_evidence(run.model, images, 20)
-    np.testing.assert_allclose(report["evidence"]["log_evidence"]["value"], found.log_evidence.mean())
-    error = found.log_evidence.std(ddof=1) / 10  # of 100 images
-    np.testing.assert_allclose(report["evidence"]["log_evidence"]["standard_error"], error)
-    with np.load(folder / "per_image.npz") as arrays:
-        np.testing.assert_array_equal(arrays["log_evidence"], found.log_evidence)
+    found = evaluation.estimate_nll(run.model, images, 20)
+    np.testing.assert_allclose(report["nll"]["value"], found.nll.mean())
+    np.testing.assert_allclose(report["nll"]["standard_error"], found.nll.std(ddof=1) / 10)  # of 100 images
+    with np.load(folder / "per_example.npz") as arrays:
+        np.testing.assert_array_equal(arrays["nll"], found.nll)
     bound = {name: report["bound"][name]["value"] for name in ("elbo", "reconstruction", "kl")}
     np.testing.assert_allclose(bound["elbo"], -bound["reconstruction"] - bound["kl"])
+    np.testing.assert_allclose(report["nll"]["gap"]["value"], -report["nll"]["value"] - bound["elbo"])
     np.testing.assert_allclose(sum(report["code"]["kl_per_latent"]), bound["kl"], rtol=1e-5)
-    assert [point["samples"] for point in report["evidence"]["curve"]] == [1, 10, 20]
-    assert (report["images"], report["importance_samples"], report["seed"]) == (100, 20, 0)
+    assert [point["samples"] for point in report["nll"]["curve"]] == [1, 10, 20]
+    assert (report["examples"], report["importance_samples"], report["seed"]) == (100, 20, 0)
     assert report["versions"]["keras"] == keras.__version__
 
     # A second one overwrites nothing; the first images of the same draw are the same.
     done(capsys, "evaluate", path, "--importance-samples", 20, "--limit", 70)
     again = json.loads((path / "evaluation-2" / "report.json").read_text())
-    assert again["images"] == 70
+    assert again["examples"] == 70
     assert (folder / "report.json").read_text() == json.dumps(report, indent=2) + "\n"
 
 
@@ -81,17 +81,73 @@ def test_samples_are_compared_in_the_features_of_a_classifier(run_of, capsys, tm
     path = run_of("samples")
     done(capsys, "evaluate", path, "--out", tmp_path / "one")
     samples = json.loads((tmp_path / "one" / "report.json").read_text())["samples"]
-    assert samples["classifier_accuracy"] > 0.9  # which of eight rows has the bar
+    assert samples["classifier"]["balanced_accuracy"] > 0.9  # which of eight rows has the bar
     assert samples["images"] == 100
+    assert samples["training_images"] == 380
     # A model that learned nothing paints grey: nowhere near the bars, where training images are.
-    assert samples["frechet_distance"]["value"] > 5 * samples["of_training_images"]["frechet_distance"]
-    assert samples["precision"]["value"] < 0.5 < samples["of_training_images"]["precision"]
+    real = samples["of_real_images"]
+    assert samples["frechet_distance"]["value"] > 5 * real["frechet_distance"]
+    assert samples["precision"]["value"] < 0.5 < real["precision"]
+    assert samples["memorization"]["value"] == 0
     run = Run(path)
     first = evaluation.feature_space(run.recipe.data)
     second = evaluation.feature_space(run.recipe.data)  # from the cache
     images, _ = run.first("test", 5)
     np.testing.assert_array_equal(first.features(images), second.features(images))
     assert first.features(images).shape == (5, 64)
+    np.testing.assert_allclose(first.features_of(run.data.test, 5), first.features(images), atol=1e-5)
+
+
+def test_images_that_no_model_should_draw_score_badly_in_the_metric_for_it(run_of):
+    run = Run(run_of("adversarial"))
+    space = evaluation.feature_space(run.recipe.data)
+    train, real = space.features_of(run.data.train), space.features_of(run.data.test)
+    (images, _), count = run.first("train"), len(real)
+    precision, recall = evaluation.precision_recall(train[:count], real)
+    floor = evaluation.frechet_distance(train[:count], real)
+    assert min(precision, recall) > 0.8
+
+    noise = space.features(np.random.default_rng(0).random((count, 8, 8, 1), "float32"))
+    assert evaluation.frechet_distance(noise, real) > 5 * floor
+    assert evaluation.precision_recall(noise, real)[0] < 0.1
+
+    one = space.features(np.repeat(images[:1], count, axis=0))
+    assert evaluation.frechet_distance(one, real) > 5 * floor
+    assert evaluation.precision_recall(one, real)[1] < 0.1
+
+    # Bars have 64 images in all, so that a test image is as much a copy as a training image; halves of them are none.
+    assert evaluation.memorization(space.features(images), train) == 1
+    assert evaluation.memorization(real, train) > 0.9
+    halves = space.features((images + np.roll(images, 1, axis=0)) / 2)
+    assert evaluation.memorization(halves, train) < 0.5
+
+
+def test_labels_that_the_images_do_not_tell_leave_the_samples_out(run_of, bars_file, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    with np.load(bars_file) as bars:
+        arrays = dict(bars)
+    for split in ("train", "test"):  # 60 % in one class
+        arrays[f"y_{split}"] = rng.choice(3, len(arrays[f"y_{split}"]), p=[0.6, 0.2, 0.2])
+    np.savez(tmp_path / "random_labels.npz", **arrays)
+    path = run_of("random_labels", **{"data.name": str(tmp_path / "random_labels.npz")})
+    out = done(capsys, "evaluate", path, "--importance-samples", 1)
+    report = json.loads((path / "evaluation" / "report.json").read_text())
+    assert report["samples"] is None
+    assert "does not tell the classes apart" in report["samples_left_out"]
+    assert report["samples_left_out"] in out
+    assert "chet distance" not in out
+
+
+def test_a_class_of_most_images_does_not_keep_the_others_from_being_learned(run_of, bars_file, tmp_path):
+    with np.load(bars_file) as bars:
+        arrays = dict(bars)
+    for split in ("train", "test"):  # rows 0 to 4 are one class
+        arrays[f"y_{split}"] = np.maximum(arrays[f"y_{split}"], 4)
+    np.savez(tmp_path / "unequal.npz", **arrays)
+    run = Run(run_of("unequal", **{"data.name": str(tmp_path / "unequal.npz")}))
+    space = evaluation.feature_space(run.recipe.data)
+    assert 0.5 < space.largest_class < 0.75
+    assert space.balanced_accuracy > 0.9
 
 
 @pytest.mark.parametrize(
@@ -109,30 +165,47 @@ def test_samples_are_compared_in_the_features_of_a_classifier(run_of, capsys, tm
 )
 def test_every_kind_of_model_is_measured(run_of, settings):
     path = run_of("-".join(map(str, settings.values())), **settings)
-    report, per_image = evaluation.evaluate(Run(path), samples=10, limit=20)
-    assert all(np.isfinite(values).all() and len(values) == 20 for values in per_image.values())
-    gap = report["evidence"]["gap"]
+    report, per_example = evaluation.evaluate(Run(path), samples=10, limit=20)
+    assert per_example.keys() == {"nll", "elbo", "effective_samples"}
+    assert all(np.isfinite(values).all() and len(values) == 20 for values in per_example.values())
+    gap = report["nll"]["gap"]
     assert gap["value"] > -3 * gap["standard_error"]
     json.dumps(report, allow_nan=False)
     text = as_text(report)
     assert "20 images are too few" in text
     assert ("densities" in text) == (settings.get("model.likelihood") in ("normal", "continuous_bernoulli"))
-    assert ("marginals" in text) == (settings.get("model.posterior") == "full_normal")
+    assert ("of its marginal" in text) == (settings.get("model.posterior") == "full_normal")
 
 
 def test_an_autoencoder_has_a_reconstruction_and_active_units_alone(run_of, capsys):
     path = run_of("ae", **{"model.posterior": "point", "model.objective": "reconstruction"})
     out = done(capsys, "evaluate", path, "--limit", 30)
     report = json.loads((path / "evaluation" / "report.json").read_text())
-    assert report["evidence"] is None
+    assert report["nll"] is None
     assert report["bound"]["elbo"] is None
     assert report["code"]["mutual_information"] is None
-    assert "no ELBO and no evidence" in out
+    assert "no ELBO and no NLL" in out
     assert not list((path / "evaluation").glob("*.png"))
     run = Run(path)
     images, _ = run.first("test", 30)
     nats = -run.model.decode(run.model.encode(images).mean()).log_prob(images)
     np.testing.assert_allclose(report["bound"]["reconstruction"]["value"], np.mean(nats), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["vector", "sequence"])
+def test_examples_that_are_no_images_are_measured_without_their_samples(run_of, tmp_path, kind):
+    rng = np.random.default_rng(0)
+    examples = rng.normal(size=(200, 6)).astype("float32") if kind == "vector" else rng.integers(0, 5, (200, 6))
+    np.savez(tmp_path / f"{kind}s.npz", **{{"vector": "x", "sequence": "tokens"}[kind]: examples})
+    likelihood = {"vector": "normal", "sequence": "categorical"}[kind]
+    settings = {"data.name": str(tmp_path / f"{kind}s.npz"), "data.binarize": "none", "model.likelihood": likelihood}
+    report, per_example = evaluation.evaluate(Run(run_of(kind, **settings)), samples=10)
+    assert len(per_example["nll"]) == report["examples"] == 20
+    assert report["dimensions"] == 6
+    text = as_text(report)
+    assert f"20 test {kind}s" in text
+    assert f"samples are compared for images, and these examples are {kind}s of" in text
+    json.dumps(report, allow_nan=False)
 
 
 def test_images_without_labels_have_no_features(run_of, bars_file, tmp_path):
@@ -164,7 +237,7 @@ def test_a_collapsed_posterior_is_called_so(run_of):
     ("arguments", "reason"),
     [
         (["--importance-samples", "0"], "0 importance samples; give at least 1"),
-        (["--limit", "0"], "limit of 0 test images; give at least 1"),
+        (["--limit", "0"], "limit of 0 test examples; give at least 1"),
         (["--seed", "-1"], "seed -1 is outside"),
     ],
 )
@@ -186,10 +259,10 @@ def test_the_progress_is_drawn_on_a_terminal_alone(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     screen, file = io.StringIO(), io.StringIO()
     screen.isatty = lambda: True
-    with progress_bar("evidence", screen) as progress:
+    with progress_bar("NLL", screen) as progress:
         progress(0.5)
-    assert "evidence" in screen.getvalue()
-    with progress_bar("evidence", file) as progress:
+    assert "NLL" in screen.getvalue()
+    with progress_bar("NLL", file) as progress:
         progress(0.5)
     assert file.getvalue() == ""
 
@@ -197,7 +270,7 @@ def test_the_progress_is_drawn_on_a_terminal_alone(monkeypatch):
 def test_a_long_title_is_not_cut_off():
     title = f"{'a_long_name_' * 5} on 10,000 test images of {'data' * 6} (dynamic binarization)\nlog p(x)"
     figures = (
-        plots.evidence_curve([1, 10, 1000, 5000], [0.1, 2, 3, 4], [0.1] * 4, -90.0, title),
+        plots.nll_curve([1, 10, 1000, 5000], [0.1, 2, 3, 4], [0.1] * 4, -90.0, title),
         plots.latent_bars(np.arange(60.0), np.arange(60) > 20, title),
     )
     for figure in figures:
@@ -205,9 +278,9 @@ def test_a_long_title_is_not_cut_off():
 
 
 def test_the_pictures_show_their_numbers():
-    figure = plots.evidence_curve([1, 10, 50], [0.1, 2.0, 2.5], [0.1, 0.05, 0.05], -90.0, "title")
+    figure = plots.nll_curve([1, 10, 50], [0.1, 2.0, 2.5], [0.1, 0.05, 0.05], -90.0, "title")
     texts = {text.get_text() for text in figure.axes[0].texts}
-    assert {"ELBO −90.00", "−89.90", "−88.00", "−87.50"} <= texts
+    assert {"−ELBO 90.00", "89.90", "88.00", "87.50"} <= texts
     figure = plots.latent_bars([0.5, 3.0, 0.0], [True, True, False], "title")
     axes = figure.axes[0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["z1", "z0", "z2"]

@@ -1,4 +1,7 @@
-"""What the recipes promise: each states the figure of the table, and a short training ends where it did."""
+"""What the recipes promise: each states the ELBO of the table, and a short training reaches its known value.
+
+A recipe that was not measured yet has no `expected_elbo`, and nothing here is asked of it.
+"""
 
 import csv
 from pathlib import Path
@@ -11,8 +14,8 @@ from vaezoo.training import train
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "docs" / "results"
-VAES = [name for name in recipe_names() if is_vae(load_recipe(name).model)]
-# Test ELBO on MNIST, in nats, when the recipe is trained for one epoch; whole trainings would take half an hour.
+MEASURED = [name for name in recipe_names() if load_recipe(name).expected_elbo is not None]
+# Test ELBO on MNIST, in nats, of a recipe trained for one epoch; complete trainings would take half an hour.
 AFTER_ONE_EPOCH = {
     "beta_vae": -124.80,
     "conditional_vae": -113.90,
@@ -25,21 +28,22 @@ AFTER_ONE_EPOCH = {
 }
 
 
-def test_the_recipes_state_the_figures_of_the_table():
+def test_the_recipes_state_the_elbo_of_the_table():
     with open(RESULTS / "zoo.csv", newline="") as file:
         rows = {row["recipe"]: row for row in csv.DictReader(file)}
-    assert list(rows) == VAES
+    assert list(rows) == MEASURED
     for name, row in rows.items():
         recipe = load_recipe(name)
+        assert is_vae(recipe.model), name
         assert float(row["elbo"]) == pytest.approx(recipe.expected_elbo, abs=0.1), name
         for key in ("epochs", "batch_size", "learning_rate", "schedule", "seed"):
             assert row[key] == str(getattr(recipe.training, key)), (name, key)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", VAES)
-def test_a_short_training_ends_where_it_did(name, mnist, tmp_path):
-    # Both sides of the bound matter: a KL that is left out would show as a figure too good.
+@pytest.mark.parametrize("name", AFTER_ONE_EPOCH)
+def test_a_short_training_reaches_its_known_elbo(name, mnist, tmp_path):
+    # Two-sided: without its KL a model would have a better ELBO than it should.
     trained = train(load_recipe(name, {"data.name": "mnist", "training.epochs": 1}), tmp_path / "run", quiet=True)
     assert trained.test["elbo"] == pytest.approx(AFTER_ONE_EPOCH[name], abs=1.5)
 

@@ -176,6 +176,7 @@ def test_the_cards_say_what_is_needed(tiny_export, conditional_export):  # noqa:
         "float32",
         "seed 0",
         "Test metrics, in nats per image",
+        "380 train",
     ):
         assert text in card
     for signature in ("decode", "encode", "reconstruct", "sample"):

@@ -1,4 +1,4 @@
-"""Recipes from strangers: text of any kind is a recipe, or is refused in one line."""
+"""Recipes from untrusted sources: any text is a recipe, or is refused in one line."""
 
 import re
 
@@ -36,7 +36,7 @@ HOSTILE = {
     "deep blocks": "\n".join(" " * n + "a:" for n in range(300)),
     "deep dashes": "- " * 30_000,
     "many keys": "\n".join(f"k{n}:" for n in range(9_000)),
-    "a key that stands often": "a:\n" * 20_000,
+    "a key that occurs often": "a:\n" * 20_000,
     "a huge file": "#" * 10_000_000,
     "empty": "",
     "nothing but a comment": "# recipe",
@@ -50,7 +50,7 @@ HOSTILE = {
     "half a character": r'"\ud800": 1',
     "right to left": with_line('name: "\u202egnp.evil"'),
     "a name in Greek": with_line("name: βάε"),
-    "a name that leads out": with_line("name: ../../evil"),
+    "a name that leaves the folder": with_line("name: ../../evil"),
     "an absolute name": with_line("name: /tmp/evil"),
     "a name of thousands": with_line("name: " + "a" * 60_000),
     "keys that are numbers": "1: 2\n2.5: 3",
@@ -64,8 +64,8 @@ HOSTILE = {
     "infinity": "training: {learning_rate: .inf}",
     "not a number": "training: {learning_rate: .nan}",
     "an empty integer": "parameters: !!int ''",
-    "a boolean that is none": "parameters: !!bool perhaps",
-    "a time that is none": "summary: !!timestamp never",
+    "not a boolean": "parameters: !!bool perhaps",
+    "not a time": "summary: !!timestamp never",
     "a month 13": "summary: 2020-13-01",
     "a set": "model: !!set {a, b}",
     "pairs": "model: !!pairs [a: 1, a: 2]",

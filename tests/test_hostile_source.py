@@ -21,7 +21,7 @@ def unsafe(source, file="vaezoo/any.py"):
         if isinstance(node, ast.Import | ast.ImportFrom):
             modules = [node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
             packages = {module.split(".")[0] for module in modules} & UNPICKLERS
-            if file.startswith("tools/benchmarking/"):  # torch is a contender there, and is given no file
+            if file.startswith("tools/benchmarking/"):  # torch is a peer there, and reads no file
                 packages -= {"torch"}
             yield from (f"imports {package}" for package in packages)
         elif isinstance(node, ast.Call):

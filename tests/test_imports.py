@@ -64,8 +64,12 @@ def test_a_run_is_opened_without_tensorflow(module):
     subprocess.run([sys.executable, "-c", check], check=True, capture_output=True)
 
 
+# Not vaezoo.parts: the hook imports subclasses of its class, which exists only after the import of Keras.
+FIRST = [module for module in HOUSE if module != "vaezoo.parts"]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("module", [*HOUSE, "vaezoo.networks.conv", "vaezoo.models.vae", "vaezoo.training.fit"])
+@pytest.mark.parametrize("module", [*FIRST, "vaezoo.networks.conv", "vaezoo.models.vae", "vaezoo.training.fit"])
 def test_any_module_can_be_the_first_that_imports_keras(module):
     # Importing Keras runs our hook, which imports vaezoo.zoo during the import of that module.
     code = f"import {module}, keras; keras.saving.get_registered_object('vaezoo>VAE') or exit(1)"

@@ -61,6 +61,19 @@ def test_fit_calls_the_given_function():
     assert len(called) == 2, GONE.format("the use of model.train_function in fit", f"Keras {keras.__version__}")
 
 
+def test_a_built_model_is_not_built_from_its_first_batch():
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    called = []
+    model._maybe_symbolic_build = lambda **keywords: called.append(keywords)
+    model.fit(np.zeros((4, 1)), np.zeros((4, 1)), verbose=0)
+    model.evaluate(np.zeros((4, 1)), np.zeros((4, 1)), verbose=0)
+    assert len(called) == 2, GONE.format("Model._maybe_symbolic_build", f"Keras {keras.__version__}")
+    internals.skip_symbolic_build(model)
+    model.fit(np.zeros((4, 1)), np.zeros((4, 1)), verbose=0)
+    assert len(called) == 2
+
+
 def test_the_module_names_in_a_keras_file():
     x = keras.Input((4,))
     network = keras.Model(x, [x[:, :2] * 2 + 1, keras.ops.softplus(x)])

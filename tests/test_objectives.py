@@ -11,6 +11,7 @@ from scipy import special, stats
 from small_passes import pass_of
 
 from vaezoo.errors import VaezooError
+from vaezoo.keras_files import load_keras_file
 from vaezoo.likelihoods import Normal
 from vaezoo.models.vae import VAE
 from vaezoo.networks import mlp_decoder, mlp_encoder
@@ -409,9 +410,7 @@ def test_the_factor_terms_are_the_elbo_the_logit_and_the_cross_entropy_of_both_k
     permuted = logits_by_numpy(objective, _permuted(z, passed.seed))
     np.testing.assert_allclose(terms["total_correlation"], logit, rtol=1e-4)
     np.testing.assert_allclose(terms["loss"], true["loss"] + 3.0 * logit, rtol=1e-5)
-    np.testing.assert_allclose(
-        terms["critic"], -special.log_expit(logit) - special.log_expit(-permuted), rtol=1e-4
-    )
+    np.testing.assert_allclose(terms["critic"], -special.log_expit(logit) - special.log_expit(-permuted), rtol=1e-4)
     for name in ("elbo", "reconstruction", "kl"):
         np.testing.assert_array_equal(terms[name], true[name])
 
@@ -505,3 +504,20 @@ def test_one_player_minimizes_the_loss_where_an_objective_has_no_weights():
     ((term, weights),) = vae.players().items()
     assert term == "loss"
     assert [id(w) for w in weights] == [id(w) for w in vae.trainable_variables]
+
+
+def test_a_critic_is_saved_with_the_model_and_goes_on_learning(tmp_path):
+    vae = linear_vae(DiagonalNormal(), factor())
+    vae.compile(keras.optimizers.Adam(0.01), jit_compile=False)
+    x = np.random.default_rng(1).uniform(size=(6, 2, 2, 1)).astype("float32")
+    vae.fit(x, batch_size=6, epochs=2, verbose=0)
+    vae.save(tmp_path / "model.keras")
+    loaded = load_keras_file(tmp_path / "model.keras")
+    assert vae.objective.weights
+    for found, expected in ((loaded.weights, vae.weights), (loaded.optimizer.variables, vae.optimizer.variables)):
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(one, other, err_msg=other.path)
+    for model in (vae, loaded):
+        model.fit(x, batch_size=6, shuffle=False, verbose=0)
+    for one, other in zip(loaded.weights, vae.weights, strict=True):
+        np.testing.assert_array_equal(one, other, err_msg=other.path)

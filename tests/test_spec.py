@@ -131,7 +131,7 @@ def trained(tmp_path_factory):
             "mlp_vae", spec.with_classes(3), likelihood=likelihood, conditional=conditional, **SMALL
         )
         before = model.get_weights()
-        model.compile(keras.optimizers.Adam(1e-2), jit_compile=False)
+        model.compile(keras.optimizers.Adam(1e-2), run_eagerly=True)  # tracing takes longer than the one step
         logs = model.fit(batch_of(case, conditional), batch_size=12, verbose=0).history
         model.save(folder / "model.keras")
         standalone_encoder(model).save(folder / "encoder.keras")
@@ -145,7 +145,8 @@ def test_a_step_moves_every_weight_and_keeps_every_term_finite(trained, case):
     model, before, logs, _ = trained[case]
     assert set(logs) == set(model.objective.terms)
     assert all(np.isfinite(values).all() for values in logs.values())
-    moved = {w.path: np.abs(new - old).max() for w, old, new in zip(model.weights, before, model.get_weights())}
+    pairs = zip(model.weights, before, strict=True)
+    moved = {weight.path: np.abs(weight - old).max() for weight, old in pairs}
     assert all(distance > 0 for distance in moved.values()), moved
 
 
@@ -172,15 +173,15 @@ def test_the_loaded_model_is_the_saved_one(trained, case):
     assert int(loaded.optimizer.iterations) == 2
 
 
-def test_training_goes_on_until_it_has_learnt_something():
-    # Sequences of one token each: 3 nats of noise-free choice, which the code can tell.
+def test_a_model_of_sequences_learns_four_of_them():
+    # 7 log 4 = 9.7 nats where nothing is known; log 4 = 1.39 is the entropy of the data, the least that is possible.
     x = np.repeat(np.arange(4), 50)[:, None] * np.ones((1, 7), "int32")
     keras.utils.set_random_seed(0)
     model = vaezoo.create_model("mlp_vae", TOKENS, likelihood="categorical", **SMALL)
     model.compile(keras.optimizers.Adam(0.02), jit_compile=False)
     elbo = model.fit(x.astype("int32"), batch_size=50, epochs=30, verbose=0).history["elbo"]
     assert elbo[0] == pytest.approx(-7 * np.log(4), abs=1.5)
-    assert elbo[-1] > -3  # log 4 = 1.39 is the least that an ELBO can cost here
+    assert -3 < elbo[-1] < -1.39
     np.testing.assert_array_equal(model(x[::50]), x[::50])
 
 

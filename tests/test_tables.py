@@ -1,4 +1,4 @@
-"""The tables of figures: made by one command, gone on with by the same, on a small set here."""
+"""The tables of metrics: made by one command and resumed by the same, here on a small set."""
 
 import csv
 import json
@@ -22,9 +22,9 @@ def test_the_papers_table_is_made_once_and_then_only_read(bars_file, tmp_path):
     reproduce_iwae.main([*small, "--rows", "5"])
     (five,) = rows_of(tmp_path / "table.csv")
     run = tmp_path / "k5-epochs1-seed0"
-    report, test = (json.loads((run / name).read_text()) for name in ("evidence-10-of-20.json", "test.json"))
+    report, test = (json.loads((run / name).read_text()) for name in ("nll-10-of-20.json", "test.json"))
     assert float(five["elbo"]) == round(test["elbo"], 2)  # of all test images
-    assert float(five["nll"]) == round(-test["elbo"] - report["evidence"]["gap"]["value"], 2)
+    assert float(five["nll"]) == round(-test["elbo"] - report["nll"]["gap"]["value"], 2)
     assert float(five["nll"]) < -float(five["elbo"])
     assert (five["paper_nll"], five["epochs"], five["test_images"]) == ("85.54", "1", "20")
     written = {path: path.stat().st_mtime_ns for path in run.iterdir()}
@@ -67,8 +67,8 @@ def test_the_table_of_precisions_compares_each_with_float32(tiny_recipe, bars_fi
     ]
     precision_table.main(small)
     rows = rows_of(tmp_path / "table.csv")
-    figures = [(row["recipe"], row["figure"]) for row in rows]
-    assert figures == [("linear_ae", "-reconstruction")] * 3 + [("tiny", "elbo")] * 3
+    metrics = [(row["recipe"], row["figure"]) for row in rows]
+    assert metrics == [("linear_ae", "-reconstruction")] * 3 + [("tiny", "elbo")] * 3
     assert [row["precision"] for row in rows] == ["float32", "mixed_float16", "mixed_bfloat16"] * 2
     elbo = [json.loads((tmp_path / f"tiny-{row['precision']}/test.json").read_text())["elbo"] for row in rows[3:]]
     assert [float(row["difference"]) for row in rows[3:]] == pytest.approx([x - elbo[0] for x in elbo], abs=2e-3)

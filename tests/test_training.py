@@ -126,7 +126,7 @@ def test_a_critic_learns_beside_the_model(precision, compilation, bars_file, tmp
     assert (environment["precision"], environment["compilation"]) == (precision, compilation)
     loaded = Run(tmp_path / "run").model
     critic = loaded.objective.critic.trainable_variables
-    assert [weight.shape for weight in critic] == [(2, 16), (16,), (16, 1), (1,)]
+    assert [tuple(weight.shape) for weight in critic] == [(20, 16), (16,), (16, 1), (1,)]
     for ours, theirs in zip(trained.model.objective.critic.trainable_variables, critic, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert trained.model.count_params() == Run(tmp_path / "run").recipe.parameters

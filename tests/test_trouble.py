@@ -104,7 +104,7 @@ def test_the_gradient_of_a_critic_is_watched(policy, tiny_recipe, bars_file, tmp
 
 def test_the_term_of_a_critic_is_watched(tiny_recipe, bars_file, tmp_path, poison):
     poison("critic", 14)
-    with pytest.raises(vaezoo.VaezooError, match="step 14: the term 'critic' became nan; (?!the decoder)"):
+    with pytest.raises(vaezoo.VaezooError, match="step 14: the term 'critic' became nan; its inputs or its"):
         train(tiny(tiny_recipe, bars_file, **FACTOR), tmp_path / "run", quiet=True)
 
 

@@ -4,10 +4,9 @@
     python tools/audit.py            # the floors of what vaezoo needs to run
     python tools/audit.py --extras   # and of its extras
 
-An advisory against a floor means: raise that floor to the release that mends it. The floors are asked about as they
-stand, without what they need themselves, which may not be installable beside one another any more. The names and
-versions go to the advisory service of PyPI, and nothing else. Exits 0 if there is none, 1 if there is one, and 2 if
-the service could not be asked about all of them.
+For an advisory against a floor, raise that floor to the release that fixes it. The floors are checked without their
+own dependencies, because these releases may not be installable together. Only the names and versions are sent to the
+advisory service of PyPI. Exits 0 without advisories, 1 with one or more, and 2 if the service did not answer for all.
 """
 
 import argparse
@@ -61,10 +60,10 @@ def verdict(report):
             skipped.append(package["name"])
         for advisory in package.get("vulns", ()):
             names = ", ".join([advisory["id"], *advisory["aliases"]])
-            mended = ", ".join(advisory["fix_versions"]) or "no release"
-            lines.append(f"{package['name']} {package['version']}: {names}; mended in {mended}")
-    if skipped:  # a package that the service does not know has no advisories, and is not safe for that
-        lines.append(f"not known to the service, so nothing is known of: {', '.join(skipped)}")
+            fixed = ", ".join(advisory["fix_versions"]) or "no release"
+            lines.append(f"{package['name']} {package['version']}: {names}; fixed in {fixed}")
+    if skipped:  # an unknown package has no advisories, but that does not make it safe
+        lines.append(f"unknown to the service, so not checked: {', '.join(skipped)}")
     if len(lines) > bool(skipped):
         return lines, 1
     return (lines, 2) if skipped else (["no advisory against any floor"], 0)
@@ -78,7 +77,7 @@ def main(argv=None):
     pinned = [f"{name}=={version}" for name, version in found.items()]
     print("\n".join(pinned))
     if without:
-        print(f"not asked about, as they have no floor: {', '.join(without)}")
+        print(f"not checked, because they have no floor: {', '.join(without)}")
     with tempfile.TemporaryDirectory() as folder:
         listing = Path(folder) / "floors.txt"
         listing.write_text("\n".join(pinned), encoding="utf-8")
@@ -90,7 +89,7 @@ def main(argv=None):
         return 2
     try:
         lines, code = verdict(json.loads(done.stdout))
-    except ValueError:  # it died, most likely of the network
+    except ValueError:  # it failed, most likely because of the network
         lines, code = [f"audit: no answer: {(done.stderr.strip().splitlines() or ['no reason was given'])[-1]}"], 2
     print("\n".join(lines), file=sys.stderr if code else sys.stdout)
     return code

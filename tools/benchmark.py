@@ -1,7 +1,7 @@
 """vaezoo against its peers on this machine: one run, one table, ratios.
 
-What is compared, and how, stands in the report that it writes; the contenders are the scripts in `benchmarking/`. The
-peers are an extra: `pip install 'vaezoo[benchmark]'`. One that is not installed is named in the table and left out.
+The report that it writes describes what is compared and how; the programs are the scripts in `benchmarking/`. The peers
+are an extra: `pip install 'vaezoo[benchmark]'`. A peer that is not installed is named in the table and left out.
 """
 
 import argparse
@@ -10,8 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarking.contenders import CONTENDERS
 from benchmarking.networks import NETWORKS
+from benchmarking.peers import PROGRAMS
 from benchmarking.rounds import measure
 
 from vaezoo.errors import VaezooError, unknown
@@ -33,7 +33,7 @@ def main(argv=None):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose complaint is one line."""
+    """A parser that reports an error on one line."""
 
     def error(self, message):
         """Raise it."""
@@ -42,7 +42,7 @@ class Parser(argparse.ArgumentParser):
 
 def parse(argv=None):
     """The options, checked."""
-    only = [*CONTENDERS, "decoding"]
+    only = [*PROGRAMS, "decoding"]
     parser = Parser(prog="benchmark", description=__doc__.splitlines()[0])
     parser.add_argument("--network", nargs="+", default=NETWORKS, metavar="NAME", help=f"of: {', '.join(NETWORKS)}")
     parser.add_argument("--only", nargs="+", default=only, metavar="NAME", help=f"of: {', '.join(only)}")
@@ -50,14 +50,14 @@ def parse(argv=None):
     parser.add_argument("--rounds", type=int, default=5, help="how often everything is repeated (5)")
     parser.add_argument("--epochs", type=int, default=4, help="of each run; the first only warms up (4)")
     parser.add_argument("--images", type=int, default=20_000, help="an epoch (20000)")
-    parser.add_argument("--data", help="a data set's name or path; by default mnist where it lies on disk, else glyphs")
+    parser.add_argument("--data", help="a data set's name or path; by default mnist if it is on disk, else glyphs")
     parser.add_argument("--scaling", action="store_true", help="also batches of 32 to 1024, and widths ×1 to ×8")
-    parser.add_argument("--quick", action="store_true", help="one round of two short epochs: does everything run?")
+    parser.add_argument("--quick", action="store_true", help="one round of two short epochs, as a check")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark"), help="the folder to write (runs/benchmark)")
     options = parser.parse_args(argv)
     if options.quick:
         options.rounds, options.epochs, options.images = 1, 2, 10 * options.batch
-    for kind, names, allowed in (("network", options.network, NETWORKS), ("contender", options.only, only)):
+    for kind, names, allowed in (("network", options.network, NETWORKS), ("program", options.only, only)):
         for name in names:
             if name not in allowed:
                 raise unknown(kind, name, allowed)
@@ -71,7 +71,7 @@ def parse(argv=None):
 
 
 def default_data():
-    """MNIST where it lies on disk, so that nothing is downloaded; else the built-in digits."""
+    """MNIST if it is on disk, so that nothing is downloaded; else the built-in digits."""
     folder = Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
     return "mnist" if (folder / "mnist").is_dir() else "glyphs"
 

@@ -1,7 +1,6 @@
-"""A run that is trained once and measured once: what the tables of figures are made of, resumable at any point."""
+"""A run that is trained once and measured once, for the tables of metrics; resumable at any point."""
 
 import csv
-import io
 import json
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ from vaezoo.data import canonical_name
 from vaezoo.errors import VaezooError
 from vaezoo.evaluation import evaluate
 from vaezoo.runs import Run
+from vaezoo.tables import as_csv
 from vaezoo.training import resume, train
 
 
@@ -22,20 +22,20 @@ def measured(recipe, folder, samples, limit=None):
         recipe: a `Recipe`.
         folder: the run directory; one that training left unfinished is resumed.
         samples: K, the importance samples of each image.
-        limit: measure the gap between the evidence and the bound on only the first so many test images; None for all.
-            The bound itself is always that of all of them, and the evidence is the bound plus the gap: from image to
-            image the gap varies a tenth as much as the evidence, so few of them tell it.
+        limit: measure the gap between the ELBO and -NLL on the first so many test images only; None for all. The ELBO
+            is always that of all of them, and -NLL is the ELBO plus the gap: from image to image the gap varies a tenth
+            as much as the NLL, so that few images are enough.
 
     Returns:
-        A mapping, for `write_csv`: the figures in nats an image, and all that it takes to get them again.
+        A mapping, for `write_csv`: the metrics in nats per image, and all that it takes to reproduce them.
 
     Raises:
         VaezooError: if the folder holds a run of other settings.
     """
     found = trained(recipe, folder)
-    report = _report(found, found.path / f"evidence-{samples}{f'-of-{limit}' if limit else ''}.json", samples, limit)
+    report = _report(found, found.path / f"nll-{samples}{f'-of-{limit}' if limit else ''}.json", samples, limit)
     settings, test = found.recipe.training, json.loads((found.path / "test.json").read_text())
-    gap = report["evidence"]["gap"]
+    gap = report["nll"]["gap"]
     elbo = test["elbo"] if limit else report["bound"]["elbo"]["value"]
     return {
         "nll": round(-(elbo + gap["value"]), 2),
@@ -46,7 +46,7 @@ def measured(recipe, folder, samples, limit=None):
         "active_units": report["code"]["active_units"],
         "latents": report["latents"],
         "importance_samples": samples,
-        "test_images": report["images"],
+        "test_images": report["examples"],
         "parameters": found.model.count_params(),
         "epochs": settings.epochs,
         "batch_size": settings.batch_size,
@@ -54,7 +54,7 @@ def measured(recipe, folder, samples, limit=None):
         "schedule": settings.schedule,
         "seed": settings.seed,
         "training_seconds": round(test["training_seconds"]),
-        "images_per_second": max(images_per_second(found)),  # of the epoch that other work disturbed least
+        "images_per_second": max(images_per_second(found)),  # of the epoch that other processes disturbed least
         "evaluation_seconds": round(report["seconds"]),
         "vaezoo": report["versions"]["vaezoo"],
         "tensorflow": report["versions"]["tensorflow"],
@@ -62,7 +62,7 @@ def measured(recipe, folder, samples, limit=None):
 
 
 def trained(recipe, folder):
-    """The finished `Run` of a recipe: train it, or go on with it, unless the folder holds it.
+    """The finished `Run` of a recipe: train it, or resume its training, unless the folder holds it.
 
     Args:
         recipe: a `Recipe`.
@@ -102,11 +102,7 @@ def run(main):
 
 def write_csv(path, rows):
     """Write rows of equal keys."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
+    write_text(path, as_csv(rows))
 
 
 def _what_is_trained(recipe):

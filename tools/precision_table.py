@@ -1,6 +1,6 @@
-"""Train every recipe in float32 and in the two mixed precisions, and write what that does to the test figure.
+"""Train every recipe in float32 and in the two mixed precisions, and write how that changes the test metric.
 
-python tools/precision_table.py           # on MNIST; ended at any moment, the same command goes on
+python tools/precision_table.py           # on MNIST; the same command resumes after an interruption
 """
 
 import argparse
@@ -30,14 +30,14 @@ def main(argv=None):
     for name in options.models or recipe_names():
         for precision in PRECISIONS:
             recipe = load_recipe(name, {**overrides, "training.precision": precision})
-            row = figures(trained(recipe, options.out / f"{recipe.name}-{precision}"))
+            row = metrics(trained(recipe, options.out / f"{recipe.name}-{precision}"))
             difference = row["nats"] - full.setdefault(name, row["nats"])  # float32 comes first
             rows.append({**row, "difference": round(difference, 3)})
             write_csv(options.table or options.out / "table.csv", rows)
             print("{recipe} {precision}: {figure} {nats}, {difference:+} to float32".format(**rows[-1]), flush=True)
 
 
-def figures(run):
+def metrics(run):
     """The row of a finished run: its test ELBO in nats an image, or for an autoencoder minus its reconstruction."""
     test, environment = (json.loads((run.path / f"{name}.json").read_text()) for name in ("test", "environment"))
     settings = run.recipe.training

@@ -2,11 +2,11 @@
 
     python tools/reproduce_iwae.py          # trains and measures the three rows, and writes the table
 
-MNIST, binarized anew whenever an image is seen; 784-200-200-50-200-200-784, tanh; the negative log-likelihood of the
+MNIST, binarized anew each time an image is read; 784-200-200-50-200-200-784, tanh; the negative log-likelihood of the
 10,000 test images by 5,000 importance samples. As in the paper 59,600 images are trained on. Other than there, a step
 takes 100 images, not 20; the learning rate falls along a cosine over fewer epochs than their 3,280; the KL of k = 1 has
 a warm-up of ten epochs, which leaves more units active; and k = 50 has the doubly-reparameterized gradient, the same in
-expectation, which was 1.4 nats ahead after six epochs. Ended at any moment, the same command goes on where it was.
+expectation, which was 1.4 nats ahead after six epochs. The same command resumes after an interruption.
 """
 
 import argparse
@@ -26,7 +26,7 @@ ROWS = {
     5: ({"name": "iwae", "samples": 5}, 180, 85.54),
     50: ({"name": "iwae", "samples": 50, "doubly_reparameterized": True}, 60, 84.78),
 }
-FIRST_DRAWN = 5  # epoch; those before would press the others together
+FIRST_DRAWN = 5  # epoch; the range of those before would hide the differences
 NETWORK = {"name": "mlp", "hidden": [200, 200], "activation": "tanh"}
 
 
@@ -66,7 +66,7 @@ def curves(runs):
         with open(folder / "metrics.csv", newline="") as file:
             rows = list(csv.DictReader(file))
         rows = rows[min(FIRST_DRAWN, len(rows)) - 1 :]
-        # Within its warm-up the loss of k = 1 is no bound.
+        # During its warm-up the loss of k = 1 is not a bound.
         bound = [float(row["val_elbo"]) if k == 1 else -float(row["val_loss"]) for row in rows]
         axes.plot([int(row["epoch"]) for row in rows], bound, color=colour, linewidth=1.3, label=f"k = {k}")
         axes.axhline(-ROWS[k][2], color=colour, linewidth=1, linestyle=":")
@@ -99,12 +99,12 @@ def main(argv=None):
         wanted = recipe(k, options.data, options.epochs, options.seed)
         folder = options.out / f"k{k}-epochs{wanted.training.epochs}-seed{options.seed}"
         _, _, paper_nll = ROWS[k]
-        figures = measured(wanted, folder, options.samples, options.limit)
-        rows.append({"k": k, "paper_nll": paper_nll, **figures})
+        metrics = measured(wanted, folder, options.samples, options.limit)
+        rows.append({"k": k, "paper_nll": paper_nll, **metrics})
         runs[k] = folder
         write_csv(options.table or options.out / "table.csv", rows)
         write_file(options.picture or options.out / "curves.png", curves(runs).savefig)
-        print(f"k = {k}: NLL {figures['nll']}, paper {paper_nll}", flush=True)
+        print(f"k = {k}: NLL {metrics['nll']}, paper {paper_nll}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Train and measure every VAE of the zoo at its default, and write the table of the README.
 
-python tools/zoo_table.py           # on MNIST; ended at any moment, the same command goes on
+python tools/zoo_table.py           # on MNIST; the same command resumes after an interruption
 """
 
 import argparse
@@ -27,15 +27,15 @@ def main(argv=None):
     for recipe in recipes:
         if not is_vae(recipe.model):
             continue
-        figures = measured(recipe, options.out / recipe.name, options.samples, options.limit)
-        rows.append({"recipe": recipe.name, **figures})
+        metrics = measured(recipe, options.out / recipe.name, options.samples, options.limit)
+        rows.append({"recipe": recipe.name, **metrics})
         write_csv(options.table or options.out / "table.csv", rows)
-        print(f"{recipe.name}: ELBO {figures['elbo']}, NLL {figures['nll']}", flush=True)
+        print(f"{recipe.name}: ELBO {metrics['elbo']}, NLL {metrics['nll']}", flush=True)
 
 
 def is_vae(model):
-    """Whether a recipe's model has an evidence to speak of: not an autoencoder, nor the KL alone."""
-    return model.posterior.name != "point" and getattr(model.objective, "reconstruction_weight", 1)
+    """Whether a recipe's model has an ELBO and is trained to reconstruct: not an autoencoder, nor the KL alone."""
+    return model.objective.has_bound and model.objective.keywords().get("reconstruction_weight", 1) > 0
 
 
 if __name__ == "__main__":

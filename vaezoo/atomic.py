@@ -6,8 +6,6 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import filelock
-
 from vaezoo.errors import VaezooError
 
 LOCK = ".lock"  # the lock file in a folder that is being written
@@ -99,6 +97,8 @@ def only_writer(folder: Path, refusal: str):
     Raises:
         VaezooError: if another process is its writer, or the folder cannot be written.
     """
+    import filelock  # here, since it takes a tenth of the time of `vaezoo list`
+
     made = [each for each in (folder, *folder.parents) if not each.exists()]
     lock = filelock.FileLock(folder / LOCK)
     with plain_errors(folder):
@@ -123,6 +123,8 @@ def has_writer(folder: Path) -> bool | None:
 
     It makes no file.
     """
+    import filelock
+
     lock = folder / LOCK
     if not lock.exists():
         return False

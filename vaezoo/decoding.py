@@ -14,6 +14,15 @@ def blocks(network):
     return [layer for layer in network.layers if isinstance(layer, keras.Model)]
 
 
+def layers_of(*networks):
+    """Every layer of the networks, those of nested models included."""
+    for network in networks:
+        for layer in network.layers:
+            yield layer
+            if isinstance(layer, keras.Model):
+                yield from layers_of(layer)
+
+
 class Decoder:
     """A decoder network, with the labels of a batch.
 

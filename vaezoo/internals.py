@@ -42,3 +42,11 @@ def loss_scale(optimizer):
 def set_train_function(model, function):
     """Let `fit` call `function(iterator)` for its steps, in place of the function that it makes from `train_step`."""
     model.train_function = function
+
+
+def skip_symbolic_build(model):
+    """Let `fit` and `evaluate` under a strategy use a built model without building it from the first batch.
+
+    Keras averages the first batch over the replicas for that, which fails with several workers if it is a mapping.
+    """
+    model._maybe_symbolic_build = lambda **_: None

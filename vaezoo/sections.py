@@ -20,7 +20,7 @@ from vaezoo.spec import AXES, Spec
 class Section(BaseModel):
     """A frozen mapping that refuses unknown keys, wrong types, infinities and NaN."""
 
-    model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False, extra="forbid")
+    model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False, extra="forbid", defer_build=True)
 
     @model_validator(mode="before")
     @classmethod

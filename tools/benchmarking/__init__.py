@@ -1,1 +1,1 @@
-"""The parts of `tools/benchmark.py`: the contenders, each a script with a process of its own, and the report."""
+"""The parts of `tools/benchmark.py`: the programs, one script and one process each, and the report."""

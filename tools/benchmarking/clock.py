@@ -1,4 +1,4 @@
-"""What every contender that trains is told, and how its time is taken: the same in each, by the same code."""
+"""The input of every program that trains, and the clock that measures it: the same code for all."""
 
 import contextlib
 import dataclasses
@@ -42,13 +42,13 @@ class Case:
 
 
 class Clock:
-    """The time from the process's start to the end of its first step, then that of whole epochs."""
+    """The time from the start of the process to the end of its first step, then the rate of each epoch."""
 
     def __init__(self, started):
         self.started, self.first_step, self.rates = started, None, []
 
     def step(self):
-        """A step has ended, its results are there; only the first one counts."""
+        """A step has ended, with its results; only the first one counts."""
         if self.first_step is None:
             self.first_step = time.time() - self.started
 
@@ -69,7 +69,7 @@ class Clock:
 
 
 def main(train):
-    """Run a contender's script: `python -m benchmarking.NAME CASE [MODE]`, where CASE is JSON.
+    """Run a program's script: `python -m benchmarking.NAME CASE [MODE]`, where CASE is JSON.
 
     Args:
         train: (case, clock[, mode]) → (number of parameters, mean loss of the last epoch in nats an image).
@@ -85,7 +85,7 @@ def main(train):
     )
 
 
-def answer(**figures):
-    """Print the figures and the peak memory of this process as the last line, which is all that is read."""
+def answer(**measured):
+    """Print the measurements and the peak memory of this process as the last line, the only one that is read."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    print(json.dumps({**figures, "peak_bytes": peak}), flush=True)
+    print(json.dumps({**measured, "peak_bytes": peak}), flush=True)

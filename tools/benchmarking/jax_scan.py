@@ -118,7 +118,7 @@ def train(case, clock):
     zeros = jax.tree.map(jnp.zeros_like, (weights, weights))
     state = weights, zeros, jnp.zeros((), jnp.int32)
     epoch = epoch.lower(state, images, 0).compile()
-    clock.step()  # a step takes milliseconds; the program of a whole epoch is what there is to wait for
+    clock.step()  # a step takes milliseconds; what takes time is to compile an epoch
     for number in range(case.epochs):
         with clock.epoch(steps * case.batch):
             state, loss = jax.block_until_ready(epoch(state, images, number))

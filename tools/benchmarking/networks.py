@@ -1,4 +1,4 @@
-"""The networks that every contender builds, and their floating-point operations, counted from the layers."""
+"""The networks that every program builds, and their floating-point operations, counted from the layers."""
 
 import math
 from itertools import pairwise
@@ -17,7 +17,7 @@ class Layer(NamedTuple):
         kernel: the shape of its weights, without the biases.
         outputs: how many biases it has.
         positions: how often the kernel is applied to an image: once if dense; at each output of a convolution; at
-            each input of a transposed convolution. Borders count as if they were inside.
+            each input of a transposed convolution. Borders count as the interior does.
     """
 
     kernel: tuple[int, ...]
@@ -26,7 +26,7 @@ class Layer(NamedTuple):
 
     @property
     def flops(self):
-        """Two for each multiplication and addition, of one image's way forward."""
+        """Two for each multiplication and addition, of the forward pass of one image."""
         return 2 * math.prod(self.kernel) * self.positions
 
 
@@ -82,8 +82,8 @@ def parameters(network: list[Layer]) -> int:
 def training_flops(network: list[Layer]) -> int:
     """The operations of a training step for one image.
 
-    Three times those of the way forward: the gradients of a layer's inputs and of its kernel cost as much as its
-    output each. The gradient of the image itself is left out, since nobody needs it; so are activations, biases, the
-    sampling, the loss and the optimizer.
+    Three times those of the forward pass: the gradients of the inputs of a layer and of its kernel cost as much as its
+    output each. The gradient of the image is not needed and not counted; activations, biases, the sampling, the loss
+    and the optimizer are not counted either.
     """
     return 3 * sum(layer.flops for layer in network) - network[0].flops

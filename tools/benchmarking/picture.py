@@ -5,7 +5,7 @@ import math
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from benchmarking.contenders import CONTENDERS, HALF_PRECISION, RUNTIMES
+from benchmarking.peers import HALF_PRECISION, PROGRAMS, RUNTIMES
 from benchmarking.report import decoding_rows, training_rows
 from vaezoo.plots.style import DPI, PALETTE, TEXT
 
@@ -61,11 +61,11 @@ def _bars(axes, labels, spreads, texts, highlighted):
 
 
 def _rates(axes, network, rows):
-    titles = [CONTENDERS[row["contender"]].title for row in rows]
-    ours = [row["contender"].startswith("vaezoo") for row in rows]
+    titles = [PROGRAMS[row["program"]].title for row in rows]
+    ours = [row["program"].startswith("vaezoo") for row in rows]
     texts = [f"{row['images_per_second'].median:,.0f}" for row in rows]
     for place, row in enumerate(rows):
-        if "times" in row and not ours[place] and row["contender"] not in HALF_PRECISION:
+        if "times" in row and not ours[place] and row["program"] not in HALF_PRECISION:
             texts[place] += f"  (vaezoo ×{row['times'].median:.2f})"
     _bars(axes, titles, [row["images_per_second"] for row in rows], texts, ours)
     axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -81,15 +81,15 @@ def _latencies(axes, network, rows):
 
 
 def _scaling(axes, network, key, rows):
-    for name, colour in zip(CONTENDERS, PALETTE, strict=False):
-        line = sorted((row for row in rows if row["contender"] == name), key=lambda row: row[key])
+    for name, colour in zip(PROGRAMS, PALETTE, strict=False):
+        line = sorted((row for row in rows if row["program"] == name), key=lambda row: row[key])
         if len(line) > 1 and all("share" in row for row in line):
             values, shares = [row[key] for row in line], [row["share"] for row in line]
             axes.plot(
                 values, [100 * share.median for share in shares], "o-", color=colour, markersize=3.5, linewidth=1.5
             )
             axes.annotate(
-                CONTENDERS[name].title, (values[-1], 100 * shares[-1].median), (5, 0),
+                PROGRAMS[name].title, (values[-1], 100 * shares[-1].median), (5, 0),
                 textcoords="offset points", va="center", fontsize=8, color=colour,
             )  # fmt: skip
             band = [[100 * share.low for share in shares], [100 * share.high for share in shares]]

@@ -1,4 +1,4 @@
-"""What the contenders read, made once: `images` for those that train, `export` for those that decode."""
+"""The inputs of the programs, made once: `images` for those that train, `export` for those that decode."""
 
 import importlib.util
 import sys
@@ -12,14 +12,15 @@ from vaezoo.errors import VaezooError
 
 
 def images(name, count, path):
-    """Write training images of a set in black and white, and some test images for vaezoo, which asks for them."""
+    """Write training images of a set in black and white, and a few test images, which vaezoo needs."""
     data = load_data(name, validation=0)
     if len(data.train) < int(count):
         raise VaezooError(
             f"'{name}' has {len(data.train)} training images, fewer than {count}; give a smaller --images"
         )
-    np.savez(path, x_train=data.train.head(int(count)) > 0.5, x_test=data.test.head(100) > 0.5)
-    return {"image_shape": data.image_shape}
+    (x_train, _), (x_test, _) = data.train.first(int(count)), data.test.first(100)
+    np.savez(path, x_train=x_train > 0.5, x_test=x_test > 0.5)
+    return {"image_shape": data.spec.shape}
 
 
 def export_run(network, data, folder):

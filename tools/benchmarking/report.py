@@ -3,20 +3,20 @@
 import statistics
 from typing import NamedTuple
 
-from benchmarking.contenders import CONTENDERS, RUNTIMES
 from benchmarking.networks import layers, load_network, parameters, training_flops
+from benchmarking.peers import PROGRAMS, RUNTIMES
 
 READING = """\
-Every figure is the median of the rounds (smallest–largest). Every contender trained the same network on the same black
-and white images with Adam at the same constant rate, in a process of its own; the rounds are interleaved, and the
-first epoch of each run only warms up.
+Every number is the median of the rounds (smallest–largest). Every program trained the same network on the same black
+and white images with Adam at the same constant learning rate, in a process of its own. Each round runs every program
+once, and the first epoch of each run is a warm-up.
 
-- *times*: vaezoo's rate divided by the row's, taken within each round; vaezoo's in float32, whatever the row's.
-- *of the product*: the operations of the layers, as a share of the matrix product's rate. Two for each multiplication
-  and addition; a training step is three times the way forward, less the gradient of the image, which nobody needs.
-- *first step*: from the command to the end of the first step: imports, data and compilation. Of vaezoo it is the first
-  call of several steps; of JAX, the end of compilation.
-- *peak memory*: of the whole process; vaezoo's also tests the model and draws its pictures.
+- *times*: the rate of vaezoo in float32 divided by the rate of the row, within each round.
+- *of the product*: the operations of the layers, as a share of the rate of the matrix product. A multiplication and an
+  addition count as two; a training step is three forward passes less the gradient of the image, which is not needed.
+- *first step*: from the command to the end of the first step: imports, data and compilation. For vaezoo it is the first
+  call of several steps; for JAX, the end of compilation.
+- *peak memory*: of the complete process; that of vaezoo also tests the model and draws its pictures.
 - *loss*: the mean of the last epoch, in nats an image.
 """
 
@@ -53,36 +53,36 @@ def matrix_product(measurements):
 
 
 def training_rows(measurements, image_shape):
-    """A row for each network, width, batch and contender, in the order in which they first ran.
+    """A row for each network, width, batch and program, in the order in which they first ran.
 
-    Ratios and shares are taken within a round, in which everything ran one after the other on the same machine in the
-    same mood; only then comes the median over the rounds.
+    Ratios and shares are computed within a round, whose programs ran one after the other on the same machine; then the
+    median is taken over the rounds.
 
     Args:
-        measurements: a mapping for each run of a contender.
+        measurements: a mapping for each run of a program.
         image_shape: (H, W, C).
 
     Returns:
-        Mappings: network, width, batch, contender, parameters and flops as counted, the reason where it failed, and
+        Mappings: network, width, batch, program, parameters and flops as counted, the reason where it failed, and
         `Spread`s of images_per_second, times (vaezoo's rate divided by this one's), share (of the matrix product),
         first_step_seconds, peak_bytes, loss.
     """
     product = matrix_product(measurements)[1]
     rows = []
-    for case in _cases(measurements, "network", "width", "batch", "contender"):
+    for case in _cases(measurements, "network", "width", "batch", "program"):
         network = layers(load_network(case["network"], case["width"]), image_shape)
         flops = training_flops(network)
         rates = by_round(measurements, "images_per_second", **case)
-        ours = by_round(measurements, "images_per_second", **{**case, "contender": "vaezoo"})
-        figures = {
+        ours = by_round(measurements, "images_per_second", **{**case, "program": "vaezoo"})
+        measured = {
             "images_per_second": rates.values(),
             "times": [ours[number] / rate for number, rate in rates.items() if number in ours],
             "share": [rate * flops / product[number] for number, rate in rates.items() if number in product],
         }
         for field in ("first_step_seconds", "peak_bytes", "loss"):
-            figures[field] = by_round(measurements, field, **case).values()
+            measured[field] = by_round(measurements, field, **case).values()
         counted = {"parameters": parameters(network), "flops": flops}
-        rows.append({**case, **counted, **_failure(measurements, case), **_spreads(figures)})
+        rows.append({**case, **counted, **_failure(measurements, case), **_spreads(measured)})
     return rows
 
 
@@ -90,8 +90,10 @@ def decoding_rows(measurements):
     """A row for each network and runtime: `Spread`s of the median and of the 95th percentile of a call."""
     rows = []
     for case in _cases(measurements, "network", "runtime"):
-        figures = {field: by_round(measurements, field, **case).values() for field in ("median_seconds", "p95_seconds")}
-        rows.append({**case, **_failure(measurements, case), **_spreads(figures)})
+        measured = {
+            field: by_round(measurements, field, **case).values() for field in ("median_seconds", "p95_seconds")
+        }
+        rows.append({**case, **_failure(measurements, case), **_spreads(measured)})
     return rows
 
 
@@ -106,8 +108,8 @@ def _failure(measurements, case):
     return {"failed": next(iter(failures.values()))} if failures else {}
 
 
-def _spreads(figures):
-    return {name: Spread.of(list(values)) for name, values in figures.items() if values}
+def _spreads(measured):
+    return {name: Spread.of(list(values)) for name, values in measured.items() if values}
 
 
 def markdown(measurements, machine, image_shape):
@@ -128,9 +130,9 @@ def markdown(measurements, machine, image_shape):
     return "\n".join(lines)
 
 
-# The columns: a heading, the field, how its figures are written, and their unit.
+# The columns: a heading, the field, the format of its numbers, and their unit.
 TRAINING = (
-    ("", "contender", CONTENDERS, None),
+    ("", "program", PROGRAMS, None),
     ("images/s", "images_per_second", ",.0f", 1),
     ("times", "times", ".2f", 1),
     ("of the product, %", "share", ".0f", 0.01),

@@ -1,4 +1,4 @@
-"""The rounds: everything once, one after the other, and again; after each round the report of those so far."""
+"""The rounds: every program once in each, one after the other; after each round the report of those so far."""
 
 import csv
 import io
@@ -10,8 +10,8 @@ import sys
 from importlib import metadata
 
 from benchmarking import picture
-from benchmarking.contenders import CONTENDERS, HALF_PRECISION, PRODUCTS, RUNTIMES, decode, prepare, product, train
 from benchmarking.networks import layers, load_network, training_flops
+from benchmarking.peers import HALF_PRECISION, PRODUCTS, PROGRAMS, RUNTIMES, decode, prepare, product, train
 from benchmarking.report import by_round, markdown
 from vaezoo.atomic import plain_errors, write_file, write_text
 
@@ -24,14 +24,14 @@ def measure(options, scratch):
 
     Args:
         options: what `benchmark.parse` gives.
-        scratch: a folder for what the contenders read.
+        scratch: a folder for what the programs read.
     """
     with plain_errors(options.out):
         options.out.mkdir(parents=True, exist_ok=True)
     data = Images(options.data, scratch)
     data.of(options.images)  # a set that is too small is refused before anything runs
     exports = _exports(options, data, scratch) if "decoding" in options.only else {}
-    names = [name for name in CONTENDERS if name in options.only]
+    names = [name for name in PROGRAMS if name in options.only]
     cases = [(network, 1, options.batch, name) for network in options.network for name in names]
     machine, measurements = describe_machine(options), []
     for number in range(options.rounds):
@@ -49,12 +49,12 @@ def measure(options, scratch):
 
 
 def say(line):
-    """Tell how far it is."""
+    """Print a line of progress."""
     print(line, file=sys.stderr, flush=True)
 
 
 class Images:
-    """The first images of a data set, in black and white, as files for the contenders.
+    """The first images of a data set, in black and white, as files for the programs.
 
     Args:
         name: as `vaezoo.data.load_data` takes it.
@@ -85,9 +85,9 @@ def _exports(options, data, scratch):
 def measure_round(number, cases, exports, options, data, measurements):
     """The matrix product of every library, every case of training and every decoder, once."""
 
-    def add(figures, **case):
-        measurements.append({"round": number, **case, **figures})
-        said = ", ".join(f"{name} {value:,.5g}" if name != "failed" else value for name, value in figures.items())
+    def add(measured, **case):
+        measurements.append({"round": number, **case, **measured})
+        said = ", ".join(f"{name} {value:,.5g}" if name != "failed" else value for name, value in measured.items())
         say(f"  {' '.join(map(str, case.values()))}: {said}")
 
     for library in PRODUCTS:
@@ -97,14 +97,14 @@ def measure_round(number, cases, exports, options, data, measurements):
         images = images_of_an_epoch(network, model, batch, options.images, data.image_shape)
         case = {"network": network, "width": width, "batch": batch}
         reads = {"model": model.model_dump(), "data": data.of(images), "epochs": options.epochs}
-        add(train(CONTENDERS[name], {**case, **reads}), **case, contender=name)
+        add(train(PROGRAMS[name], {**case, **reads}), **case, program=name)
     for network, folder in exports.items():
         for runtime in RUNTIMES:
             add(decode(runtime, folder), network=network, runtime=runtime)
 
 
 def images_of_an_epoch(network, model, batch, images, image_shape):
-    """As many as cost what an epoch of the network costs at its own width, but at least two batches."""
+    """The number of images whose cost is that of an epoch at the width of the recipe, but at least two batches."""
     cost = [training_flops(layers(each, image_shape)) for each in (load_network(network), model)]
     return max(2 * batch, images * cost[0] // cost[1])
 
@@ -115,7 +115,7 @@ def scaling_cases(options, names, measurements):
     for network in options.network:
         rates = {}
         for name in names:
-            if found := by_round(measurements, "images_per_second", network=network, contender=name):
+            if found := by_round(measurements, "images_per_second", network=network, program=name):
                 rates[name] = statistics.median(found.values())
         peers = sorted(rates.keys() - {"vaezoo", *HALF_PRECISION}, key=rates.get, reverse=True)[:2]
         sizes = [(1, batch) for batch in BATCHES] + [(width, options.batch) for width in WIDTHS]
@@ -130,10 +130,10 @@ def scaling_cases(options, names, measurements):
 
 
 def describe_machine(options):
-    """What the figures depend on, by name."""
+    """What the measurements depend on, by name."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     if load > 0.5:
-        say(f"warning: the machine is busy already (load average {load:.1f}); the figures will not hold")
+        say(f"warning: the machine is busy already (load average {load:.1f}); the measurements are not comparable")
     versions = []
     for package in PACKAGES:
         try:

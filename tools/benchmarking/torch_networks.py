@@ -30,7 +30,7 @@ def build(model, image_shape):
 
 
 def as_keras_begins(layer):
-    """Glorot's uniform kernels and zero biases, so that every contender's loss begins and falls alike."""
+    """Glorot's uniform kernels and zero biases, so that the loss of every program begins and falls alike."""
     if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
         nn.init.xavier_uniform_(layer.weight)
         nn.init.zeros_(layer.bias)

@@ -1,4 +1,4 @@
-"""vaezoo as its user gets it: `vaezoo.training.train` on the recipe, with every choice left to it."""
+"""vaezoo as a user runs it: `vaezoo.training.train` on the recipe, with its defaults."""
 
 import tempfile
 

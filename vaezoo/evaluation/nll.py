@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from vaezoo.decoding import blocks
+from vaezoo.decoding import layers_of
 from vaezoo.errors import VaezooError
 from vaezoo.evaluation.encoded import encode
 from vaezoo.seeds import IMPORTANCE, fold_seed
@@ -154,8 +154,7 @@ def _compiled(encoded, size, at_once):
 
 def _samples_at_once(model, size):
     """The largest divisor of BLOCK with which no tensor of the decoder or the prior exceeds WIDEST numbers, or 1."""
-    layers = [layer for network in (model.decoder, *blocks(model.decoder)) for layer in network.layers]
-    outputs = [output for layer in layers for output in tf.nest.flatten(layer.output)]
+    outputs = [output for layer in layers_of(model.decoder) for output in tf.nest.flatten(layer.output)]
     widest = max(math.prod(output.shape[1:]) for output in outputs)
     widest = max(widest, model.prior.components * model.latent_dim)  # a mixture computes the density of each component
     return max(n for n in range(1, BLOCK + 1) if BLOCK % n == 0 and (n == 1 or n * size * widest <= WIDEST))

@@ -121,7 +121,8 @@ def memorization(samples, train, ratio=RATIO):
             nearest = order.argmin(1)
             distances.append(np.linalg.norm(part - train[nearest], axis=1))
             order[np.arange(len(part)), nearest] = np.inf
-        copies.append(distances[0] <= ratio * distances[1])
+        equal = SAME * np.linalg.norm(part, axis=1)
+        copies.append(distances[0] <= np.maximum(ratio * distances[1], equal))
     return float(np.concatenate(copies).mean())
 
 

@@ -41,7 +41,8 @@ def standalone_encoder(vae):
 
 
 def _in_float32(layer):
-    return layer.__class__.from_config({**layer.get_config(), "dtype": "float32"})
+    dtype = {"dtype": "float32"} if isinstance(layer, keras.layers.Layer) else {}  # an operation may take none
+    return layer.__class__.from_config({**layer.get_config(), **dtype})
 
 
 def _of_keras(layer):

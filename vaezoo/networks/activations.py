@@ -6,6 +6,8 @@ import math
 import keras
 import tensorflow as tf
 
+from vaezoo.decoding import layers_of
+
 
 @contextlib.contextmanager
 def fused(*networks):
@@ -19,8 +21,7 @@ def fused(*networks):
     """
     layers = [
         layer
-        for network in networks
-        for layer in network.layers
+        for layer in layers_of(*networks)
         if getattr(layer, "activation", None) is keras.activations.gelu and not tf.executing_eagerly()
     ]
     for layer in layers:

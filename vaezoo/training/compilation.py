@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from vaezoo import internals
+from vaezoo.decoding import layers_of
 from vaezoo.hardware import on_gpu
 
 
@@ -20,9 +21,9 @@ def use_xla(model, choice="auto"):
     """
     if choice != "auto":
         return choice == "xla"
-    layers = model.encoder.layers + model.decoder.layers
     better_by_graph = (
-        isinstance(layer, _CONVOLUTIONS) or layer.dtype_policy.compute_dtype == "bfloat16" for layer in layers
+        isinstance(layer, _CONVOLUTIONS) or layer.dtype_policy.compute_dtype == "bfloat16"
+        for layer in layers_of(model.encoder, model.decoder)
     )
     return on_gpu() or not any(better_by_graph)
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vaezoo import internals
 from vaezoo.checkpoints import TrainingState
 from vaezoo.config import load_recipe, to_yaml
 from vaezoo.errors import VaezooError
@@ -140,7 +141,9 @@ def resume(
             load_weights(setup.model, checkpoint.model)
             setup.watch.steps.assign(state.epoch * setup.steps + state.step)
         if not devices.agree(state.epoch * setup.steps + state.step):
-            raise VaezooError(f"the workers found different checkpoints in '{path}'; put it on a disk that all of them share")
+            raise VaezooError(
+                f"the workers found different checkpoints in '{path}'; put it on a disk that all of them share"
+            )
         run.text("recipe.yaml", to_yaml(setup.recipe))
         if state.epoch < recipe.training.epochs:
             run.drop_results()
@@ -165,6 +168,8 @@ def _train(run, setup, state, started, quiet, animate, checkpoint_every):
     """Train from a state to the last epoch and evaluate; also complete the run directory if the training ends early."""
     model, settings, data, devices = setup.model, setup.recipe.training, setup.data, setup.devices
     run.status(setup.environment, "training")
+    if devices.name != "one":
+        internals.skip_symbolic_build(model)
     validation = devices.repeat(data.validation.batches(EVALUATION_BATCH, **setup.batches)) if data.validation else None
     recorder = Recorder(run, state, setup, started, checkpoint_every)
     film = [LatentFilm.of(run.path, setup.recipe, data)] if animate and devices.chief else []

@@ -120,4 +120,6 @@ class Watch(keras.callbacks.Callback):
             return "the encoder's outputs ran away, likely by steps too long: lower training.learning_rate"
         if first == "gradient":
             return "a scale has likely shrunk to its floor: lower training.learning_rate, or training.clip_norm"
-        return "the decoder's outputs ran away, likely by steps too long: lower training.learning_rate"
+        if first in ("loss", "reconstruction"):
+            return "the decoder's outputs ran away, likely by steps too long: lower training.learning_rate"
+        return "its inputs or its weights ran away, likely by steps too long: lower training.learning_rate"

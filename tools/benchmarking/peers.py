@@ -1,4 +1,4 @@
-"""Who takes part, and how each is run: in a process of its own, from which one line of figures comes back."""
+"""The programs of the benchmark, vaezoo and its peers, and how each is run: in a process of its own."""
 
 import importlib.util
 import json
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from vaezoo.errors import VaezooError
 
 
-class Contender(NamedTuple):
+class Program(NamedTuple):
     """A script that trains.
 
     Attributes:
@@ -28,18 +28,18 @@ class Contender(NamedTuple):
     requires: str | None = None
 
 
-CONTENDERS = {
-    "vaezoo": Contender("vaezoo", "vaezoo_train"),
-    "jax": Contender("JAX, one scan an epoch", "jax_scan", requires="jax"),
-    "keras": Contender("Keras script, defaults", "keras_script"),
-    "torch_compiled": Contender("torch, compiled", "torch_script", "compiled", "torch"),
-    "torch_eager": Contender("torch, eager", "torch_script", "eager", "torch"),
-    "pythae": Contender("pythae", "pythae_trainer", requires="pythae"),
-    "vaezoo_bfloat16": Contender("vaezoo, bfloat16", "vaezoo_train", "mixed_bfloat16"),
-    "torch_bfloat16": Contender("torch, compiled, bfloat16", "torch_script", "bfloat16", "torch"),
+PROGRAMS = {
+    "vaezoo": Program("vaezoo", "vaezoo_train"),
+    "jax": Program("JAX, one scan an epoch", "jax_scan", requires="jax"),
+    "keras": Program("Keras script, defaults", "keras_script"),
+    "torch_compiled": Program("torch, compiled", "torch_script", "compiled", "torch"),
+    "torch_eager": Program("torch, eager", "torch_script", "eager", "torch"),
+    "pythae": Program("pythae", "pythae_trainer", requires="pythae"),
+    "vaezoo_bfloat16": Program("vaezoo, bfloat16", "vaezoo_train", "mixed_bfloat16"),
+    "torch_bfloat16": Program("torch, compiled, bfloat16", "torch_script", "bfloat16", "torch"),
 }
 HALF_PRECISION = ("vaezoo_bfloat16", "torch_bfloat16")
-PRODUCTS = ("numpy", "tensorflow", "torch")  # whose matrix product sets the machine's rate
+PRODUCTS = ("numpy", "tensorflow", "torch")  # the fastest matrix product of these sets the rate of the machine
 RUNTIMES = {
     "keras_call": "Keras, model(z)",
     "keras_predict": "Keras, predict_on_batch",
@@ -49,20 +49,20 @@ RUNTIMES = {
 }
 
 
-def train(contender: Contender, case: dict) -> dict:
-    """Let a contender train.
+def train(program: Program, case: dict) -> dict:
+    """Run a program that trains.
 
     Args:
-        contender: which.
-        case: the fields of a `clock.Case`, without its start.
+        program: one of PROGRAMS.
+        case: the fields of a `clock.Case`, without `started`.
 
     Returns:
         {images_per_second, first_step_seconds, loss, parameters, peak_bytes}, or {"failed": why}.
     """
-    if contender.requires and not importlib.util.find_spec(contender.requires):
-        return {"failed": f"not installed: pip install {contender.requires}"}
-    mode = [contender.mode] if contender.mode else []
-    return _run(contender.module, json.dumps({**case, "started": time.time()}), *mode)
+    if program.requires and not importlib.util.find_spec(program.requires):
+        return {"failed": f"not installed: pip install {program.requires}"}
+    mode = [program.mode] if program.mode else []
+    return _run(program.module, json.dumps({**case, "started": time.time()}), *mode)
 
 
 def product(library: str) -> dict:
@@ -80,15 +80,15 @@ def decode(runtime: str, export: str) -> dict:
 
 
 def prepare(what: str, *arguments: str) -> dict:
-    """Run `prepare`; what goes wrong there ends the benchmark with its line."""
-    figures = _run("prepare", what, *arguments)
-    if "failed" in figures:
-        raise VaezooError(figures["failed"].removeprefix("vaezoo.errors.VaezooError: "))
-    return figures
+    """Run `prepare`; its error ends the benchmark."""
+    answer = _run("prepare", what, *arguments)
+    if "failed" in answer:
+        raise VaezooError(answer["failed"].removeprefix("vaezoo.errors.VaezooError: "))
+    return answer
 
 
 def _run(module, *arguments):
-    """Run a script of this package; the figures on its last line, or {"failed": why}."""
+    """Run a script of this package; what it prints on its last line, or {"failed": why}."""
     paths = [str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
     environment = {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(
