@@ -13,9 +13,12 @@ import keras
 import numpy as np
 import pytest
 
+from vaezoo import config
 from vaezoo.cli import main
 from vaezoo.cli.main import with_flags
+from vaezoo.config import load_recipe, to_yaml
 from vaezoo.runs import Run
+from vaezoo.sections import Part
 from vaezoo.tables import aligned
 
 
@@ -39,6 +42,26 @@ def test_list_by_pattern(capsys):
     assert main(["list", "conv*"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["conv_vae"]
     assert "no recipe matches 'gan*'" in refused(capsys, "list", "gan*")
+
+
+def test_list_takes_a_recipe_that_does_not_state_its_size(capsys, monkeypatch, tmp_path):
+    recipe = load_recipe("mlp_vae")
+    (tmp_path / "new.yaml").write_text(to_yaml(recipe.model_copy(update={"name": "new", "parameters": None})))
+    monkeypatch.setattr(config, "recipe_folder", lambda: tmp_path)
+    assert main(["list"]) == 0
+    assert capsys.readouterr().out.startswith("new ")
+
+
+def test_list_shows_every_part_with_its_keywords(capsys):
+    assert main(["list", "--parts"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for kind in Part.__subclasses__():
+        shown = lines[lines.index(kind.kind) :]
+        for name, section in kind.parts.items():
+            start = next(number for number, line in enumerate(shown) if line.split()[:1] == [name])
+            for offset, keyword in enumerate(section.keyword_names(), start=1):
+                assert shown[start + offset].split()[0] == keyword
+    assert re.search(r"components = 500 +K, how many pseudo-inputs; from 1 to 65,536", "\n".join(lines))
 
 
 def test_show_prints_a_recipe_that_can_be_trained(capsys, tmp_path):

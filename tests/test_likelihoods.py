@@ -524,3 +524,13 @@ def test_examples_of_another_kind_are_refused_with_the_likelihoods_that_fit(like
         likelihood().check(np.zeros((1, *spec.shape), spec.dtype), spec)
     assert str(error.value).endswith(f"not for {spec}; set model.likelihood to {fitting}")
     assert "\n" not in str(error.value)
+
+
+def test_numbers_of_a_vector_that_have_no_density_are_refused():
+    spec = Spec("vector", (3,))
+    with pytest.raises(VaezooError, match=r"'continuous_bernoulli' needs numbers in \[0, 1\].*from 0 to 5"):
+        ContinuousBernoulli().check(np.array([[0.0, 1.0, 5.0]]), spec)
+    for likelihood in (Normal(), ContinuousBernoulli(), Bernoulli()):
+        with pytest.raises(VaezooError, match="NaN or infinite"):
+            likelihood.check(np.array([[0.0, 1.0, np.nan]]), spec)
+    Normal().check(np.array([[-7.0, 0.0, 5.0]]), spec)

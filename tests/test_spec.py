@@ -50,7 +50,8 @@ def test_a_spec_is_a_frozen_value_of_plain_numbers():
 def test_a_spec_is_made_of_a_shape(classes):
     assert Spec.of((8, 6, 3), classes) == IMAGE.with_classes(classes)
     assert Spec.of([5], classes) == VECTOR.with_classes(classes)
-    assert Spec.of(TOKENS) is TOKENS
+    assert Spec.of(TOKENS, classes) == TOKENS.with_classes(classes)
+    assert Spec.of(TOKENS.with_classes(3), classes).classes == 3
 
 
 @pytest.mark.parametrize(
@@ -66,6 +67,11 @@ def test_a_spec_is_made_of_a_shape(classes):
         (("sequence", (7,)), "levels is the number of tokens of a sequence"),
         (("vector", (5,), 4), "levels is the number of tokens of a sequence"),
         (("image", (8, 6, 3), 256), "levels is the number of tokens of a sequence"),
+        (("vector", (2.7,)), "each at least 1"),
+        (("vector", 3), "the shape 3 of 'vector'"),
+        (("sequence", (7,), 0), "levels is 0; it must be a whole number, at least 1"),
+        (("sequence", (7,), 2.5), "levels is 2.5"),
+        (("vector", (5,), None, -1), "classes is -1; it must be a whole number, at least 0"),
     ],
 )
 def test_what_is_no_example_is_refused_on_one_line(arguments, message):
@@ -74,9 +80,9 @@ def test_what_is_no_example_is_refused_on_one_line(arguments, message):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("shape", [(8, 6), (8, 6, 3, 1), ()])
+@pytest.mark.parametrize("shape", [(8, 6), (8, 6, 3, 1), (), 3])
 def test_a_shape_of_no_kind_is_refused(shape):
-    with pytest.raises(VaezooError, match="it must be"):
+    with pytest.raises(VaezooError, match=r"it must be|give \(H, W, C\)"):
         Spec.of(shape)
 
 

@@ -158,7 +158,7 @@ def test_the_loss_scale_of_float16_does_not_change_the_gradients_of_either_playe
 
 @pytest.mark.parametrize("limit", [0.5, None])
 def test_a_long_gradient_is_shortened(limit, tiny_recipe, bars_file, tmp_path, monkeypatch):
-    # Adam's first momentum is a tenth of the first gradient that reaches it.
+    # Adam's first momentum is a tenth of the first gradient that it receives.
     settings = {"training.clip_norm": limit, "training.epochs": 1, "training.batch_size": 380}
     recipe = tiny(tiny_recipe, bars_file, **settings)
     optimizer = train(recipe, tmp_path / "run", quiet=True).model.optimizer
@@ -207,7 +207,7 @@ def test_ctrl_c_does_not_break_into_the_writing_of_a_model(tiny_recipe, bars_fil
 
 @pytest.mark.parametrize("images", [1, 7, 100, 421 * 128, 57_000, 60_000, 10**6])
 @pytest.mark.parametrize("batch_size", [1, 20, 128])
-def test_an_epoch_is_a_whole_number_of_calls(images, batch_size):
+def test_an_epoch_is_a_multiple_of_the_steps_of_a_call(images, batch_size):
     if batch_size > images:
         return
     steps, call = epoch_shape(images, batch_size)

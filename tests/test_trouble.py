@@ -20,7 +20,7 @@ def tiny(tiny_recipe, data, **overrides):
 
 @pytest.fixture
 def poison(monkeypatch):
-    """Let a term of the loss be NaN at some steps, counted from 1."""
+    """Make a term of the loss NaN at some steps, counted from 1."""
 
     def poisoned(term, *steps):
         real = VAE.terms
@@ -111,7 +111,7 @@ def test_the_term_of_a_critic_is_watched(tiny_recipe, bars_file, tmp_path, poiso
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        # The decoder's outputs, squared and divided by the variance, pass float32's 3e38.
+        # The decoder's outputs, squared and divided by the variance, exceed 3e38, the largest float32.
         (
             {
                 "training.learning_rate": 1e3,
@@ -125,7 +125,7 @@ def test_the_term_of_a_critic_is_watched(tiny_recipe, bars_file, tmp_path, poiso
             {"training.learning_rate": 1e3, "training.precision": "mixed_float16"},
             "broke at step [2-9]: the term 'kl' became nan; float16 ends at 65,504",
         ),
-        # The loss scale comes down from 2^7 to 1 in 7 steps, and not even there does the gradient fit.
+        # The loss scale falls from 2^7 to 1 in 7 steps, and even then the gradient overflows.
         (
             {"model.objective": {"name": "beta", "beta": 1e6}, "training.precision": "mixed_float16"},
             "broke at step 8: every term is finite, but the gradient of the encoder is not; float16 ends",
@@ -156,7 +156,7 @@ def test_an_overflow_lowers_the_loss_scale_and_training_goes_on(policy, tiny_rec
     left_out = 40 - np.log2(float(model.optimizer.dynamic_scale))
     assert 20 < left_out < 40
     assert int(model.optimizer.iterations) == 100 - left_out
-    assert int(setup.watch.skipped) == 0  # of trouble there was none
+    assert int(setup.watch.skipped) == 0  # an overflow that the loss scale handles is not counted
     assert all(np.isfinite(weight).all() for weight in model.get_weights())
     assert losses[-1] < losses[0] - 5
 
@@ -177,7 +177,7 @@ def test_constant_images_train(precision, likelihood, tiny_recipe, tmp_path):
 
 @pytest.mark.parametrize("raw", [-200.0, 1e30])
 def test_a_latent_scale_at_its_ends(raw, tiny_recipe, bars_file):
-    """At the floor of 1e-4 all is finite and training goes on; at the other end it stops, with the reason."""
+    """At the floor of 1e-4 every term is finite and training continues; at the other end it stops, with the reason."""
     setup = prepare(tiny(tiny_recipe, bars_file), print)
     bias = [layer for layer in setup.model.encoder.layers if layer.weights][-1].bias
     bias.assign(tf.concat([bias[:3], tf.fill([3], raw)], 0))
@@ -190,8 +190,8 @@ def test_a_latent_scale_at_its_ends(raw, tiny_recipe, bars_file):
             setup.model.fit(images, steps_per_epoch=10, shuffle=False, verbose=0, callbacks=[setup.watch])
 
 
-def test_a_model_of_ones_own_is_not_watched(tiny_recipe):
-    """Outside vaezoo's training a broken loss is shown as Keras shows it."""
+def test_a_model_that_keras_trains_is_not_watched(tiny_recipe):
+    """Outside vaezoo's training a non-finite loss is reported as Keras reports it."""
     model = vaezoo.create_model(str(tiny_recipe), (8, 8, 1))
     model.compile(optimizer=keras.optimizers.SGD(1e38))
     history = model.fit(np.ones((32, 8, 8, 1), "float32"), batch_size=8, epochs=2, verbose=0)

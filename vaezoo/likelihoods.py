@@ -47,11 +47,13 @@ class Likelihood(parts.Part):
     def check(self, x, spec):
         """Raise a VaezooError if the examples x [N,...] are nothing that this likelihood describes."""
         self.section.check_examples(spec)
-        if spec.is_image and not np.all((x >= 0) & (x <= 1)):  # NaN fails too
+        if spec.is_image and not _in_unit_interval(x):
             raise VaezooError(
                 f"the images must lie in [0, 1], and these go from {np.min(x):g} to {np.max(x):g}; "
                 "divide 8-bit images by 255"
             )
+        if not np.isfinite(x).all():
+            raise VaezooError(f"{spec} with values that are NaN or infinite; remove these examples")
 
 
 class IndependentBernoulli(tfd.Independent):
@@ -66,6 +68,10 @@ class IndependentBernoulli(tfd.Independent):
         size = int(np.prod(logits.shape[-rank:]))
         logits, x = (tf.reshape(t, tf.concat([tf.shape(t)[:-rank], [size]], axis=0)) for t in (logits, x))
         return tf.reduce_sum(x * logits - tf.nn.softplus(logits), axis=-1)
+
+
+def _in_unit_interval(x):
+    return bool(np.all((x >= 0) & (x <= 1)))  # not for a NaN
 
 
 def _is_binary(x):
@@ -107,6 +113,15 @@ class ContinuousBernoulli(Likelihood):
     def distribution(self, params, spec):
         """params [...,H,W,C] are logits of l."""
         return tfd.Independent(tfd.ContinuousBernoulli(logits=params), len(spec.shape))
+
+    def check(self, x, spec):
+        """Refuse numbers outside [0, 1], which have no density."""
+        super().check(x, spec)
+        if not _in_unit_interval(x):
+            raise VaezooError(
+                f"the likelihood 'continuous_bernoulli' needs numbers in [0, 1], and these go from {np.min(x):g} to "
+                f"{np.max(x):g}; scale them, or set model.likelihood=normal"
+            )
 
     def mean(self, params, spec):
         """The mean, 1 / (1 - exp(-n)) - 1 / n for logits n (their equation 8, in terms of logits)."""

@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from vaezoo import parts, recipe_schema  # import modules, not names: the Keras import hook can re-enter here
+from vaezoo.errors import VaezooError
 from vaezoo.registry import OBJECTIVES
 
 
@@ -56,8 +57,6 @@ class ELBO(Objective):
         reconstruction = -tf.reduce_mean(passed.log_likelihood, axis=0)  # [B]
         kl = passed.kl(self.kl)  # [B]
         loss = self.reconstruction_weight * reconstruction + self.kl_weight(step) * kl
-        for term in passed.extra_terms.values():
-            loss += term
         return {"loss": loss, "elbo": -reconstruction - kl, "reconstruction": reconstruction, "kl": kl}
 
     def kl_weight(self, step):
@@ -152,6 +151,11 @@ def _doubly_reparameterized(passed):
     to be weighed by it once more, and the weights are known only once z has been decoded; hence they are set later,
     yet before the gradient is taken.
     """
+    if not passed.model.posterior.normal:
+        raise VaezooError(
+            f"the doubly-reparameterized gradient needs a normal posterior, not {passed.q.name}; "
+            "set model.objective.doubly_reparameterized=false"
+        )
     weights = []
 
     @tf.custom_gradient

@@ -51,7 +51,7 @@ class Pass:
 
     @property
     def extra_terms(self):
-        """Terms [B] by name that the posterior adds to the loss."""
+        """Terms [B] by name that the posterior adds to the loss of every objective."""
         return self.model.posterior.extra_terms(self)
 
     def kl(self, method="auto"):

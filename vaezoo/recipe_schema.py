@@ -41,7 +41,7 @@ class Decoder(Part):
 
 
 class MLPEncoder(Encoder):
-    """Fully connected; without hidden layers a linear map. For every kind of example."""
+    """Fully connected; without hidden layers a linear map."""
 
     name: Literal["mlp"] = "mlp"
     hidden: Hidden = (500, 500)
@@ -49,7 +49,7 @@ class MLPEncoder(Encoder):
 
 
 class MLPDecoder(Decoder):
-    """Fully connected; without hidden layers a linear map. For every kind of example."""
+    """Fully connected; without hidden layers a linear map."""
 
     name: Literal["mlp"] = "mlp"
     hidden: Hidden = (500, 500)
@@ -57,7 +57,7 @@ class MLPDecoder(Decoder):
 
 
 class ConvEncoder(Encoder):
-    """Convolutions with a stride of 2, for images."""
+    """Convolutions with a stride of 2."""
 
     name: Literal["conv"] = "conv"
     examples: ClassVar[tuple[str, ...]] = ("image",)
@@ -68,7 +68,7 @@ class ConvEncoder(Encoder):
 
 
 class ConvDecoder(Decoder):
-    """Transposed convolutions with a stride of 2 and a depth-to-space, for images."""
+    """Transposed convolutions with a stride of 2 and a depth-to-space."""
 
     name: Literal["conv"] = "conv"
     examples: ClassVar[tuple[str, ...]] = ("image",)
@@ -186,7 +186,7 @@ class Likelihood(Part):
 
 
 class Bernoulli(Likelihood):
-    """For zeros and ones."""
+    """A Bernoulli, for zeros and ones."""
 
     name: Literal["bernoulli"] = "bernoulli"
     binary: ClassVar[bool] = True
@@ -194,7 +194,7 @@ class Bernoulli(Likelihood):
 
 
 class ContinuousBernoulli(Likelihood):
-    """For real numbers in [0, 1]."""
+    """A continuous Bernoulli, for real numbers in [0, 1]."""
 
     name: Literal["continuous_bernoulli"] = "continuous_bernoulli"
     density: ClassVar[bool] = True

@@ -65,7 +65,8 @@ def _with_defaults(function, section):
 
     @functools.wraps(function)
     def create(*arguments, **keywords):
-        return function(*arguments, **section.checked(keywords).keywords())
+        others = {name: keywords.pop(name) for name in own.parameters.keys() - only if name in keywords}
+        return function(*arguments, **others, **section.checked(keywords).keywords())
 
     create.__signature__ = own.replace(
         parameters=[

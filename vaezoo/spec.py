@@ -2,7 +2,8 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+import numbers
+from collections.abc import Iterable, Sequence
 
 from vaezoo.errors import VaezooError
 
@@ -29,19 +30,28 @@ class Spec:
     def __post_init__(self):
         if self.kind not in AXES:
             raise VaezooError(f"an example of kind '{self.kind}'; allowed: {', '.join(AXES)}")
-        object.__setattr__(self, "shape", tuple(int(size) for size in self.shape))
-        if len(self.shape) != len(AXES[self.kind]) or min(self.shape) < 1:
-            axes = ", ".join(AXES[self.kind])
-            raise VaezooError(f"the shape {self.shape} of '{self.kind}'; it must be ({axes}), each at least 1")
+        axes = AXES[self.kind]
+        if not isinstance(self.shape, Sequence) or len(self.shape) != len(axes) or not all(map(_counts, self.shape)):
+            raise VaezooError(
+                f"the shape {self.shape} of '{self.kind}'; it must be ({', '.join(axes)}), each at least 1"
+            )
+        object.__setattr__(self, "shape", tuple(map(int, self.shape)))
         if (self.kind == "sequence") != (self.levels is not None):
             raise VaezooError("levels is the number of tokens of a sequence: give it for a sequence, and only there")
+        if self.levels is not None and not _counts(self.levels):
+            raise VaezooError(f"levels is {self.levels}; it must be a whole number, at least 1")
+        if self.classes != 0 and not _counts(self.classes):
+            raise VaezooError(f"classes is {self.classes}; it must be a whole number, at least 0")
 
     @classmethod
-    def of(cls, given: "Spec | Sequence[int]", classes: int = 0) -> "Spec":
-        """The spec of images (H, W, C) or vectors (F,); a Spec stays as it is, but for the number of classes."""
+    def of(cls, given: "Spec | Iterable[int]", classes: int = 0) -> "Spec":
+        """The spec of images (H, W, C) or vectors (F,); or a Spec, which gets the classes if it has none."""
         if isinstance(given, cls):
-            return given
-        return cls("image" if len(given) == 3 else "vector", tuple(given), classes=classes)
+            return given if given.classes else given.with_classes(classes)
+        if not isinstance(given, Iterable):
+            raise VaezooError(f"the shape of an example is {given}; give (H, W, C) for images, (F,) for vectors")
+        shape = tuple(given)
+        return cls("image" if len(shape) == 3 else "vector", shape, classes=classes)
 
     def with_classes(self, classes: int) -> "Spec":
         """The same examples with labels of so many classes; 0 for no label."""
@@ -79,3 +89,8 @@ class Spec:
         """Raise a VaezooError unless the examples are images; `what` is what needs them, as in "a picture"."""
         if not self.is_image:
             raise VaezooError(f"{what} needs images, and these examples are {self}")
+
+
+def _counts(number):
+    """Whether it is a whole number, at least 1."""
+    return isinstance(number, numbers.Integral) and not isinstance(number, bool) and number >= 1

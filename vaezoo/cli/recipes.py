@@ -46,14 +46,18 @@ def _list(arguments):
     recipes = [load_recipe(name) for name in recipe_names(arguments.pattern)]
     if not recipes:
         raise VaezooError(f"no recipe matches '{arguments.pattern}'. `vaezoo list` shows all {len(recipe_names())}.")
-    print(aligned([(recipe.name, f"{recipe.parameters:,}", recipe.summary) for recipe in recipes], right=[1]))
+    sizes = ["" if recipe.parameters is None else f"{recipe.parameters:,}" for recipe in recipes]
+    rows = [(recipe.name, size, recipe.summary) for recipe, size in zip(recipes, sizes, strict=True)]
+    print(aligned(rows, right=[1]))
 
 
 def _part_rows():
     for kind in Part.__subclasses__():
         yield kind.kind, ""
         for name, section in kind.parts.items():
-            yield f"  {name}", inspect.getdoc(section)
+            examples = " and ".join(f"{example}s" for example in section.examples)
+            limits = "" if section.examples == kind.examples else f" For {examples}."
+            yield f"  {name}", inspect.getdoc(section) + limits
             for keyword, meaning in section.described():
                 yield f"    {keyword}", f"  {meaning}"
 

@@ -213,7 +213,9 @@ class VAE(keras.Model):
         Returns:
             The terms by name, each [B], in nats.
         """
-        return self.objective.compute(self.forward(x, self.objective.samples, seed), step)
+        passed = self.forward(x, self.objective.samples, seed)
+        terms = self.objective.compute(passed, step)
+        return {**terms, "loss": sum(passed.extra_terms.values(), start=terms["loss"])}
 
     def players(self):
         """Who minimizes what: the name of a term → the trainable weights that minimize its mean."""
@@ -225,7 +227,7 @@ class VAE(keras.Model):
         """One step of the optimizer on a batch, or on this device's rows of it; returns the epoch's means so far.
 
         Each weight takes the gradient of its own player's term, then one optimizer applies them all. Adam's moments are
-        per weight, so that is an Adam for each player.
+        per weight, so that is an Adam for each player; a global clip norm is that of all gradients together.
         """
         inputs, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         batch, step, players = self.batch(inputs), self.optimizer.iterations, self.players()
