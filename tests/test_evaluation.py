@@ -6,6 +6,7 @@ import json
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from test_plots import assert_nothing_is_cut_off_or_overlaps
 
 from vaezoo import evaluation, plots
@@ -13,6 +14,7 @@ from vaezoo.cli import main
 from vaezoo.cli.evaluating import progress_bar
 from vaezoo.config import load_recipe, to_yaml
 from vaezoo.evaluation.report import as_text, remarks
+from vaezoo.posteriors import DiagonalNormalDistribution
 from vaezoo.runs import Run, load_recipe_data
 from vaezoo.training.run_directory import RunDirectory
 from vaezoo.zoo import build_model
@@ -89,6 +91,10 @@ def test_samples_are_compared_in_the_features_of_a_classifier(run_of, capsys, tm
     assert samples["frechet_distance"]["value"] > 5 * real["frechet_distance"]
     assert samples["precision"]["value"] < 0.5 < real["precision"]
     assert samples["memorization"]["value"] == 0
+    report = json.loads((tmp_path / "one" / "report.json").read_text())
+    assert not any("memorized" in remark for remark in remarks(report))
+    report["samples"]["memorization"]["value"], report["samples"]["of_real_images"]["memorization"] = 0.3, 0.0
+    assert any("30.0% of the samples copy one of 380 training images" in remark for remark in remarks(report))
     run = Run(path)
     first = evaluation.feature_space(run.recipe.data)
     second = evaluation.feature_space(run.recipe.data)  # from the cache
@@ -175,6 +181,39 @@ def test_every_kind_of_model_is_measured(run_of, settings):
     assert "20 images are too few" in text
     assert ("densities" in text) == (settings.get("model.likelihood") in ("normal", "continuous_bernoulli"))
     assert ("of its marginal" in text) == (settings.get("model.posterior") == "full_normal")
+
+
+@pytest.mark.parametrize("settings", [{}, {"model.conditional": True}, {"model.prior": "mixture"}], ids=str)
+def test_the_examples_are_encoded_once(run_of, settings, monkeypatch):
+    run = Run(run_of(f"once-{len(str(settings))}", **settings))
+    encoder_params, encoded = run.model.encoder_params, []
+
+    def counted(batch):
+        encoded.append(len(batch["x"]))
+        return encoder_params(batch)
+
+    monkeypatch.setattr(run.model, "encoder_params", counted)
+    evaluation.evaluate(run, samples=3, limit=50)
+    assert encoded == [50]
+
+
+def test_a_posterior_that_depends_on_its_draws_has_no_mutual_information(run_of, monkeypatch):
+    run = Run(run_of("hierarchy"))
+    expected, _ = evaluation.evaluate(run, samples=10, limit=30)
+    posterior = run.model.posterior
+
+    def draw(params, noise, decoder):  # as down a hierarchy: each draw has a q of its own, [K,B]
+        q = posterior.distribution(params)
+        tiled = [tf.broadcast_to(moment, tf.shape(noise)) for moment in (q.mean(), q.stddev())]
+        return DiagonalNormalDistribution(*tiled), posterior.transform(q, noise), None
+
+    monkeypatch.setattr(posterior, "draw", draw)
+    monkeypatch.setattr(posterior, "normal", False)
+    report, _ = evaluation.evaluate(run, samples=10, limit=30)
+    np.testing.assert_allclose(report["nll"]["value"], expected["nll"]["value"], rtol=1e-6)
+    assert report["bound"]["kl_method"] == "monte_carlo"
+    assert report["code"]["mutual_information"] is None
+    assert "mutual information is not estimated" in as_text(report)
 
 
 def test_an_autoencoder_has_a_reconstruction_and_active_units_alone(run_of, capsys):

@@ -5,6 +5,7 @@ import pytest
 from linear_gaussian import PIXELS, D, exact_encoder, inverse_softplus, model_within_the_unit_interval, vae_of
 
 import vaezoo
+from vaezoo.evaluation import Encoded, estimate_nll
 from vaezoo.evaluation.latent_code import active_units, aggregated_posterior, closed_form_kl, kl_per_latent
 from vaezoo.models.in_batches import embed
 from vaezoo.posteriors import DiagonalNormal, FullNormal
@@ -94,7 +95,22 @@ def test_the_kl_of_the_latents_leaves_out_the_correlations_of_a_full_posterior()
     np.testing.assert_allclose(closed_form_kl(vae, X).mean() - kl_per_latent(vae, X).sum(), correlation, rtol=1e-3)
 
 
+def test_encoded_examples_give_what_the_examples_give():
+    vae, _ = linear_encoder([1, 0.5, 0], [0.3, 0.6, 1.0])
+    encoded = Encoded(vae, X)
+    assert len(encoded) == len(X)
+    np.testing.assert_array_equal(encoded.means(), embed(vae, X))
+    np.testing.assert_array_equal(closed_form_kl(vae, encoded), closed_form_kl(vae, X))
+    np.testing.assert_array_equal(kl_per_latent(vae, encoded), kl_per_latent(vae, X))
+    found, expected = aggregated_posterior(vae, encoded, seed=3), aggregated_posterior(vae, X, seed=3)
+    np.testing.assert_array_equal(found.mutual_information, expected.mutual_information)
+    np.testing.assert_array_equal(
+        estimate_nll(vae, Encoded(vae, X[:120]), 10).curve, estimate_nll(vae, X[:120], 10).curve
+    )
+
+
 def test_a_point_has_no_kl():
     model = vaezoo.create_model("ae", spec=(4, 4, 1))
+    assert aggregated_posterior(model, X[:3]) is None
     assert closed_form_kl(model, X[:3]) is None
     assert kl_per_latent(model, X[:3]) is None

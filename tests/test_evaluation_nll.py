@@ -125,10 +125,10 @@ from vaezoo.evaluation import estimate_nll
 vae = vaezoo.create_model("mlp_vae", spec=(8, 8, 1))
 x = np.zeros((50, 8, 8, 1), "float32")
 peaks = []
-for samples in (100, 10_000):
+for samples in (1_000, 20_000):
     estimate_nll(vae, x, samples)
     peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 print(peaks[1] - peaks[0])
 """
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
-    assert float(done.stdout) < 40  # MB; the codes of 10,000 samples alone would be 40, and their images 128
+    assert float(done.stdout) < 60  # MB; the codes of 20,000 samples alone would take 80

@@ -72,7 +72,8 @@ def estimate_nll(model, x, samples=1000, labels=None, seed=0, samples_at_once=No
         raise VaezooError(f"{samples} importance samples; give at least 1")
     encoded = encode(model, x, labels)
     size, rounds = min(EXAMPLES, len(encoded)), math.ceil(samples / BLOCK)
-    log_weights = _compiled(encoded, size, samples_at_once or _samples_at_once(model, size))
+    at_once = samples_at_once or _samples_at_once(model, size)
+    log_weights = _compiled(encoded, size, at_once, min(BLOCK, at_once * math.ceil(samples / at_once)))
     starts = range(0, len(encoded), size)
     parts = []
     for number, start in enumerate(starts):
@@ -126,8 +127,8 @@ class _Running:
         return np.stack(self.curve), self.log_likelihood / self.samples, self.log_ratio / self.samples, effective
 
 
-def _compiled(encoded, size, at_once):
-    """A batch of B examples, the encoder's output for it, a seed [2] → log p(x|z), log q(z|x) - log p(z) [BLOCK,B].
+def _compiled(encoded, size, at_once, draws):
+    """A batch of B examples, the encoder's output for it, a seed [2] → log p(x|z), log q(z|x) - log p(z) [draws,B].
 
     A graph, not XLA: by processor time XLA gains an eighth with a 200-200 decoder and loses with convolutions.
     """
@@ -135,7 +136,7 @@ def _compiled(encoded, size, at_once):
 
     def log_weights(batch, params, seed):
         prior = model.prior_distribution()
-        noise = model.posterior.noise([BLOCK, size, model.latent_dim], seed)  # all at once, see BLOCK
+        noise = model.posterior.noise([BLOCK, size, model.latent_dim], seed)[:draws]  # all at once, see BLOCK
 
         def of_chunk(noise):
             passed = model.forward(batch, noise=noise, params=params, prior=prior)
@@ -143,7 +144,7 @@ def _compiled(encoded, size, at_once):
 
         chunks = tf.reshape(noise, [-1, at_once, size, model.latent_dim])
         found = tf.map_fn(of_chunk, chunks, fn_output_signature=(tf.float32, tf.float32), parallel_iterations=1)
-        return [tf.reshape(values, [BLOCK, size]) for values in found]
+        return [tf.reshape(values, [draws, size]) for values in found]
 
     rows = np.zeros(size, int)
     signature = tf.nest.map_structure(

@@ -145,8 +145,11 @@ def _checked(**sets):
 
 def _radii(members, neighbours):
     """The squared distance from each member to its k-th nearest neighbour [N]; the nearest is the member itself."""
-    parts = [np.partition(block, neighbours, axis=1)[:, neighbours] for block in _squared_distances(members, members)]
-    return np.concatenate(parts)
+    radii = []
+    for block in _squared_distances(members, members):
+        block.partition(neighbours, axis=1)
+        radii.append(block[:, neighbours].copy())  # a view would keep the block in memory
+    return np.concatenate(radii)
 
 
 def _share_within(points, members, radii):

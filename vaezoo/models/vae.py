@@ -13,8 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 # Import modules, not names: the Keras import hook can re-enter here.
-from vaezoo import likelihoods, objectives, passes, posteriors, priors, replicas  # noqa: F401
-from vaezoo.decoding import Decoder, blocks
+from vaezoo import decoding, likelihoods, objectives, passes, posteriors, priors, replicas  # noqa: F401
 from vaezoo.errors import VaezooError, errors_of_readers
 from vaezoo.models.graph import Graph
 from vaezoo.networks.activations import fused
@@ -68,7 +67,11 @@ class VAE(keras.Model):
         """Build the small parts; the encoder and the decoder are functional models, built when they were made."""
         codes = (None, self.latent_dim)
         shapes = (
-            (self.posterior, self.encoder.output_shape, [block.output_shape for block in blocks(self.decoder)]),
+            (
+                self.posterior,
+                self.encoder.output_shape,
+                [block.output_shape for block in decoding.blocks(self.decoder)],
+            ),
             (self.prior, codes, self.spec.shape),
             (self.likelihood, self.decoder.output_shape),
             (self.objective, codes),
@@ -287,7 +290,7 @@ class VAE(keras.Model):
 
     def _decoder(self, label):
         """The `Decoder` of codes with these labels."""
-        return Decoder(self.decoder, self._label(label), self.decoder_graph)
+        return decoding.Decoder(self.decoder, self._label(label), self.decoder_graph)
 
     def _label(self, label):
         """The label if the model takes one, and None otherwise."""

@@ -6,7 +6,7 @@ import math
 import keras
 import tensorflow as tf
 
-from vaezoo.decoding import layers_of
+from vaezoo import decoding  # import modules, not names: the Keras import hook can re-enter here
 
 
 @contextlib.contextmanager
@@ -21,7 +21,7 @@ def fused(*networks):
     """
     layers = [
         layer
-        for layer in layers_of(*networks)
+        for layer in decoding.layers_of(*networks)
         if getattr(layer, "activation", None) is keras.activations.gelu and not tf.executing_eagerly()
     ]
     for layer in layers:
