@@ -97,6 +97,8 @@ MISMATCHES = {
         "not for 'flow'",
         "model.objective.doubly_reparameterized=false",
     ],
+    "posterior=flow objective.kl=closed_form": ["no closed-form KL", "'flow' to the prior", "model.objective.kl=auto"],
+    "prior=mixture objective.kl=closed_form": ["no closed-form KL", "prior 'mixture'", "model.objective.kl=auto"],
 }
 
 
@@ -110,7 +112,7 @@ def test_parts_that_do_not_fit_are_named_on_one_line_with_what_to_set(assignment
 
 
 UNREADABLE = {
-    "a: 1\na: 2": "stands twice",
+    "a: 1\na: 2": "occurs twice",
     "a: &x [1]\nb: *x": "aliases",
     "[1, 2": "cannot read",
     "- 1": "must hold keys and values",

@@ -114,7 +114,9 @@ def test_a_conditional_model_takes_labels(addresses, kind, conditional_run):  # 
             client.decode(z)
 
 
-@pytest.mark.parametrize(("name", "dtype"), [("vector", "float32"), ("sequence", "int32")])
+@pytest.mark.parametrize(
+    ("name", "dtype"), [("vector", "float32"), pytest.param("sequence", "int32", marks=pytest.mark.slow)]
+)
 def test_examples_of_other_kinds(kind, name, dtype, request):
     exported = request.getfixturevalue(f"{name}_export")
     loaded = tf.saved_model.load(str(newest(exported)))

@@ -94,7 +94,7 @@ def _find(name_or_path: str) -> Path:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML for recipes: a key stands once, `1e-3` is a number (YAML 1.1 calls it text), and there are no aliases."""
+    """YAML for recipes: each key occurs once, `1e-3` is a number (YAML 1.1 makes it text), and there are no aliases."""
 
     def compose_node(self, parent, index):
         if self.check_event(yaml.AliasEvent):
@@ -105,7 +105,7 @@ class _Loader(yaml.SafeLoader):
         seen = set()
         for key in (str(key.value) for key, _ in node.value):
             if key in seen:
-                raise yaml.YAMLError(f"the key {reprlib.repr(key)} stands twice")
+                raise yaml.YAMLError(f"the key {reprlib.repr(key)} occurs twice")
             seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -138,7 +138,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _parse(text: str) -> Any:
-    """The value that YAML text stands for; a ValueError for text that stands for none."""
+    """The value of YAML text; a ValueError for text that is not YAML."""
     try:
         return yaml.load(text, _Loader)
     except (

@@ -87,6 +87,8 @@ class FactorELBO(ELBO):
     are draws of prod_d q(z_d). Where it is optimal, its logit is log q(z) / prod_d q(z_d), so the mean logit over z
     estimates TC. The critic minimizes its own cross-entropy, `critic`.
 
+    With several devices, each permutes the codes of its own rows, so the update differs from that of one device.
+
     Source: Kim & Mnih 2018, "Disentangling by Factorising", arXiv:1802.05983, algorithm 2; here one batch serves for
     both kinds of code.
     """

@@ -140,7 +140,7 @@ class FullNormal(Posterior):
         loc, raw = params[:, :latent_dim], params[:, latent_dim : 2 * latent_dim]
         diagonal = ops.softplus(raw) + SMALLEST_SCALE
         entries = ops.concatenate([diagonal, params[:, 2 * latent_dim :], ops.zeros_like(loc[:, :1])], axis=-1)
-        # Which of the entries stands where in L; the last one is the zero above the diagonal.
+        # The entry at each place of L; the last entry is the zero above the diagonal.
         place = np.full((latent_dim, latent_dim), size - latent_dim, "int32")
         place[np.diag_indices(latent_dim)] = np.arange(latent_dim)
         place[np.tril_indices(latent_dim, -1)] = np.arange(latent_dim, size - latent_dim)
@@ -263,7 +263,7 @@ class AutoregressiveGate(tfb.Bijector):
             m, sigma = self._gate(z)
             return [(y - (1 - sigma) * m) / sigma]
 
-        # What stands before a variable is right after as many rounds, so all D are after D.
+        # Each round makes one more variable exact, so D rounds make all of them exact.
         rounds = y.shape[-1]
         return tf.while_loop(lambda z: True, resolve, [tf.zeros_like(y)], maximum_iterations=rounds)[0]
 

@@ -252,6 +252,7 @@ class Objective(Part):
         has_bound: whether it has a KL, and so an ELBO.
         shown: the terms but the loss.
         needs_normal: whether it needs a posterior that is normal.
+        needs_closed_form: whether it needs a KL in closed form.
     """
 
     kind: ClassVar = "objective"
@@ -261,6 +262,10 @@ class Objective(Part):
 
     @property
     def needs_normal(self) -> bool:  # noqa: D102  described above
+        return False
+
+    @property
+    def needs_closed_form(self) -> bool:  # noqa: D102  described above
         return False
 
     @classmethod
@@ -277,6 +282,10 @@ class ELBO(Objective):
     kl: Literal["auto", "closed_form", "monte_carlo"] = Field(
         "auto", description="how the KL is computed; auto is the closed form where there is one"
     )
+
+    @property
+    def needs_closed_form(self) -> bool:  # noqa: D102  described in the base class
+        return self.kl == "closed_form"
 
 
 class BetaELBO(ELBO):
@@ -353,6 +362,11 @@ class Model(Section):
                 f"the prior '{prior.name}' needs the density of a code under every pseudo-input's posterior, which "
                 f"takes '{posterior.name}' a pass for each latent; set model.posterior=diagonal_normal, or "
                 "model.prior=mixture"
+            )
+        if objective.needs_closed_form and not (posterior.normal and prior.normal):
+            raise ValueError(
+                f"there is no closed-form KL from the posterior '{posterior.name}' to the prior '{prior.name}'; "
+                "set model.objective.kl=auto"
             )
         if objective.needs_normal and not posterior.normal:
             raise ValueError(

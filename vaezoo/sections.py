@@ -1,4 +1,4 @@
-"""Sections of a recipe, and parts: where the keywords of every part stand, with their ranges, defaults and meaning.
+"""Sections of a recipe, and parts: the keywords of every part, with their ranges, defaults and meaning.
 
 A part is described once, by a light pydantic class here or in `recipe_schema`, and is registered with the class or
 function that does the work (`registry`): that one takes its keywords, their defaults and its capabilities from here.

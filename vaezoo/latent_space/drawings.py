@@ -69,7 +69,7 @@ class Drawing:
             The paths that were written, the picture first.
 
         Raises:
-            VaezooError: for another ending, or if a file cannot be written.
+            VaezooError: for another suffix, or if a file cannot be written.
         """
         path = checked_path(path)
         picture = path if path.suffix.lower() in FORMATS else self._free_in(path)

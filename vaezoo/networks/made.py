@@ -63,7 +63,7 @@ def made(latent_dim, context, hidden, backwards=False, name="made"):
 
     Source: Germain et al. 2015, "MADE", arXiv:1502.03509; tanh keeps the output bounded for codes far from the data.
     """
-    before = np.arange(latent_dim)[:: -1 if backwards else 1]  # how many variables stand before each
+    before = np.arange(latent_dim)[:: -1 if backwards else 1]  # how many variables come before each
     inputs = keras.Input((context + latent_dim,), name="context_and_z")
     x, degrees = inputs, [*[0] * context, *(before + 1)]
     for width in hidden:

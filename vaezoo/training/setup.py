@@ -12,8 +12,8 @@ from vaezoo.optimizer import Adam
 from vaezoo.recipe_schema import Recipe
 from vaezoo.runs import load_recipe_data
 from vaezoo.training.compilation import compile_whole_calls, epoch_shape, use_xla
+from vaezoo.training.nonfinite import Watch
 from vaezoo.training.strategies import Devices
-from vaezoo.training.trouble import Watch
 from vaezoo.versions import versions
 from vaezoo.zoo import build_model
 

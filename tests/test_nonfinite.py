@@ -10,8 +10,8 @@ from vaezoo.config import load_recipe
 from vaezoo.models import vae
 from vaezoo.models.vae import VAE
 from vaezoo.training import inspect, train
+from vaezoo.training.nonfinite import PARTS, SKIPPED_IN_A_ROW
 from vaezoo.training.setup import prepare
-from vaezoo.training.trouble import PARTS, SKIPPED_IN_A_ROW
 
 
 def tiny(tiny_recipe, data, **overrides):
