@@ -3,7 +3,6 @@
 The recipes are drawn from the pydantic schema, so a new part or keyword is covered with no edit here.
 """
 
-import contextlib
 import inspect
 import itertools
 import types
@@ -142,28 +141,20 @@ def examples_of(spec, count=8):
     return rng.integers(spec.levels or 2, size=(count, *spec.shape)).astype(spec.dtype)
 
 
-@contextlib.contextmanager
-def skipped_if_refused(reason):
-    """Draw another recipe if this one is refused for that reason, in one line."""
-    try:
-        yield
-    except VaezooError as error:
-        if reason not in str(error) or not str(error).isprintable():
-            raise
-        assume(False)
-
-
 def check(recipe, spec, folder):
     """Build, train, save and load."""
-    with skipped_if_refused("does not fit"):  # the strides of `conv`, on a small image
+    try:
         model = build_model(recipe, spec)
+    except VaezooError as error:
+        if "does not fit" not in str(error) or not str(error).isprintable():
+            raise
+        assume(False)  # the strides of `conv`, on a small image
     x = examples_of(spec)
     inputs = {"x": x, "label": np.arange(len(x)) % 3} if model.spec.conditional else x
     settings = recipe.training
     optimizer = keras.optimizers.Adam(settings.learning_rate, global_clipnorm=settings.clip_norm)
     model.compile(optimizer, run_eagerly=True)  # tracing a step that is taken once would take most of the time
-    with skipped_if_refused("no closed-form KL"):
-        terms = model.fit(inputs, batch_size=len(x), verbose=0).history
+    terms = model.fit(inputs, batch_size=len(x), verbose=0).history
     assert set(terms) == set(recipe.model.objective.terms)
     assert all(np.isfinite(values).all() for values in terms.values()), terms
     (folder / "recipe.yaml").write_text(to_yaml(recipe))
@@ -206,14 +197,14 @@ def test_what_passes_validation_builds_trains_saves_and_loads(case, folder):
 def test_recipes_with_every_part(part, folder):
     built = []
 
-    @settings(**PROPERTY, max_examples=8)
+    @settings(**PROPERTY, max_examples=5)
     @given(case=cases(part))
     def build(case):
         check(*case, folder)
         built.append(case)
 
     build()
-    assert len(built) >= 4
+    assert len(built) >= 3
 
 
 UNFIT = [
