@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 import vaezoo
-from vaezoo.atomic import write_file, write_text
+from vaezoo.atomic import write_arrays, write_file, write_text
 from vaezoo.errors import VaezooError
 from vaezoo.exporting import card, litert, onnx, saved_model
 from vaezoo.exporting.agreement import Agreement, verify
@@ -170,7 +170,7 @@ def _write(staging, run, plan, functions, say):
     inputs = measured_inputs(run)
     write_file(folder / "decoder.keras", functions.decoder.save)
     write_file(folder / "encoder.keras", functions.encoder.save)
-    write_file(folder / "verify_inputs.npz", lambda path: np.savez_compressed(path, **inputs))
+    write_arrays(folder / "verify_inputs.npz", inputs)
     calibration = calibration_inputs(run) if "litert" in plan.formats and "int8" in plan.quantizations else {}
     for name, signature, kind in _lite_names(plan):
         say(f"writing {name}")

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vaezoo.atomic import write_file
+from vaezoo.atomic import write_arrays
 from vaezoo.data import binarize
 from vaezoo.data.pictures import guarded, read_image
 from vaezoo.errors import VaezooError
@@ -196,4 +196,4 @@ def _write_cache(run, cache):
         "names": json.dumps(list(cache)),
         "averages": np.stack(list(cache.values())),  # the average and, last, the number of examples
     }
-    write_file(run.path / CACHE, lambda beside: np.savez(beside, **arrays))
+    write_arrays(run.path / CACHE, arrays)

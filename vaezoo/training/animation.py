@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from vaezoo import plots
-from vaezoo.atomic import write_file
+from vaezoo.atomic import write_arrays, write_file
 
 MAPPED_EXAMPLES = 1000
 CODES, FILM = "latent.npz", "latent.gif"
@@ -50,10 +50,7 @@ class LatentFilm(keras.callbacks.Callback):
     def _store(self, epoch):
         self.epochs.append(epoch)
         self.codes.append(np.asarray(self.model.codes(self.x, self.labels)))
-        arrays = {"codes": np.stack(self.codes), "epochs": np.array(self.epochs)}
-        if self.labels is not None:
-            arrays["labels"] = self.labels
-        write_file(self.path, lambda temporary: np.savez(temporary, **arrays))
+        write_arrays(self.path, {"codes": np.stack(self.codes), "epochs": self.epochs, "labels": self.labels})
 
 
 def leave_film(folder, class_names=None, title=""):
