@@ -8,6 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from consumers.tiny_exports import (  # noqa: F401
+    conditional_export,
+    conditional_run,
+    sequence_export,
+    sequence_run,
+    tiny_export,
+    tiny_run,
+    vector_export,
+    vector_run,
+)
 
 from vaezoo.config import load_recipe
 from vaezoo.data import load_data

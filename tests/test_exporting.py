@@ -7,17 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
-from consumers.tiny_exports import (  # noqa: F401
-    conditional_export,
-    conditional_run,
-    newest,
-    sequence_export,
-    sequence_run,
-    tiny_export,
-    tiny_run,
-    vector_export,
-    vector_run,
-)
+from consumers.tiny_exports import newest
 
 from vaezoo.cli import main
 from vaezoo.errors import VaezooError
@@ -30,12 +20,12 @@ from vaezoo.runs import Run
 
 
 @pytest.fixture(scope="module")
-def loaded(tiny_export):  # noqa: F811
+def loaded(tiny_export):
     return tf.saved_model.load(str(newest(tiny_export)))
 
 
 @pytest.fixture(scope="module")
-def vae(tiny_run):  # noqa: F811
+def vae(tiny_run):
     return Run(tiny_run).model
 
 
@@ -47,7 +37,7 @@ def run(loaded, signature, **inputs):
 # What is written
 
 
-def test_an_export_holds_everything(tiny_export):  # noqa: F811
+def test_an_export_holds_everything(tiny_export):
     names = {path.name for path in tiny_export.path.iterdir()}
     lite = {f"{part}_{kind}.tflite" for part in ("decoder", "encoder") for kind in QUANTIZATIONS}
     reports = {"verify.json", "verify.txt", "verify.png", "verify_inputs.npz", "README.md"}
@@ -104,7 +94,7 @@ def test_a_draw_is_a_function_of_its_own_seed(loaded):
     np.testing.assert_allclose(np.cov(many.T), np.eye(3), atol=0.1)
 
 
-def test_a_conditional_model_takes_a_label_everywhere(conditional_export):  # noqa: F811
+def test_a_conditional_model_takes_a_label_everywhere(conditional_export):
     loaded = tf.saved_model.load(str(newest(conditional_export)))
     for name, function in loaded.signatures.items():
         label = function.structured_input_signature[1]["label"]
@@ -119,7 +109,7 @@ def test_a_conditional_model_takes_a_label_everywhere(conditional_export):  # no
 # Vectors and sequences
 
 
-def test_a_model_of_vectors_exports(vector_export, vector_run):  # noqa: F811
+def test_a_model_of_vectors_exports(vector_export, vector_run):
     vae, loaded = Run(vector_run).model, tf.saved_model.load(str(newest(vector_export)))
     rng = np.random.default_rng(0)
     z, x = rng.standard_normal((5, 3), "float32"), 8 * rng.standard_normal((5, 6), "float32")
@@ -139,7 +129,7 @@ def test_a_model_of_vectors_exports(vector_export, vector_run):  # noqa: F811
     check_other(vector_export, "vectors of 6 numbers: [F], float32")
 
 
-def test_a_model_of_sequences_exports(sequence_export, sequence_run):  # noqa: F811
+def test_a_model_of_sequences_exports(sequence_export, sequence_run):
     vae, loaded = Run(sequence_run).model, tf.saved_model.load(str(newest(sequence_export)))
     rng = np.random.default_rng(0)
     z, label = rng.standard_normal((4, 3), "float32"), np.array([0, 1, 2, 2], "int32")
@@ -180,7 +170,7 @@ def check_other(exported, words):
 # Agreement
 
 
-def test_the_report_measures_every_artefact(tiny_export):  # noqa: F811
+def test_the_report_measures_every_artefact(tiny_export):
     report = json.loads((tiny_export.path / "verify.json").read_text())
     assert report["passed"]
     assert (report["codes"], report["examples"], report["threads"]) == (1000, 100, 1)
@@ -215,7 +205,7 @@ def test_bounds(precision, errors, passes):
     assert (exceeds({"precision": precision, **errors}) == "") is passes
 
 
-def test_verify_finds_an_artefact_that_disagrees(tiny_export, tmp_path, capsys):  # noqa: F811
+def test_verify_finds_an_artefact_that_disagrees(tiny_export, tmp_path, capsys):
     folder = tmp_path / "damaged"
     folder.mkdir()
     for name in ("decoder.keras", "encoder.keras", "verify_inputs.npz"):
@@ -275,7 +265,7 @@ def unreadable(folder):
         (["{run}", "--to", "{tmp}/out"], unreadable, "environment.json' cannot be read"),
     ],
 )
-def test_bad_input_is_one_line_and_leaves_nothing(arguments, change, message, tiny_run, tmp_path, capsys):  # noqa: F811
+def test_bad_input_is_one_line_and_leaves_nothing(arguments, change, message, tiny_run, tmp_path, capsys):
     copy = tmp_path / "run"
     shutil.copytree(tiny_run, copy)
     if change:
@@ -295,7 +285,7 @@ def test_verify_of_no_export_is_one_line(tmp_path, capsys):
     assert main(["verify", str(tmp_path / "nothing")]) == 2
 
 
-def test_nothing_that_exists_is_overwritten(tiny_run, tiny_export, tmp_path, capsys):  # noqa: F811
+def test_nothing_that_exists_is_overwritten(tiny_run, tiny_export, tmp_path, capsys):
     (tmp_path / "decoder.keras").write_text("mine")
     assert main(["export", str(tiny_run), "--to", str(tmp_path), "--format", "keras"]) == 2
     assert "an export never overwrites" in capsys.readouterr().err

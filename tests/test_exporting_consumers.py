@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from consumers.tiny_exports import conditional_export, conditional_run, newest, tiny_export, tiny_run  # noqa: F401
+from consumers.tiny_exports import newest
 from PIL import Image
 
 from vaezoo.exporting import export
@@ -190,7 +190,7 @@ def test_the_script_of_the_kit_decodes(label, request, tmp_path):
         assert len(np.unique(np.asarray(image))) > 5
 
 
-def test_the_listings_of_the_kit_use_the_names_of_the_files(tiny_export):  # noqa: F811
+def test_the_listings_of_the_kit_use_the_names_of_the_files(tiny_export):
     from ai_edge_litert.interpreter import Interpreter
 
     text = (ROOT / "export" / "litert" / "README.md").read_text()
@@ -203,7 +203,7 @@ def test_the_listings_of_the_kit_use_the_names_of_the_files(tiny_export):  # noq
 
 
 @pytest.mark.slow
-def test_static_batches_and_onnx(conditional_run, tmp_path):  # noqa: F811
+def test_static_batches_and_onnx(conditional_run, tmp_path):
     if importlib.util.find_spec("tf2onnx") is None:
         pytest.skip("tf2onnx is not installed (pip install 'vaezoo[onnx]')")
     import onnxruntime

@@ -7,17 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from consumers.tiny_exports import (  # noqa: F401
-    conditional_export,
-    conditional_run,
-    newest,
-    sequence_export,
-    sequence_run,
-    tiny_export,
-    tiny_run,
-    vector_export,
-    vector_run,
-)
+from consumers.tiny_exports import newest
 from google.protobuf import text_format
 
 from vaezoo.errors import VaezooError
@@ -116,7 +106,7 @@ def test_the_list_of_stateful_random_ops_is_tensorflows_own():
 # Beside the graph
 
 
-def test_the_warm_up_records_are_parsed_and_replayed(tiny_export, conditional_export, sequence_export):  # noqa: F811
+def test_the_warm_up_records_are_parsed_and_replayed(tiny_export, conditional_export, sequence_export):
     from tensorflow_serving.apis import prediction_log_pb2
 
     for exported in (tiny_export, conditional_export, sequence_export):
@@ -144,7 +134,7 @@ def text_fields(text):
     return re.findall(r"(\w+)\s*(?::\s*|\{\s*value:\s*)(\w+)", body)
 
 
-def test_the_batching_parameters_are_what_the_server_reads(tiny_export):  # noqa: F811
+def test_the_batching_parameters_are_what_the_server_reads(tiny_export):
     for path in (newest(tiny_export) / "batching_params.pbtxt", KIT / "tf_serving" / "batching.pbtxt"):
         fields = text_fields(path.read_text())
         assert {name for name, _ in fields} <= BATCHING_FIELDS
@@ -154,7 +144,7 @@ def test_the_batching_parameters_are_what_the_server_reads(tiny_export):  # noqa
             assert dict(fields)["max_batch_size"] == str(sizes[-1])  # or the server does not start
 
 
-def test_models_config_is_a_configuration_of_the_server(tiny_export):  # noqa: F811
+def test_models_config_is_a_configuration_of_the_server(tiny_export):
     from tensorflow_serving.config import model_server_config_pb2
 
     for path in (tiny_export.path / "savedmodel" / "models.config", KIT / "tf_serving" / "models.config"):
@@ -166,7 +156,7 @@ def test_models_config_is_a_configuration_of_the_server(tiny_export):  # noqa: F
     assert 'name: "tiny"' in written
 
 
-def test_the_cards_say_what_is_needed(tiny_export, conditional_export):  # noqa: F811
+def test_the_cards_say_what_is_needed(tiny_export, conditional_export):
     card = (newest(tiny_export) / "README.md").read_text()
     for text in (
         "# tiny, version 1",

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import bars
-from consumers.tiny_exports import CONV, tiny_export, tiny_run, train_tiny  # noqa: F401
+from consumers.tiny_exports import CONV, train_tiny
 
 from vaezoo.cli import main
 from vaezoo.exporting import export, verify
@@ -60,7 +60,7 @@ def test_every_kind_of_model_exports(kind, tiny_recipe, more_bars, tmp_path):
     assert ("images differ from those of the mixed" in card) is ("inside" in kind)
 
 
-def test_a_second_export_becomes_the_next_version(tiny_run, tiny_recipe, bars_file, tmp_path, capsys):  # noqa: F811
+def test_a_second_export_becomes_the_next_version(tiny_run, tiny_recipe, bars_file, tmp_path, capsys):
     target = tmp_path / "out"
     assert main(["export", str(tiny_run), "--to", str(target), "--format", "savedmodel", "keras"]) == 0
     assert "the export is in" in capsys.readouterr().err
@@ -124,7 +124,7 @@ sys.exit(main(sys.argv[2:]))
 """
 
 
-def test_an_export_that_is_killed_leaves_only_what_is_complete(tiny_run, tmp_path):  # noqa: F811
+def test_an_export_that_is_killed_leaves_only_what_is_complete(tiny_run, tmp_path):
     arguments = ["export", str(tiny_run), "--quantize", "float32", "--to"]
     started = time.monotonic()
     done = subprocess.run(

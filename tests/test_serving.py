@@ -15,17 +15,7 @@ import pytest
 import tensorflow as tf
 import yaml
 from consumers.stub_servers import Served, grpc_server, rest_server
-from consumers.tiny_exports import (  # noqa: F401
-    conditional_export,
-    conditional_run,
-    newest,
-    sequence_export,
-    sequence_run,
-    tiny_export,
-    tiny_run,
-    vector_export,
-    vector_run,
-)
+from consumers.tiny_exports import newest
 
 from vaezoo.errors import VaezooError
 from vaezoo.runs import Run
@@ -45,12 +35,12 @@ def no_proxy(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def tiny(tiny_export):  # noqa: F811
+def tiny(tiny_export):
     return Served("tiny", newest(tiny_export))
 
 
 @pytest.fixture(scope="module")
-def told(conditional_export):  # noqa: F811
+def told(conditional_export):
     return Served("told", newest(conditional_export))
 
 
@@ -81,7 +71,7 @@ def client(addresses, kind, tiny):
 # Calls
 
 
-def test_every_call_gives_what_the_model_gives(client, tiny_run):  # noqa: F811
+def test_every_call_gives_what_the_model_gives(client, tiny_run):
     vae = Run(tiny_run).model
     rng = np.random.default_rng(0)
     z, image = rng.standard_normal((5, 3)), rng.random((5, 8, 8, 1))
@@ -102,7 +92,7 @@ def test_samples_are_repeatable_and_their_codes_decode_to_them(client):
     assert np.abs(client.sample(4, seed=8)[1] - codes).max() > 0.1
 
 
-def test_a_conditional_model_takes_labels(addresses, kind, conditional_run):  # noqa: F811
+def test_a_conditional_model_takes_labels(addresses, kind, conditional_run):
     vae = Run(conditional_run).model
     z = np.zeros((3, 3), "float32")
     with DecoderClient(addresses["told", kind], model="told") as client:
@@ -339,7 +329,7 @@ FLAGS = {
 }
 
 
-def test_the_compose_file_mounts_what_its_flags_name(tiny_export):  # noqa: F811
+def test_the_compose_file_mounts_what_its_flags_name(tiny_export):
     folder = KIT / "tf_serving"
     text = (folder / "compose.yaml").read_text()
     text = re.sub(r"\$\{VAEZOO_EXPORT:-[^}]*\}", str(tiny_export.path), text)
@@ -380,7 +370,7 @@ def real_server():
 
 
 @pytest.mark.tf_serving
-def test_the_real_server_serves_it(tiny_export, tiny_run, tmp_path):  # noqa: F811
+def test_the_real_server_serves_it(tiny_export, tiny_run, tmp_path):
     if (command := real_server()) is None:
         pytest.skip("neither tensorflow_model_server nor a running Docker is here; the stub servers replace it")
     models = tiny_export.path / "savedmodel"
