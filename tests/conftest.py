@@ -34,13 +34,18 @@ def bars(count, size=8, seed=0):
 
 
 # What no recipe of the zoo has: a name → a recipe and what to change in it.
-VARIANTS = {"factor": ("mlp_vae", {"model.objective": {"name": "factor", "hidden": [16]}})}
+VARIANTS = {
+    "factor": ("mlp_vae", {"model.objective": {"name": "factor", "hidden": [16]}}),
+    "averaged": ("mlp_vae", {"training.average": 0.95}),
+    "flow_prior": ("mlp_vae", {"model.prior": {"name": "flow", "blocks": 2, "hidden": [8]}}),
+}
 
 
 def small_recipe(name, bars_file, **overrides):
     """A recipe of the zoo or a variant, with narrow networks, on the bars: three epochs of two calls of 19 steps."""
     name, changes = VARIANTS.get(name, (name, {}))
-    sizes = {"mlp": {"hidden": [8]}, "conv": {"filters": [3, 4], "dense": 8}}
+    sizes = {"mlp": {"hidden": [8]}, "conv": {"filters": [3, 4], "dense": 8}, "pyramid": {"width": 4}}
+    sizes["ladder"] = {"width": 4, "dense": 8}
     model = load_recipe(name).model
     parts = {
         f"model.{side}.{key}": value

@@ -7,7 +7,7 @@ import pytest
 
 from vaezoo.config import load_recipe, parse_assignments, recipe_names, to_yaml
 from vaezoo.errors import VaezooError
-from vaezoo.recipe_schema import WarmUp
+from vaezoo.part_schema import WarmUp
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -157,3 +157,17 @@ def test_a_recipe_is_refused_before_tensorflow_is_imported():
     assert done.returncode == 2
     assert done.stderr.startswith("vaezoo: conv_vae: 'model.latent_dim'")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("text", ["010", "1:30", "0x10", "1_000", "0b1"])
+def test_a_number_is_decimal_or_refused(text):
+    with pytest.raises(VaezooError, match=f"'training.seed' .* not '{text}'"):
+        load_recipe("mlp_vae", parse_assignments([f"training.seed={text}"]))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("1e-3", 1e-3), ("1E3", 1e3), (".5", 0.5), ("5.", 5.0), ("-2.5e+1", -25.0), ("+7", 7), ("0", 0)]
+)
+def test_numbers_as_people_write_them(text, value):
+    (found,) = parse_assignments([f"a={text}"]).values()
+    assert (found, type(found)) == (value, type(value))

@@ -9,10 +9,10 @@ import sys
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from vaezoo.data import BINARIZATIONS, binarize, load_data
 from vaezoo.data.indexed import ArraySplit, ReaderSplit
+from vaezoo.data.preparation import Preparation
 from vaezoo.errors import VaezooError
 from vaezoo.spec import Spec
 
@@ -83,7 +83,8 @@ def record_set(tmp_path_factory):
 def read_records(builder, memory_limit=2**31, image_size=None, validation=0.1):
     from vaezoo.data import tfds_sets
 
-    return tfds_sets.read(builder, "numbered", image_size, validation, seed=0, memory_limit=memory_limit)
+    preparation = Preparation(image_size)
+    return tfds_sets.read(builder, "numbered", preparation, validation, seed=0, memory_limit=memory_limit)
 
 
 # Batches
@@ -665,173 +666,6 @@ def test_what_is_for_images_only(tmp_path):
             load_data(tmp_path / name, image_size=(8, 8))
 
 
-# Folders
-
-
-def write_images(folder, count, mode="L", size=(5, 4), start=0, suffix="png"):
-    folder.mkdir(parents=True, exist_ok=True)
-    for i in range(start, start + count):
-        Image.new("L", size, i).convert(mode).save(folder / f"{i:03}.{suffix}")
-    return folder
-
-
-def test_flat_folder(tmp_path):
-    write_images(tmp_path, 30)
-    (tmp_path / ".hidden.png").write_text("not an image")
-    (tmp_path / "notes.txt").write_text("not an image")
-    data = load_data(tmp_path)
-    assert (len(data.train), len(data.validation), len(data.test)) == (26, 1, 3)
-    assert data.spec.shape == (4, 5, 1)
-    assert data.class_names is None
-    assert sorted(flat(numbers(split.first(99)[0]) for split in (data.train, data.validation, data.test))) == list(
-        range(30)
-    )
-
-
-def test_sub_folders_are_classes(tmp_path):
-    write_images(tmp_path / "dogs", 10, start=20)
-    write_images(tmp_path / "cats", 10)
-    write_images(tmp_path / ".cache", 3)
-    data = load_data(str(tmp_path), validation=0)
-    assert data.class_names == ("cats", "dogs")
-    assert data.train.labels.tolist() == [int(n >= 20) for n in numbers(data.train.first(99)[0])]
-    assert len(set(data.train.labels[:8])) == 2  # the first are not all of one class
-
-
-def test_train_and_test_folders(tmp_path):
-    for split, start in (("train", 0), ("test", 100)):
-        write_images(tmp_path / split / "a", 6, start=start)
-        write_images(tmp_path / split / "b", 6, start=start + 50)
-    data = load_data(tmp_path, validation=0)
-    assert sorted(numbers(data.test.first(99)[0])) == [*range(100, 106), *range(150, 156)]
-    assert (len(data.train), data.class_names) == (12, ("a", "b"))
-
-
-@pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "gif", "webp"])
-def test_formats(tmp_path, suffix):
-    write_images(tmp_path, 20, mode="RGB", start=100, suffix=suffix)
-    data = load_data(tmp_path, validation=0)
-    assert data.spec.shape == (4, 5, 3)
-    assert np.abs(np.sort(numbers(data.train.first(99)[0])) - np.sort(np.arange(100, 120))[:18]).max() <= 6
-
-
-def test_modes(tmp_path):
-    sixteen = np.full((4, 4), 40_000, "uint16")
-    transparent = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
-    palette = Image.new("RGB", (4, 4), (10, 200, 30)).quantize(4)
-    grey = {"a": Image.fromarray(sixteen), "b": Image.new("1", (4, 4), 1), "c": Image.new("LA", (4, 4), (0, 0))}
-    colour = {"d": transparent, "e": palette, "f": Image.new("CMYK", (4, 4))}
-    for folder, images in (("grey", grey), ("mixed", grey | colour)):
-        (tmp_path / folder).mkdir()
-        for name, image in images.items():
-            image.save(tmp_path / folder / (f"{name}.jpg" if image.mode == "CMYK" else f"{name}.png"))
-    from vaezoo.data.pictures import read_image
-
-    data = load_data(tmp_path / "grey", validation=0)
-    assert data.spec.shape == (4, 4, 1)
-    assert load_data(tmp_path / "mixed", validation=0).spec.shape == (4, 4, 3)
-    assert read_image(tmp_path / "grey" / "a.png", (4, 4, 1))[0, 0, 0] == round(40_000 / 257)
-    assert read_image(tmp_path / "grey" / "b.png", (4, 4, 1))[0, 0, 0] == 255
-    assert read_image(tmp_path / "grey" / "c.png", (4, 4, 1))[0, 0, 0] == 255  # nothing, laid on white
-    assert read_image(tmp_path / "mixed" / "d.png", (4, 4, 3))[0, 0].tolist() == [255, 255, 255]
-    assert np.abs(read_image(tmp_path / "mixed" / "e.png", (4, 4, 3))[0, 0].astype(int) - [10, 200, 30]).max() <= 4
-
-
-def test_photographs_are_turned(tmp_path):
-    photo = Image.new("RGB", (8, 6))
-    photo.getexif()[0x0112] = 6
-    for i in range(20):
-        photo.save(tmp_path / f"{i}.jpg", exif=photo.getexif())
-    assert load_data(tmp_path).spec.shape == (8, 6, 3)
-
-
-def test_streamed_folder_is_the_one_in_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr("vaezoo.data.folders.AT_ONCE", 7)
-    write_images(tmp_path / "a", 15, size=(9, 8))
-    write_images(tmp_path / "b", 15, size=(7, 9), start=100)
-    held = load_data(tmp_path, image_size=(6, 6))
-    streamed = load_data(tmp_path, image_size=(6, 6), memory_limit=100)
-    assert isinstance(streamed.train, ReaderSplit)
-    np.testing.assert_array_equal(held.train.labels, streamed.train.labels)
-    np.testing.assert_array_equal(held.test.first(99)[0], streamed.test.first(99)[0])
-    assert epochs(held.train, 5, 4, 2) == epochs(streamed.train, 5, 4, 2)
-
-
-def test_mixed_sizes_ask_for_one(tmp_path):
-    write_images(tmp_path, 10, size=(5, 4))
-    write_images(tmp_path, 10, size=(6, 4), start=10)
-    with pytest.raises(
-        VaezooError, match=r"differ in size, as .* image_size=\(64, 64\) \(recipe key data.image_size\)"
-    ):
-        load_data(tmp_path)
-    data = load_data(tmp_path, image_size=(8, 7))
-    assert data.train.x.shape[1:] == (8, 7, 1)
-
-
-def corrupt_text(folder):
-    (folder / "bad.png").write_text("not an image")
-
-
-def corrupt_tail(folder):
-    whole = (folder / "000.png").read_bytes()
-    (folder / "bad.png").write_bytes(whole[: len(whole) // 2])
-
-
-def another_format(folder):
-    Image.new("L", (5, 4)).save(folder / "bad.tiff")
-    (folder / "bad.tiff").rename(folder / "bad.png")
-
-
-def link_outside(folder):
-    target = folder.parent / "elsewhere.png"
-    Image.new("L", (5, 4)).save(target)
-    (folder / "bad.png").symlink_to(target)
-
-
-def folder_link_outside(folder):
-    (folder / "bad.png").symlink_to(write_images(folder.parent / "elsewhere", 3), target_is_directory=True)
-
-
-def bomb(folder):
-    Image.new("1", (20_000, 20_000)).save(folder / "bad.png")
-
-
-@pytest.mark.parametrize(
-    ("spoil", "message"),
-    [
-        (corrupt_text, "cannot be read as an image"),
-        (corrupt_tail, "cannot be read as an image"),
-        (another_format, "cannot be read as an image"),
-        (link_outside, "outside the folder"),
-        (folder_link_outside, "outside the folder"),
-        (bomb, "has more than 89,478,485 pixels"),
-    ],
-)
-def test_bad_image_is_named(tmp_path, spoil, message):
-    folder = write_images(tmp_path / "images", 20)
-    spoil(folder)
-    with pytest.raises(VaezooError, match=message) as error:
-        load_data(folder)
-    assert f"'{folder / 'bad.png'}'" in str(error.value)
-
-
-def test_links_inside_are_followed(tmp_path):
-    write_images(tmp_path, 20)
-    (tmp_path / "linked.png").symlink_to(tmp_path / "003.png")
-    assert len(load_data(tmp_path, validation=0).train) == 19
-
-
-def test_bad_folders(tmp_path):
-    with pytest.raises(VaezooError, match="there are no images in"):
-        load_data(tmp_path)
-    write_images(tmp_path, 5)
-    write_images(tmp_path / "a", 5)
-    with pytest.raises(VaezooError, match="images both beside and in sub-folders"):
-        load_data(tmp_path)
-    with pytest.raises(VaezooError, match=r"neither a folder nor an \.npy or \.npz file"):
-        load_data(tmp_path / "000.png")
-
-
 # load_data itself
 
 
@@ -840,8 +674,12 @@ def test_bad_folders(tmp_path):
     [
         ({"validation": 0.6}, "validation 0.6 is not in"),
         ({"validation": float("nan")}, "validation nan is not in"),
-        ({"image_size": (0, 8)}, "image_size (0, 8) is not a pair of positive integers"),
-        ({"image_size": 8}, "image_size 8 is not a pair of positive integers"),
+        ({"image_size": (0, 8)}, "image_size (0, 8) is not a size: give (H, W) or one number"),
+        ({"image_size": (8, 8, 3)}, "image_size (8, 8, 3) is not a size"),
+        ({"image_size": 0}, "image_size 0 is not a size"),
+        ({"image_size": "big"}, "image_size big is not a size"),
+        ({"crop": "centre"}, "unknown crop 'centre'. Did you mean 'center'?"),
+        ({"background": "whitish"}, "background 'whitish' is not a colour: give white, black, grey or '#rrggbb'"),
         ({"seed": -1}, "seed -1 is negative"),
     ],
 )
@@ -849,17 +687,6 @@ def test_bad_options(options, message):
     with pytest.raises(VaezooError) as error:
         load_data("glyphs", **options)
     assert str(error.value).startswith(message)
-
-
-def test_a_set_is_not_hidden_by_a_folder_of_its_name(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
-    write_images(tmp_path / "imdb_reviews", 20)
-    with pytest.raises(VaezooError, match="choose an image set"):
-        load_data("imdb_reviews")
-    assert len(load_data("./imdb_reviews", validation=0).train) == 18
-    (tmp_path / "imdb_reviews").rename(tmp_path / "mine")
-    assert len(load_data("mine", validation=0).train) == 18
 
 
 def test_importing_is_light():

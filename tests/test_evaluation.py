@@ -2,6 +2,7 @@
 
 import io
 import json
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -13,6 +14,8 @@ from vaezoo import evaluation, plots
 from vaezoo.cli import main
 from vaezoo.cli.evaluating import progress_bar
 from vaezoo.config import load_recipe, to_yaml
+from vaezoo.errors import VaezooError
+from vaezoo.evaluation.metrics import psnr
 from vaezoo.evaluation.report import as_text, remarks
 from vaezoo.posteriors import DiagonalNormalDistribution
 from vaezoo.runs import Run, load_recipe_data
@@ -72,6 +75,11 @@ def test_a_run_is_measured_and_its_report_is_written(run_of, capsys):
     assert (report["examples"], report["importance_samples"], report["seed"]) == (100, 20, 0)
     assert report["versions"]["keras"] == keras.__version__
 
+    errors = np.square(images - run.model(images)).mean((1, 2, 3))
+    np.testing.assert_allclose(report["psnr"]["value"], np.mean(-10 * np.log10(errors)), rtol=1e-4)
+    np.testing.assert_allclose(report["psnr"]["standard_error"], np.std(10 * np.log10(errors), ddof=1) / 10, rtol=1e-3)
+    assert f"{report['psnr']['value']:.2f} ± {report['psnr']['standard_error']:.2f} dB" in out
+
     # A second one overwrites nothing; the first images of the same draw are the same.
     done(capsys, "evaluate", path, "--importance-samples", 20, "--limit", 70)
     again = json.loads((path / "evaluation-2" / "report.json").read_text())
@@ -100,6 +108,7 @@ def test_samples_are_compared_in_the_features_of_a_classifier(run_of, capsys, tm
     second = evaluation.feature_space(run.recipe.data)  # from the cache
     images, _ = run.first("test", 5)
     np.testing.assert_array_equal(first.features(images), second.features(images))
+    assert first.kind == "labels"
     assert first.features(images).shape == (5, 64)
     np.testing.assert_allclose(first.features_of(run.data.test, 5), first.features(images), atol=1e-5)
 
@@ -128,20 +137,32 @@ def test_images_that_no_model_should_draw_score_badly_in_the_metric_for_it(run_o
     assert evaluation.memorization(halves, train) < 0.5
 
 
-def test_labels_that_the_images_do_not_tell_leave_the_samples_out(run_of, bars_file, tmp_path, capsys):
+def test_without_labels_that_the_images_tell_samples_are_compared_in_features_of_their_changes(
+    run_of, bars_file, tmp_path, capsys
+):
     rng = np.random.default_rng(0)
     with np.load(bars_file) as bars:
         arrays = dict(bars)
     for split in ("train", "test"):  # 60 % in one class
         arrays[f"y_{split}"] = rng.choice(3, len(arrays[f"y_{split}"]), p=[0.6, 0.2, 0.2])
     np.savez(tmp_path / "random_labels.npz", **arrays)
-    path = run_of("random_labels", **{"data.name": str(tmp_path / "random_labels.npz")})
-    out = done(capsys, "evaluate", path, "--importance-samples", 1)
-    report = json.loads((path / "evaluation" / "report.json").read_text())
-    assert report["samples"] is None
-    assert "does not tell the classes apart" in report["samples_left_out"]
-    assert report["samples_left_out"] in out
-    assert "chet distance" not in out
+    np.savez(tmp_path / "unlabelled.npz", x_train=arrays["x_train"], x_test=arrays["x_test"])
+    reports = {}
+    for name in ("random_labels", "unlabelled"):
+        path = run_of(name, **{"data.name": str(tmp_path / f"{name}.npz")})
+        out = done(capsys, "evaluate", path, "--importance-samples", 1)
+        reports[name] = json.loads((path / "evaluation" / "report.json").read_text())
+        assert reports[name]["samples"]["features"]["kind"] == "changes"
+        assert ("The labels are not used: the classifier" in out) == (name == "random_labels")
+        assert "images whose quadrants are in disorder" in out
+    assert "does not tell the classes apart" in reports["random_labels"]["samples"]["features"]["instead"]
+    first, second = (report["samples"] for report in reports.values())
+    assert first["features"].pop("instead")
+    assert second["features"].pop("instead") is None
+    assert first == second  # the labels have no part in it
+    # Bars look the same from all sides, so that of the five changes only the disorder can be told: (1 + 4 / 4) / 5.
+    assert 0.3 < second["classifier"]["balanced_accuracy"] < 0.5
+    assert second["frechet_distance"]["value"] > 5 * second["of_real_images"]["frechet_distance"]
 
 
 def test_a_class_of_most_images_does_not_keep_the_others_from_being_learned(run_of, bars_file, tmp_path):
@@ -152,8 +173,8 @@ def test_a_class_of_most_images_does_not_keep_the_others_from_being_learned(run_
     np.savez(tmp_path / "unequal.npz", **arrays)
     run = Run(run_of("unequal", **{"data.name": str(tmp_path / "unequal.npz")}))
     space = evaluation.feature_space(run.recipe.data)
-    assert 0.5 < space.largest_class < 0.75
-    assert space.balanced_accuracy > 0.9
+    assert 0.5 < space.accuracies["largest_class"] < 0.75
+    assert space.accuracies["balanced_accuracy"] > 0.9
 
 
 @pytest.mark.parametrize(
@@ -231,6 +252,13 @@ def test_an_autoencoder_has_a_reconstruction_and_active_units_alone(run_of, caps
     np.testing.assert_allclose(report["bound"]["reconstruction"]["value"], np.mean(nats), rtol=1e-6)
 
 
+def test_the_psnr_of_known_errors():
+    x = np.zeros((3, 4, 4, 1))
+    decoded = x + np.array([1.0, 0.1, 0.0])[:, None, None, None]
+    known = SimpleNamespace(reconstructions=lambda: [(x[:2], decoded[:2]), (x[2:], decoded[2:])])
+    np.testing.assert_allclose(psnr(known), [0, 20, 100], atol=1e-9)  # of an exact one at most 100
+
+
 @pytest.mark.parametrize("kind", ["vector", "sequence"])
 def test_examples_that_are_no_images_are_measured_without_their_samples(run_of, tmp_path, kind):
     rng = np.random.default_rng(0)
@@ -238,22 +266,17 @@ def test_examples_that_are_no_images_are_measured_without_their_samples(run_of, 
     np.savez(tmp_path / f"{kind}s.npz", **{{"vector": "x", "sequence": "tokens"}[kind]: examples})
     likelihood = {"vector": "normal", "sequence": "categorical"}[kind]
     settings = {"data.name": str(tmp_path / f"{kind}s.npz"), "data.binarize": "none", "model.likelihood": likelihood}
-    report, per_example = evaluation.evaluate(Run(run_of(kind, **settings)), samples=10)
+    run = Run(run_of(kind, **settings))
+    with pytest.raises(VaezooError, match="InceptionV3 needs images"):
+        evaluation.evaluate(run, samples=10, features="inception")
+    report, per_example = evaluation.evaluate(run, samples=10)
+    assert report["psnr"] is None
     assert len(per_example["nll"]) == report["examples"] == 20
     assert report["dimensions"] == 6
     text = as_text(report)
     assert f"20 test {kind}s" in text
     assert f"samples are compared for images, and these examples are {kind}s of" in text
     json.dumps(report, allow_nan=False)
-
-
-def test_images_without_labels_have_no_features(run_of, bars_file, tmp_path):
-    with np.load(bars_file) as bars:
-        np.savez(tmp_path / "unlabelled.npz", x_train=bars["x_train"], x_test=bars["x_test"])
-    path = run_of("unlabelled", **{"data.name": str(tmp_path / "unlabelled.npz")})
-    report, _ = evaluation.evaluate(Run(path), samples=1)
-    assert report["samples"] is None
-    assert "no classes" in as_text(report)
 
 
 def test_a_collapsed_posterior_is_called_so(run_of):

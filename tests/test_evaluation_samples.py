@@ -4,8 +4,15 @@ import numpy as np
 import pytest
 from scipy import linalg
 
-from vaezoo.evaluation.features import LARGEST_WEIGHT, _accuracies, class_weights
-from vaezoo.evaluation.sample_quality import UndefinedMetricError, frechet_distance, memorization, precision_recall
+from vaezoo.evaluation import sample_quality
+from vaezoo.evaluation.classifier import LARGEST_WEIGHT, accuracies, class_weights
+from vaezoo.evaluation.sample_quality import (
+    UndefinedMetricError,
+    frechet_distance,
+    kernel_distance,
+    memorization,
+    precision_recall,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -40,6 +47,62 @@ def test_the_frechet_distance_of_a_set_to_itself_is_zero():
     assert frechet_distance(x, x[::-1]) < 1e-9
     flat = np.concatenate([x, np.zeros((len(x), 3))], axis=1)  # features that are dead: no covariance to invert
     assert frechet_distance(flat, flat) < 1e-9
+
+
+def kernel(x, y):
+    return (sum(a * b for a, b in zip(x, y, strict=True)) / len(x) + 1) ** 3
+
+
+def test_the_kid_is_the_sum_over_all_pairs_of_different_images():
+    x, y = RNG.normal(size=(9, 3)), RNG.normal(size=(7, 3)) + 0.5
+
+    def by_loops(x, y):
+        n, m = len(x), len(y)
+        xx = sum(kernel(x[i], x[j]) for i in range(n) for j in range(n) if i != j)
+        yy = sum(kernel(y[i], y[j]) for i in range(m) for j in range(m) if i != j)
+        xy = sum(kernel(x[i], y[j]) for i in range(n) for j in range(m))
+        return xx / (n * (n - 1)) + yy / (m * (m - 1)) - 2 * xy / (n * m)
+
+    found, error = kernel_distance(x, y)
+    np.testing.assert_allclose(found, by_loops(x, y), rtol=1e-10)
+    without_x = [by_loops(np.delete(x, i, axis=0), y) for i in range(9)]
+    without_y = [by_loops(x, np.delete(y, j, axis=0)) for j in range(7)]
+    np.testing.assert_allclose(error**2, 8 * np.var(without_x) + 6 * np.var(without_y), rtol=1e-10)
+
+
+def test_the_kid_is_computed_in_blocks(monkeypatch):
+    x, y = RNG.normal(size=(50, 3)), RNG.normal(size=(40, 3))
+    expected = kernel_distance(x, y)
+    monkeypatch.setattr(sample_quality, "BLOCK", 90)
+    np.testing.assert_allclose(kernel_distance(x, y), expected, rtol=1e-10)
+
+
+def test_the_kid_of_two_points_of_mass_is_the_difference_of_their_kernels():
+    a, b = np.array([1.0, 2.0]), np.array([3.0, -1.0])
+    expected = kernel(a, a) + kernel(b, b) - 2 * kernel(a, b)
+    spread = np.array([[1e-3, 0.0], [-1e-3, 0.0]] * 50)  # equal features are refused
+    np.testing.assert_allclose(kernel_distance(np.tile(a, (100, 1)), b + spread)[0], expected, rtol=1e-4)
+
+
+def test_the_kid_of_normals_has_its_closed_form_and_its_error_covers_it():
+    # One feature: k(x, y) = (xy + 1)^3, so MMD^2 = sum_p C(3,p) (E x^p - E y^p)^2 over the moments p = 1, 2, 3.
+    def moments(mean, scale):
+        return np.array([mean, mean**2 + scale**2, mean**3 + 3 * mean * scale**2])
+
+    expected = np.array([3, 3, 1]) @ (moments(0.5, 1.2) - moments(0, 1)) ** 2
+    found = np.array([kernel_distance(RNG.normal(0.5, 1.2, (400, 1)), RNG.normal(size=(300, 1))) for _ in range(200)])
+    spread = found[:, 0].std(ddof=1)
+    assert abs(found[:, 0].mean() - expected) < 4 * spread / np.sqrt(200)
+    np.testing.assert_allclose(np.sqrt((found[:, 1] ** 2).mean()), spread, rtol=0.25)
+
+
+def test_the_kid_of_equal_distributions_is_zero_on_average_however_few_images():
+    for count in (5, 100):
+        found = np.array([kernel_distance(*RNG.normal(size=(2, count, 4))) for _ in range(400)])
+        spread = found[:, 0].std(ddof=1)
+        assert abs(found[:, 0].mean()) < 4 * spread / 20
+        assert 0.4 < (found[:, 0] < 0).mean() < 0.8
+    assert spread < np.sqrt((found[:, 1] ** 2).mean()) < 1.7 * spread  # its error errs upwards, by sqrt(2) here
 
 
 def test_precision_and_recall_of_the_same_set_and_of_sets_apart():
@@ -124,7 +187,7 @@ def test_features_without_variance_are_refused():
     nearly = same + RNG.normal(0, 1e-8, same.shape)
     spread = RNG.normal(size=same.shape)
     for real in (same, nearly, 0 * same):
-        for metric in (frechet_distance, precision_recall, memorization):
+        for metric in (frechet_distance, kernel_distance, precision_recall, memorization):
             with pytest.raises(UndefinedMetricError, match=r"the features of all .* images are equal"):
                 metric(spread, real)
             with pytest.raises(UndefinedMetricError, match=r"the features of all .* images are equal"):
@@ -146,7 +209,7 @@ def test_features_that_hardly_tell_images_apart_are_refused():
 def test_features_that_are_not_finite_are_refused(value):
     broken = RNG.normal(size=(50, 4))
     broken[7:9, 2] = value
-    for metric in (frechet_distance, precision_recall, memorization):
+    for metric in (frechet_distance, kernel_distance, precision_recall, memorization):
         with pytest.raises(UndefinedMetricError, match=r"2 of 50 sample images .* NaN or infinite"):
             metric(broken, RNG.normal(size=(60, 4)))
         with pytest.raises(UndefinedMetricError, match=r"2 of 50 (real|training) images .* NaN or infinite"):
@@ -162,6 +225,8 @@ def test_too_few_images_are_refused():
         frechet_distance(points, points[:8])
     with pytest.raises(UndefinedMetricError, match="more than 3"):
         precision_recall(points[:3], points)
+    with pytest.raises(UndefinedMetricError, match="2 sample images are too few: the KID needs more than 2"):
+        kernel_distance(points[:2], points)
     with pytest.raises(UndefinedMetricError, match="no sample images"):
         precision_recall(points[:0], points)
 
@@ -189,11 +254,10 @@ def test_a_classifier_that_tells_the_largest_class_alone_is_refused():
     counts = [600, 100, 100, 100, 100]
     labels = np.repeat(np.arange(5), counts)
     with pytest.raises(UndefinedMetricError, match=r"balanced accuracy on the test images is 20\.0%, chance is 20\.0%"):
-        _accuracies(0 * labels, labels, 5)
-    accuracy, balanced, largest = _accuracies(labels, labels, 5)
-    assert (accuracy, balanced, largest) == (1, 1, 0.6)
+        accuracies(0 * labels, labels, 5)
+    assert accuracies(labels, labels, 5) == {"accuracy": 1, "balanced_accuracy": 1, "largest_class": 0.6}
     with pytest.raises(UndefinedMetricError, match="one class"):
-        _accuracies(labels[:600], labels[:600], 5)
+        accuracies(labels[:600], labels[:600], 5)
 
 
 @pytest.mark.parametrize("counts", [[60, 10, 10, 10, 10], [1200, 200, 200, 200, 200], [30, 30]])
@@ -201,9 +265,9 @@ def test_chance_is_refused_and_half_of_perfection_is_not(counts):
     refused = 0
     for seed in range(200):
         try:
-            _accuracies(*predictions(counts, np.zeros(len(counts)), seed), len(counts))
+            accuracies(*predictions(counts, np.zeros(len(counts)), seed), len(counts))
         except UndefinedMetricError:
             refused += 1
     assert refused >= 197  # three standard errors
     if min(counts) > 10:
-        _accuracies(*predictions(counts, np.full(len(counts), 0.6)), len(counts))
+        accuracies(*predictions(counts, np.full(len(counts), 0.6)), len(counts))

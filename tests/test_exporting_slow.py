@@ -34,6 +34,11 @@ MODELS = {
     "continuous bernoulli": {**GREY, "model__likelihood": "continuous_bernoulli"},
     "normal": {**GREY, "model__likelihood": {"name": "normal", "learned": True}},
     "discretized logistic": {**GREY, **CONV, "model__likelihood": "discretized_logistic"},
+    "hierarchy": {
+        "model__encoder": {"name": "ladder", "width": 8, "dense": 8},
+        "model__posterior": "residual_normal",
+        "model__decoder": {"name": "ladder", "width": 8, "dense": 8},
+    },
 }
 
 
@@ -54,7 +59,9 @@ def test_every_kind_of_model_exports(kind, tiny_recipe, more_bars, tmp_path):
     assert done.agreement.passed
     assert len(done.agreement.report["rows"]) == 14
     encode = tf.saved_model.load(str(tmp_path / "out/savedmodel/any/1")).signatures["encode"]
-    posterior = {"full covariance": {"loc", "scale_tril"}, "point": {"loc"}}.get(kind, {"loc", "scale"})
+    posterior = {"full covariance": {"loc", "scale_tril"}, "point": {"loc"}, "hierarchy": {"loc"}}.get(
+        kind, {"loc", "scale"}
+    )
     assert set(encode.structured_outputs) == posterior
     card = (tmp_path / "out" / "savedmodel" / "any" / "1" / "README.md").read_text()
     assert ("images differ from those of the mixed" in card) is ("inside" in kind)

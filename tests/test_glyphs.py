@@ -12,9 +12,9 @@ FONTS = len(drawing.FONTS)
 
 @pytest.fixture(scope="session")
 def glyphs():
-    from vaezoo.data import glyphs
+    from vaezoo.data.glyphs import Glyphs
 
-    return glyphs
+    return Glyphs
 
 
 @pytest.fixture
@@ -76,15 +76,15 @@ def square(half, x=0.0):
 def test_field_is_the_distance_to_the_outline():
     line = np.linspace(-drawing.REACH, drawing.REACH, drawing.GRID)
     x, y = np.meshgrid(line, -line)
-    field = drawing._field(outline(square(0.4)))
+    field = drawing.field(outline(square(0.4)))
     outside = np.hypot(np.maximum(abs(x) - 0.4, 0), np.maximum(abs(y) - 0.4, 0))
     inside = 0.4 - np.maximum(abs(x), abs(y))
     np.testing.assert_allclose(field, np.where(inside > 0, inside, -outside), atol=1e-5)
 
 
 def test_field_knows_holes_and_overlaps():
-    with_hole = drawing._field(outline(square(0.5), square(0.2)[::-1]))
-    overlapping = drawing._field(outline(square(0.3, -0.1), square(0.3, 0.1)))
+    with_hole = drawing.field(outline(square(0.5), square(0.2)[::-1]))
+    overlapping = drawing.field(outline(square(0.3, -0.1), square(0.3, 0.1)))
     middle = drawing.GRID // 2
     assert with_hole[middle, middle] < 0
     assert with_hole[middle, drawing.GRID // 2 + int(0.35 / drawing.REACH * drawing.GRID / 2)] > 0
@@ -185,8 +185,8 @@ def test_what_is_read_is_what_was_drawn(glyphs, small, capfd):
             order = [int(np.flatnonzero(factors["rotation"] == value)[0]) for value in piece.factors["rotation"]]
             np.testing.assert_array_equal(piece.x, drawn[order])
             np.testing.assert_array_equal(piece.labels, factors["label"][order])
-            assert set(piece.factors) == set(glyphs.FACTORS)
-            for name in glyphs.FACTORS:
+            assert set(piece.factors) == {"font", *glyphs.RANGES}
+            for name in piece.factors:
                 np.testing.assert_array_equal(piece.factors[name], factors[name][order])
     load_data("glyphs")
     out, err = capfd.readouterr()
@@ -221,12 +221,12 @@ def test_read_only_folder_that_has_it_is_read(glyphs, small):
 @pytest.mark.parametrize(
     ("interruption", "seen"), [(KeyboardInterrupt(), KeyboardInterrupt), (OSError("no space left"), VaezooError)]
 )
-def test_interrupted_drawing_leaves_nothing(small, monkeypatch, interruption, seen):
+def test_interrupted_drawing_leaves_nothing(glyphs, small, monkeypatch, interruption, seen):
     def interrupted(**factors):
         raise interruption
 
     with monkeypatch.context() as patch:
-        patch.setattr(drawing, "draw", interrupted)
+        patch.setattr(glyphs, "draw", staticmethod(interrupted))
         with pytest.raises(seen):
             load_data("glyphs")
     assert not [path for path in (small / "tfds").rglob("*") if path.is_file()]

@@ -51,9 +51,9 @@ def test_memory_grows_before_the_data_are_read_and_the_headline_names_the_gpu(
 ):
     told, told_before_reading, read = gpus("NVIDIA H200"), [], setup.load_recipe_data
 
-    def spy(recipe):
+    def spy(recipe, *options):
         told_before_reading.extend(told)
-        return read(recipe)
+        return read(recipe, *options)
 
     monkeypatch.setattr(setup, "load_recipe_data", spy)
     recipe = load_recipe(tiny_recipe, {"data.name": str(bars_file), "training.precision": "mixed_bfloat16"})

@@ -346,3 +346,12 @@ def test_only_arithmetic_is_let_in():
         parameters = set(inspect.signature(getattr(keras.layers, name).__init__).parameters)
         assert not parameters & {"function", "fn", "module", "filepath", "vocabulary", "path", "layer", "cell"}, name
     assert sys.modules.keys() >= keras_files.FAMILIES.keys()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_refused(value, run, capsys):
+    kernel = np.full((64, 4), 0.5, "f4")
+    kernel[3, 2] = value
+    spoil(run, lambda file: file.edit_weights(replace(lambda group: group.create_dataset("0", data=kernel))))
+    for command in (("sample", run, "-n", "1"), ("evaluate", run)):
+        assert "are not finite" in refusal(capsys, *command)

@@ -6,14 +6,13 @@ import pytest
 import tensorflow as tf
 from scipy import special, stats
 
+from vaezoo.distributions import SMALLEST_LEVEL_SCALE, LogisticGreyLevels
 from vaezoo.errors import VaezooError
 from vaezoo.likelihoods import (
-    SMALLEST_SCALE,
     Bernoulli,
     Categorical,
     ContinuousBernoulli,
     DiscretizedLogistic,
-    LogisticGreyLevels,
     Normal,
 )
 from vaezoo.spec import Spec
@@ -75,7 +74,7 @@ def grey_level_log_prob(x, loc, scale):
 def logistic_parameters(params):
     """What the docstring says of params [...,2C]: locations around 0.5, then raw scales."""
     loc, raw = np.split(np.asarray(params, np.float64), 2, axis=-1)
-    return loc + 0.5, softplus(raw - 2.0) + SMALLEST_SCALE
+    return loc + 0.5, softplus(raw - 2.0) + SMALLEST_LEVEL_SCALE
 
 
 def drawn(shape, spread, seed=0):
@@ -316,14 +315,14 @@ def test_the_image_of_a_normal_is_its_location_clipped():
     ("smallest", "largest", "tolerance"),
     [
         # The 256 levels are the midpoint rule of the integral; it is off by the most where the mass sits on one or two.
-        (SMALLEST_SCALE, 1 / 255, 1.5e-4),  # seen: 8e-5, a fiftieth of a level
+        (SMALLEST_LEVEL_SCALE, 1 / 255, 1.5e-4),  # seen: 8e-5, a fiftieth of a level
         (1 / 255, 1.0, 5e-5),
         (1.0, 30.0, 2e-5),  # float32: a difference of softplus, times the scale
     ],
 )
 def test_the_image_of_a_discretized_logistic_is_the_mean_of_its_256_levels(smallest, largest, tolerance):
     loc, scale = np.meshgrid(np.linspace(-0.5, 1.5, 203), np.geomspace(smallest * 1.01, largest, 12))
-    raw = np.log(np.expm1(scale - SMALLEST_SCALE)) + 2.0
+    raw = np.log(np.expm1(scale - SMALLEST_LEVEL_SCALE)) + 2.0
     params = np.stack([loc - 0.5, raw], axis=-1).astype("float32").reshape(-1, 1, 1, 2)
     image = DiscretizedLogistic().mean(params, IMAGE).numpy()[:, 0, 0, 0]
     loc, scale = logistic_parameters(params)
@@ -349,7 +348,7 @@ def test_locations_come_first_and_raw_scales_last_among_the_channels():
     params = np.concatenate([colour - 0.5, [-50.0, 0.0, 2.0]]).astype("float32").reshape(1, 1, 1, 6)
     np.testing.assert_allclose(likelihood.mean(params, COLOUR).numpy()[0, 0, 0, :2], [0.1, 0.5], atol=1e-5)
     log_prob = likelihood.distribution(params, COLOUR).distribution.log_prob(np.float32([0.2, 0.2, 0.2]))[0, 0, 0]
-    scale = softplus(np.array([-52.0, -2.0, 0.0])) + SMALLEST_SCALE
+    scale = softplus(np.array([-52.0, -2.0, 0.0])) + SMALLEST_LEVEL_SCALE
     np.testing.assert_allclose(log_prob, grey_level_log_prob(np.full(3, 0.2), colour, scale), rtol=1e-4)
 
 
@@ -515,7 +514,7 @@ def test_vectors_that_are_not_of_zeros_and_ones_are_refused_by_the_bernoulli_alo
     ("likelihood", "spec", "fitting"),
     [
         (DiscretizedLogistic, Spec("vector", (3,)), "bernoulli or continuous_bernoulli or normal"),
-        (Categorical, IMAGE, "bernoulli or continuous_bernoulli or normal or discretized_logistic"),
+        (Categorical, IMAGE, "bernoulli or continuous_bernoulli or normal or discretized_logistic or logistic_mixture"),
         (Normal, TOKENS, "categorical"),
     ],
 )

@@ -11,17 +11,28 @@ from vaezoo.errors import VaezooError
 from vaezoo.likelihoods import Bernoulli, Categorical, ContinuousBernoulli, DiscretizedLogistic, Normal
 from vaezoo.models.standalone import standalone_decoder, standalone_encoder
 from vaezoo.models.vae import VAE
-from vaezoo.networks import conv_decoder, conv_encoder, mlp_decoder, mlp_encoder
+from vaezoo.networks import (
+    conv_decoder,
+    conv_encoder,
+    mlp_decoder,
+    mlp_encoder,
+    pyramid_decoder,
+    pyramid_encoder,
+)
 from vaezoo.objectives import ELBO, Reconstruction
 from vaezoo.posteriors import DiagonalNormal, FullNormal, Point
 from vaezoo.priors import StandardNormal
 from vaezoo.spec import Spec
 
-SMALL = {"conv": {"filters": (4, 6), "kernel_size": 3, "dense": 8}, "mlp": {"hidden": (7, 5)}}
-ENCODERS = {"conv": conv_encoder, "mlp": mlp_encoder}
-DECODERS = {"conv": conv_decoder, "mlp": mlp_decoder}
+SMALL = {
+    "conv": {"filters": (4, 6), "kernel_size": 3, "dense": 8},
+    "mlp": {"hidden": (7, 5)},
+    "pyramid": {"width": 8, "blocks": 1},
+}
+ENCODERS = {"conv": conv_encoder, "mlp": mlp_encoder, "pyramid": pyramid_encoder}
+DECODERS = {"conv": conv_decoder, "mlp": mlp_decoder, "pyramid": pyramid_decoder}
 
-every_body = pytest.mark.parametrize("body", ["conv", "mlp"])
+every_body = pytest.mark.parametrize("body", ["conv", "mlp", "pyramid"])
 every_shape = pytest.mark.parametrize("shape", [(28, 28, 1), (32, 32, 3), (64, 64, 1)], ids=str)
 VECTOR, TOKENS = Spec("vector", (6,)), Spec("sequence", (5,), levels=4)
 flat_kinds = pytest.mark.parametrize("spec", [VECTOR, TOKENS], ids=lambda spec: spec.kind)
@@ -124,6 +135,7 @@ def test_without_hidden_layers_both_sides_are_affine_maps():
 SIZES = {
     "conv": [{"filters": (4, 7)}, {"filters": (4, 6, 6)}, {"kernel_size": 4}, {"dense": 9}],
     "mlp": [{"hidden": (7,)}],
+    "pyramid": [{"width": 6}, {"blocks": 2}],
 }
 
 
@@ -131,7 +143,7 @@ SIZES = {
 def test_every_option_shapes_both_sides(body):
     def networks(**options):
         options = {**SMALL[body], **options}
-        spec = Spec("image", (8, 8, 1))
+        spec = Spec("image", (16, 16, 1))
         return ENCODERS[body](spec, 4, **options), DECODERS[body](5, spec, spec.shape, **options)
 
     for option in SIZES[body]:
@@ -139,8 +151,45 @@ def test_every_option_shapes_both_sides(body):
             assert plain.count_params() != changed.count_params()
     for network in networks(activation="tanh"):
         *hidden, last = [layer.activation.__name__ for layer in network.layers if hasattr(layer, "kernel")]
-        assert set(hidden) == {"tanh"}
+        if body != "pyramid":  # there an activation is a layer of its own
+            assert set(hidden) == {"tanh"}
         assert last == "linear"  # the parameters of a distribution are any real numbers
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 1), (9, 8, 3), (33, 47, 3), (64, 20, 1)], ids=str)
+def test_pyramids_take_images_of_any_size(shape):
+    spec = Spec("image", shape)
+    encoder = with_drawn_weights(pyramid_encoder(spec, 4, **SMALL["pyramid"]))
+    decoder = with_drawn_weights(pyramid_decoder(5, spec, (*shape[:2], 7), **SMALL["pyramid"]))
+    x = tf.constant(images(shape, n=2))
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        params = encoder(x)
+    assert params.shape == (2, 4)
+    assert (np.abs(tape.gradient(params, x)).max((0, 3)) > 0).all()  # every pixel is seen, up to the edges
+    assert decoder(codes(5)).shape == (3, *shape[:2], 7)
+
+
+def test_pyramids_grow_in_depth_and_hardly_in_parameters():
+    def count(side, **options):
+        spec = Spec("image", (side, side, 3))
+        networks = pyramid_encoder(spec, 128, **options), pyramid_decoder(64, spec, spec.shape, **options)
+        return sum(network.count_params() for network in networks)
+
+    options = {"width": 128, "blocks": 1, "activation": "gelu"}
+    assert count(32, **options) < count(64, **options) < count(256, **options) < 1.1 * count(64, **options)
+
+
+def test_residual_blocks_begin_as_the_identity():
+    spec = Spec("image", (16, 16, 1))
+    plain, deep = (pyramid_encoder(spec, 4, width=8, blocks=blocks, activation="gelu") for blocks in (0, 3))
+    theirs = iter(plain.weights)
+    blocks = {id(layer) for layer in deep.layers if isinstance(layer, keras.layers.Conv2D) and layer.strides == (1, 1)}
+    for layer in deep.layers:
+        if layer.weights and id(layer) not in blocks:
+            layer.set_weights([next(theirs).numpy() for _ in layer.weights])
+    x = images(spec.shape)
+    np.testing.assert_allclose(deep(x), plain(x), rtol=1e-5, atol=1e-6)
 
 
 # Vectors and sequences

@@ -11,7 +11,7 @@ import tensorflow_probability as tfp
 from pydantic import Field
 
 import vaezoo
-from vaezoo import objectives, plots, priors, recipe_schema
+from vaezoo import objectives, part_schema, plots, priors
 from vaezoo.cli import main
 from vaezoo.config import load_recipe, to_yaml
 from vaezoo.errors import VaezooError
@@ -39,7 +39,7 @@ def clean():
 def prior(clean):
     """A normal of scale 1 whose location is learned; returns its section."""
 
-    class Located(recipe_schema.Prior):
+    class Located(part_schema.Prior):
         """A normal with a learned location."""
 
         name: Literal["located"] = "located"
@@ -65,12 +65,12 @@ def prior(clean):
 def objective(clean):
     """An ELBO with a penalty on the size of the codes, which is a term of its own; returns its section."""
 
-    class Compact(recipe_schema.ELBO):
+    class Compact(part_schema.ELBO):
         """The ELBO and a penalty on the size of the codes."""
 
         name: Literal["compact"] = "compact"
         terms: ClassVar[tuple[str, ...]] = ("loss", "elbo", "reconstruction", "code_size", "kl")
-        weight: recipe_schema.Weight = Field(0.1, description="the weight of the size of the codes")
+        weight: part_schema.Weight = Field(0.1, description="the weight of the size of the codes")
 
     @OBJECTIVES.register(Compact)
     class CompactELBO(objectives.ELBO):
@@ -168,11 +168,11 @@ def test_a_new_term_that_is_not_finite_is_named(objective, tiny_recipe, bars_fil
 
 
 def test_a_part_that_disagrees_with_its_section_is_refused(clean):
-    class Wide(recipe_schema.Decoder):
+    class Wide(part_schema.Decoder):
         """One layer."""
 
         name: Literal["wide"] = "wide"
-        width: recipe_schema.Width = Field(4, description="of the layer")
+        width: part_schema.Width = Field(4, description="of the layer")
 
     def decoder(latent_dim, spec, params_shape, *, widths):
         """One layer."""
@@ -181,5 +181,5 @@ def test_a_part_that_disagrees_with_its_section_is_refused(clean):
         DECODERS.register(Wide)(decoder)
     with pytest.raises(ValueError, match="the decoder 'wide' is described twice"):
 
-        class WideAgain(recipe_schema.Decoder):
+        class WideAgain(part_schema.Decoder):
             name: Literal["wide"] = "wide"

@@ -7,15 +7,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
+from linear_gaussian import D as EXACT_D
+from linear_gaussian import inverse_softplus, some_model, vae_of
 from scipy import special, stats
 from small_passes import pass_of
 
 from vaezoo.errors import VaezooError
+from vaezoo.evaluation import gradient_noise
 from vaezoo.keras_files import load_keras_file
 from vaezoo.likelihoods import Normal
 from vaezoo.models.vae import VAE
 from vaezoo.networks import mlp_decoder, mlp_encoder
-from vaezoo.objectives import ELBO, IWAE, BetaELBO, FactorELBO, Reconstruction, _permuted
+from vaezoo.objectives import CIWAE, ELBO, IWAE, MIWAE, PIWAE, BetaELBO, FactorELBO, Reconstruction, _permuted
 from vaezoo.posteriors import SMALLEST_SCALE, DiagonalNormal, FullNormal, Point
 from vaezoo.priors import StandardNormal
 from vaezoo.seeds import TRAINING, fold_seed
@@ -208,6 +211,48 @@ def test_the_importance_weighted_bound_of_one_sample_is_the_elbo_with_a_monte_ca
         np.testing.assert_allclose(one[name], elbo[name], rtol=1e-6)
 
 
+def log_weights(samples):
+    _, z, _, log_prob = batch(samples)
+    return log_prob - stats.norm.logpdf(z, LOC, SCALE).sum(-1) + stats.norm.logpdf(z).sum(-1)  # [K,B]
+
+
+@pytest.mark.parametrize("doubly", [False, True])
+def test_the_mixtures_of_bounds_are_those_of_their_definitions(doubly):
+    # Rainforth et al. 2018, equations 12 to 14, from the weights by SciPy.
+    weights = log_weights(6)
+    small = special.logsumexp(weights.reshape(2, 3, B), axis=1) - np.log(3)  # [M,B]
+    large = special.logsumexp(weights, axis=0) - np.log(6)
+    keywords = {"doubly_reparameterized": doubly}
+    found = MIWAE(samples=3, bounds=2, **keywords).compute(given_pass(6), step=0)
+    np.testing.assert_allclose(found["loss"], -small.mean(0), rtol=1e-5)
+    found = CIWAE(samples=6, elbo_weight=0.3, **keywords).compute(given_pass(6), step=0)
+    np.testing.assert_allclose(found["loss"], -0.3 * weights.mean(0) - 0.7 * large, rtol=1e-5)
+    found = PIWAE(samples=3, bounds=2, **keywords).compute(given_pass(6), step=0)
+    assert set(found) == set(PIWAE.terms)
+    np.testing.assert_allclose(found["loss"], -large, rtol=1e-5)
+    np.testing.assert_allclose(found["inference"], -small.mean(0), rtol=1e-5)
+
+
+def test_of_piwae_the_encoder_alone_minimizes_the_smaller_bounds():
+    vae = linear_vae(DiagonalNormal(), PIWAE(samples=3, bounds=2))
+    assert {term: len(weights) for term, weights in vae.players().items()} == {"loss": 2, "inference": 2}
+    x = np.random.default_rng(1).uniform(size=(6, 2, 2, 1)).astype("float32")
+    vae.compile(keras.optimizers.SGD(1.0))
+    before = [weight.numpy() for weight in vae.trainable_variables]
+    seed = fold_seed(vae.seed, TRAINING, 0)
+    expected = []
+    for objective in (MIWAE(samples=3, bounds=2), IWAE(samples=6)):
+        twin = linear_vae(DiagonalNormal(), objective)
+        twin.set_weights(vae.get_weights())
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(twin.terms(x, seed, 0)["loss"])
+        expected.append(tape.gradient(loss, twin.trainable_variables))
+    vae.fit(x, batch_size=6, shuffle=False, verbose=0)
+    for weight, old, miwae, iwae in zip(vae.trainable_variables, before, *expected, strict=True):
+        ours = miwae if any(weight is own for own in vae.encoder.weights) else iwae
+        np.testing.assert_allclose(weight, old - ours, rtol=1e-4, atol=1e-5)
+
+
 def test_the_importance_weighted_bound_survives_weights_that_no_float_holds():
     far = IWAE(samples=K).compute(given_pass(shift=100), 0)["loss"]  # log weights of about -10^6
     assert np.isfinite(far).all()
@@ -367,6 +412,56 @@ def test_the_doubly_reparameterized_gradient_is_the_plain_one_in_expectation(pos
     np.testing.assert_allclose(spread[2:], 1, atol=0.15)  # the decoder's is the plain one
 
 
+@pytest.mark.parametrize("posterior", [DiagonalNormal, FullNormal])
+@pytest.mark.parametrize("estimator", ["sticking_the_landing", "score_function"])
+def test_every_estimator_has_the_gradient_of_the_closed_form_in_expectation(estimator, posterior):
+    x = np.random.default_rng(1).uniform(size=(6, 2, 2, 1)).astype("float32")
+    plain, other = (
+        gradients(linear_vae(posterior(), ELBO(samples=4, gradient=choice)), x, 4000)
+        for choice in ("reparameterized", estimator)
+    )
+    for one, two in zip(plain, other, strict=True):
+        error = np.sqrt((one.var(0) + two.var(0)) / len(one))
+        assert (np.abs(one.mean(0) - two.mean(0)) < 4.5 * error + 1e-5).all()
+        assert (np.abs(one.mean(0)) > 10 * error).any()  # the errors are small enough to tell
+    spread = [two.var(0).mean() / one.var(0).mean() for one, two in zip(plain, other, strict=True)]
+    if estimator == "score_function":
+        assert min(spread[:2]) > 10  # the encoder's: why it is not what VAEs are trained with
+
+
+def test_at_the_true_posterior_sticking_the_landing_has_no_noise():
+    exact = some_model()
+    encoder, shift = exact.posterior_map()
+    tril = np.linalg.cholesky(exact.posterior_covariance)
+    raw = np.concatenate([inverse_softplus(np.diag(tril)), tril[np.tril_indices(EXACT_D, -1)]])
+    weights = [np.concatenate([encoder, np.zeros((len(encoder), len(raw)))], 1), np.concatenate([shift, raw])]
+    x = exact.sample(6, seed=0)
+    for estimator, quiet in (("sticking_the_landing", True), ("reparameterized", False)):
+        vae = vae_of(
+            exact, FullNormal(), weights, ELBO(samples=2, kl="monte_carlo" if not quiet else "auto", gradient=estimator)
+        )
+        of_encoder = [gradient.std(0).max() for gradient in gradients(vae, x, 50)[:2]]
+        assert max(of_encoder) < 1e-4 if quiet else max(of_encoder) > 1e-1
+
+
+def test_the_noise_of_a_gradient_is_that_of_its_draws():
+    x = np.random.default_rng(1).uniform(size=(6, 2, 2, 1)).astype("float32")
+    vae = linear_vae(DiagonalNormal(), ELBO(samples=4))
+    scores = ELBO(samples=4, gradient="score_function")
+    found = gradient_noise(
+        vae, x, {"plain": ELBO(samples=4), "score": scores, "piwae": PIWAE(samples=2, bounds=2)}, draws=400
+    )
+    for name, objective in (("plain", ELBO(samples=4)), ("score", scores)):
+        kernel, bias = gradients(linear_vae(DiagonalNormal(), objective), x, 400)[:2]  # other draws of the noise
+        drawn = np.concatenate([kernel.reshape(400, -1), bias], axis=1)
+        assert found[name].variance == pytest.approx(drawn.var(0, ddof=1).sum(), rel=0.3)
+        assert found[name].squared_mean == pytest.approx((drawn.mean(0) ** 2).sum(), rel=0.3)
+    assert found["score"].variance > 10 * found["plain"].variance
+    assert found["piwae"].variance > 0  # of the encoder's own term
+    with pytest.raises(VaezooError, match="takes at least 2"):
+        gradient_noise(vae, x, {"plain": ELBO()}, draws=1)
+
+
 def test_the_gradient_of_a_reconstruction_is_that_of_the_squared_error():
     vae = linear_vae(Point(), Reconstruction())
     x = np.random.default_rng(1).uniform(size=(6, 2, 2, 1)).astype("float32")
@@ -444,7 +539,7 @@ def test_the_estimate_of_an_optimal_critic_is_the_closed_form_of_a_correlated_no
     objective = factor(hidden=(32, 32))
     optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.01, 600))
     optimizer.build(objective.trainable_variables)
-    (weights,) = objective.players().values()
+    (weights,) = objective.players(None).values()
 
     def terms(seed, count):
         seed = tf.convert_to_tensor(seed)

@@ -4,8 +4,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import small_recipe
 
-from vaezoo.optimizer import Adam
+from vaezoo.checkpoints import Checkpoints
+from vaezoo.keras_files import load_keras_file
+from vaezoo.optimizer import Adam, averaged
+from vaezoo.runs import Run
+from vaezoo.training import train
 
 
 def adam_of_the_paper(weights, gradients, rates, beta_1=0.9, beta_2=0.999, epsilon=1e-7):
@@ -49,3 +54,44 @@ def test_clipping_shortens_the_whole_gradient():
     optimizer.apply([tf.constant([6.0, 0.0]), tf.constant([8.0])], weights)  # of length 10
     moments = {variable.path: variable.numpy() for variable in optimizer.variables if "momentum" in variable.path}
     np.testing.assert_allclose(np.concatenate(list(moments.values())), [0.06, 0, 0.08], rtol=1e-6)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_the_average_follows_the_weights(jit_compile):
+    numbers = np.random.default_rng(1)
+    gradients = numbers.normal(size=(30, 4)).astype("float32")
+    weights = keras.Variable(numbers.normal(size=4), dtype="float32")
+    optimizer = Adam(0.1, average=0.6)
+    optimizer.build([weights])
+
+    @tf.function(jit_compile=jit_compile)
+    def apply(gradient):
+        optimizer.apply([gradient], [weights])
+
+    average = np.zeros(4)
+    for t, gradient in enumerate(gradients):
+        apply(gradient)
+        decay = min(0.6, t / (t + 9))  # 0 at the first step, so that the zeros are forgotten
+        average = decay * average + (1 - decay) * weights.numpy().astype("float64")
+    np.testing.assert_allclose(optimizer.averages[0], average, atol=1e-5)
+    assert np.abs(average - weights.numpy()).max() > 0.01
+
+
+def test_what_is_kept_and_scored_is_the_average(bars_file, tmp_path):
+    recipe = small_recipe("mlp_vae", bars_file, **{"training.average": 0.95, "training.learning_rate": 0.01})
+    trained = train(recipe, tmp_path / "run", quiet=True)
+    last = load_keras_file(Checkpoints(tmp_path / "run").all()[0].model)  # what training would continue from
+    differ = [np.abs(a - b).max() for a, b in zip(trained.model.get_weights(), last.get_weights(), strict=True)]
+    assert max(differ) > 1e-4
+    before = last.get_weights()
+    with averaged(last) as found:
+        assert found
+        for weights in (trained.model.get_weights(), Run(tmp_path / "run").model.get_weights()):
+            for expected, value in zip(last.get_weights(), weights, strict=True):
+                np.testing.assert_array_equal(value, expected)
+    for expected, value in zip(before, last.get_weights(), strict=True):
+        np.testing.assert_array_equal(value, expected)
+    run = Run(tmp_path / "run")
+    scored = trained.model.evaluate(run.data.validation.batches(1000, **run.batches), verbose=0, return_dict=True)
+    row = (tmp_path / "run/metrics.csv").read_text().splitlines()
+    assert float(row[-1].split(",")[row[0].split(",").index("val_loss")]) == pytest.approx(scored["loss"], rel=1e-5)

@@ -207,3 +207,13 @@ def test_films_of_images():
     swept = plots.sweep_film(RNG.random((10, 3, 8, 8, 1)), [f"z{axis}" for axis in range(10)], "axes")
     assert swept.shape[0] == 3
     assert swept.shape[-1] == 3
+
+
+@pytest.mark.parametrize("name", ["$x_{$", "a $ b", "$\\undefined$", r"\$5"])
+def test_a_name_is_drawn_as_it_is(name, tmp_path):
+    image = np.zeros((2, 4, 4, 1), "float32")
+    rows = [{"epoch": epoch, "elbo": -1.0} for epoch in (1, 2)]
+    for number, figure in enumerate(
+        (plots.image_grid(image, 2, name, [name], [name] * 2), plots.training_curves(rows, ["elbo"], name))
+    ):
+        figure.savefig(tmp_path / f"{number}.png")

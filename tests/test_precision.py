@@ -60,7 +60,7 @@ def test_a_short_training_ends_within_half_a_nat_of_float32(name, mnist, monkeyp
     part = dataclasses.replace(
         mnist, train=mnist.train.take(np.arange(128 * steps)), test=mnist.test.take(np.arange(2000)), validation=None
     )
-    monkeypatch.setattr(setup, "load_recipe_data", lambda recipe: part)
+    monkeypatch.setattr(setup, "load_recipe_data", lambda *_: part)
 
     def elbo(precision):
         settings = {"training.precision": precision, "training.compilation": "graph"}

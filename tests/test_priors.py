@@ -9,7 +9,7 @@ from scipy import special, stats
 from vaezoo.exporting import signatures
 from vaezoo.exporting.graph_check import check_saved_model
 from vaezoo.posteriors import SMALLEST_SCALE, DiagonalNormal
-from vaezoo.priors import Mixture, StandardNormal, VampPrior
+from vaezoo.priors import FlowPrior, Mixture, StandardNormal, VampPrior, fit_mixture
 from vaezoo.registry import PRIORS
 from vaezoo.zoo import create_model
 
@@ -90,6 +90,119 @@ def test_samples_of_a_mixture_follow_its_law():
         assert stats.kstest(z[:, d], law.cdf).pvalue > 1e-3
 
 
+def full_mixture(latent_dim, components):
+    """A mixture with full covariances, and its weights, locations and triangular factors as float64."""
+    rng = np.random.default_rng(0)
+    weights, loc = rng.dirichlet(np.ones(components)), rng.normal(0, 2, (components, latent_dim))
+    tril = np.tril(rng.normal(0, 0.4, (components, latent_dim, latent_dim)), -1)
+    tril += rng.uniform(0.3, 2, (components, latent_dim, 1)) * np.eye(latent_dim)
+    prior = built(latent_dim, Mixture(components=components, covariance="full"))
+    prior.logits.assign(np.log(weights) + 1.5)
+    prior.loc.assign(loc)
+    prior.raw_scale.assign(np.log(np.expm1(np.diagonal(tril, axis1=1, axis2=2) - SMALLEST_SCALE)))
+    prior.below.assign(tril[(slice(None), *np.tril_indices(latent_dim, -1))])
+    return prior, weights, loc, tril
+
+
+@pytest.mark.parametrize(("latent_dim", "components"), [(1, 2), (3, 7), (40, 5)])
+def test_log_prob_of_a_mixture_with_full_covariances_is_scipys(latent_dim, components):
+    prior, weights, loc, tril = full_mixture(latent_dim, components)
+    z = np.random.default_rng(1).normal(0, 2, (4, 5, latent_dim)).astype("float32")
+    log_prob = prior.distribution().log_prob(z)
+    assert log_prob.dtype == tf.float32
+    each = np.stack(
+        [
+            stats.multivariate_normal.logpdf(z.astype("float64"), m, factor @ factor.T).reshape(4, 5)
+            for m, factor in zip(loc, tril, strict=True)
+        ],
+        axis=-1,
+    )
+    np.testing.assert_allclose(log_prob, special.logsumexp(each, axis=-1, b=weights), rtol=2e-5)
+
+
+def test_samples_and_moments_of_a_mixture_with_full_covariances_follow_its_law():
+    prior, weights, loc, tril = full_mixture(3, 2)
+    distribution = prior.distribution()
+    z = distribution.sample(20_000, seed=(1, 2)).numpy()
+    mean = weights @ loc
+    covariance = np.einsum("k,kij->ij", weights, tril @ tril.transpose(0, 2, 1))
+    covariance += np.einsum("k,ki,kj->ij", weights, loc - mean, loc - mean)
+    np.testing.assert_allclose(distribution.mean(), mean, rtol=1e-5)
+    np.testing.assert_allclose(distribution.stddev(), np.sqrt(np.diag(covariance)), rtol=1e-5)
+    np.testing.assert_allclose(z.mean(0), mean, atol=0.08)
+    np.testing.assert_allclose(np.cov(z.T), covariance, atol=0.05 * np.abs(covariance).max())
+
+
+@pytest.mark.parametrize("covariance", ["full", "diagonal"])
+def test_one_normal_is_fitted_in_closed_form(covariance):
+    codes = np.random.default_rng(0).normal(size=(500, 3)) @ np.array([[1, 0.5, 0], [0, 1, 0.2], [0, 0, 0.1]]) + 2
+    weights, loc, tril = fit_mixture(codes, 1, covariance)
+    moments = np.cov(codes.T, bias=True)
+    if covariance == "diagonal":
+        moments = np.diag(np.diag(moments))
+    assert weights == 1
+    np.testing.assert_allclose(loc[0], codes.mean(0))
+    np.testing.assert_allclose(tril[0] @ tril[0].T, (500 * moments + 3 * np.diag(codes.var(0))) / 503, rtol=1e-9)
+
+
+def test_a_mixture_is_found_again():
+    prior, *_ = full_mixture(2, 3)
+    codes = prior.distribution().sample(20_000, seed=(3, 4)).numpy()
+    fitted = built(2, Mixture(components=3, covariance="full"))
+    fitted.start(codes, None)
+    fresh = prior.distribution().sample(5000, seed=(5, 6))
+    lost = np.mean(prior.distribution().log_prob(fresh) - fitted.distribution().log_prob(fresh))
+    assert -0.01 < lost < 0.01  # KL of the fit from the truth, in nats
+
+
+def test_a_component_does_not_collapse_onto_few_codes():
+    codes = np.concatenate([np.random.default_rng(0).normal(size=(200, 4)), np.full((3, 4), 9.0)])
+    _, _, tril = fit_mixture(codes, 40)
+    assert np.diagonal(tril, axis1=1, axis2=2).min() > 0.05
+
+
+def bent_flow(latent_dim):
+    """A flow prior whose networks are not at their start."""
+    keras.utils.set_random_seed(3)
+    prior = built(latent_dim, FlowPrior(blocks=3, hidden=(16,)))
+    for weight in prior.weights:
+        weight.assign(weight + 0.5 * keras.random.normal(weight.shape))
+    return prior
+
+
+@pytest.mark.parametrize("latent_dim", [2, 3, 8])
+def test_the_density_of_a_flow_is_that_of_a_change_of_variables(latent_dim):
+    distribution = bent_flow(latent_dim).distribution()
+    u = tf.random.stateless_normal([6, latent_dim], (1, 2))
+    with tf.GradientTape() as tape:
+        tape.watch(u)
+        z = distribution.bijector.forward(u)
+    jacobian = tape.batch_jacobian(z, u).numpy().astype("float64")
+    expected = stats.norm.logpdf(u.numpy().astype("float64")).sum(-1) - np.linalg.slogdet(jacobian)[1]
+    np.testing.assert_allclose(distribution.log_prob(tf.identity(z)), expected, rtol=2e-4, atol=2e-4)
+    assert np.abs(z - u).max() > 0.5
+
+
+def test_a_flow_begins_as_the_standard_normal_and_starts_at_the_moments_of_the_codes():
+    prior = built(5, FlowPrior(blocks=3, hidden=(16,)))
+    z = np.random.default_rng(0).normal(0, 2, (4, 5, 5)).astype("float32")
+    np.testing.assert_allclose(prior.distribution().log_prob(z), built(5).distribution().log_prob(z), rtol=1e-5)
+    codes = z.reshape(-1, 5) * [1, 2, 3, 4, 5] + 7
+    prior.start(codes, None)
+    expected = stats.norm.logpdf(codes, codes.mean(0), codes.std(0)).sum(-1)
+    np.testing.assert_allclose(prior.distribution().log_prob(codes.astype("float32")), expected, rtol=1e-4)
+
+
+def test_samples_of_a_flow_follow_its_density():
+    distribution = bent_flow(2).distribution()
+    z = distribution.sample(20_000, seed=(1, 2)).numpy()
+    # E_p [g(z) / p(z)] is the integral of g; g is the density of a normal within the samples, so it is 1.
+    law = stats.multivariate_normal(z.mean(0), np.cov(z.T) / 4)
+    ratio = np.exp(law.logpdf(z) - np.asarray(distribution.log_prob(z), "float64"))
+    assert abs(ratio.mean() - 1) < 4 * ratio.std() / np.sqrt(len(z))
+    assert ratio.std() < 10
+
+
 def test_components_begin_apart_and_are_a_function_of_the_seed():
     def begun():
         keras.utils.set_random_seed(5)
@@ -102,16 +215,20 @@ def test_components_begin_apart_and_are_a_function_of_the_seed():
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
-def test_a_mixture_draws_for_each_seed_of_a_request_and_passes_gradients_in_a_graph(jit_compile):
-    prior, *_ = mixture(2, 3)
+@pytest.mark.parametrize(
+    ("make", "weights"),
+    [(lambda: mixture(3, 2)[0], 3), (lambda: full_mixture(3, 2)[0], 4), (lambda: bent_flow(3), 14)],
+    ids=["diagonal", "full", "flow"],
+)
+def test_a_prior_draws_for_each_seed_of_a_request_and_passes_gradients_in_a_graph(make, weights, jit_compile):
+    prior = make()
 
     @tf.function(jit_compile=jit_compile)
     def draw(seeds):  # as the exported `sample` does
         return tf.map_fn(lambda s: prior.distribution().sample(seed=s), seeds, fn_output_signature=tf.float32)
 
-    seeds = tf.constant([[1, 2], [3, 4], [1, 2]])
-    z = draw(seeds)
-    assert z.shape == (3, 2)
+    z = draw(tf.constant([[1, 2], [3, 4], [1, 2]]))
+    assert z.shape == (3, 3)
     np.testing.assert_array_equal(z[0], z[2])
     assert (z[0] != z[1]).numpy().all()
 
@@ -122,7 +239,7 @@ def test_a_mixture_draws_for_each_seed_of_a_request_and_passes_gradients_in_a_gr
         return tape.gradient(log_prob, [weight.value for weight in prior.trainable_weights])
 
     found = gradients(z[:2])
-    assert len(found) == 3
+    assert len(found) == weights
     assert all(np.isfinite(gradient).all() and np.abs(gradient).max() > 0 for gradient in found)
 
 
@@ -179,9 +296,18 @@ def test_the_gradient_reaches_the_pseudo_inputs_and_the_encoder(jit_compile):
     assert (np.abs(found[0]).max((1, 2, 3)) > 0).all()  # every pseudo-input
 
 
-@pytest.mark.parametrize("prior", ["mixture", "vamp"])
+@pytest.mark.parametrize(
+    "prior",
+    [
+        {"name": "mixture", "components": 3},
+        {"name": "mixture", "components": 3, "covariance": "full"},
+        {"name": "vamp", "components": 3},
+        {"name": "flow", "blocks": 2},
+    ],
+    ids=["mixture", "full", "vamp", "flow"],
+)
 def test_a_learned_prior_is_sampled_by_the_served_model_as_by_the_model(prior, tmp_path):
-    model = vamp_model(None, prior={"name": prior, "components": 3})
+    model = vamp_model(None, prior=prior)
     signatures.save(signatures.Functions(model), tmp_path / "served", ["sample"])
     check_saved_model(tmp_path / "served")
     served = tf.saved_model.load(tmp_path / "served").signatures["sample"]

@@ -63,7 +63,7 @@ def values(annotation, metadata=(), largest=None):
         highest = bounds.get("le", bounds.get("lt", np.inf) - 1)
         return st.integers(lowest, max(lowest, min(highest, largest or LARGEST_INTEGER)))
     if annotation is float:
-        highest = bounds.get("le", bounds.get("lt"))
+        highest = bounds["le"] if "le" in bounds else float(np.nextafter(bounds["lt"], -np.inf))
         if largest is not None:
             highest = min(highest, largest)
         # In single precision, a smaller number than 1e-30 would be 0.

@@ -1,11 +1,15 @@
 """The client against stub servers with the interfaces of TensorFlow Serving, and the deployment kit."""
 
+import contextlib
+import json
 import os
 import re
 import shutil
 import socket
+import socketserver
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -185,7 +189,7 @@ def test_bad_labels_are_not_sent(addresses, kind):
         (("localhost:8501",), "must be http://HOST:PORT"),
         (("ftp://localhost",), "must be http://HOST:PORT"),
         (("http://localhost", "m", None, 0), "timeout must be above 0"),
-        (("http://localhost", "m", None, 1, -1), "retries at least 0"),
+        (("http://localhost", "m", None, 1, -1), "retries an integer of at least 0"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):
@@ -398,3 +402,138 @@ def free_port():
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         return held.getsockname()[1]
+
+
+# Servers that misbehave
+
+
+class Rude(socketserver.StreamRequestHandler):
+    """Answers the metadata, then every call as the test says."""
+
+    def handle(self):
+        line = self.rfile.readline()
+        while self.rfile.readline().strip():
+            pass
+        if b"/metadata" in line and self.server.metadata is not None:
+            self.server.send(self, self.server.metadata)
+        else:
+            self.server.answer(self)
+
+
+@pytest.fixture
+def rude():
+    """Start a server: `rude(answer, metadata=...)` → its address; `answer` is bytes, or a function of the handler."""
+    tensors = {"z": {"dtype": "DT_FLOAT", "tensor_shape": {"dim": [{"size": "-1"}, {"size": "3"}]}}}
+    one = {"inputs": tensors, "outputs": {"image": tensors["z"]}}
+    honest = json.dumps({"metadata": {"signature_def": {"signature_def": {"decode": one}}}}).encode()
+    with contextlib.ExitStack() as stack:
+
+        def start(answer, metadata=honest):
+            def send(handler, body, status=b"200 OK", extra=b""):
+                with contextlib.suppress(OSError):
+                    handler.wfile.write(b"HTTP/1.1 " + status + b"\r\nConnection: close\r\n" + extra)
+                    handler.wfile.write(b"Content-Length: %d\r\n\r\n" % len(body) + body)
+
+            server = stack.enter_context(socketserver.ThreadingTCPServer(("127.0.0.1", 0), Rude))
+            server.daemon_threads = True
+            server.metadata, server.send = metadata, send
+            server.answer = answer if callable(answer) else lambda handler: send(handler, answer)
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            stack.callback(server.shutdown)
+            return f"http://127.0.0.1:{server.server_address[1]}"
+
+        yield start
+
+
+@pytest.mark.parametrize("headers", [b"Content-Length: 1000\r\n\r\n", b"X: "], ids=["body", "header"])
+def test_a_server_that_drips_meets_the_deadline(headers, rude):
+    def drip(handler):
+        with contextlib.suppress(OSError):
+            handler.wfile.write(b"HTTP/1.1 200 OK\r\n" + headers)
+            for _ in range(100):
+                handler.wfile.write(b" ")
+                time.sleep(0.2)
+
+    started = time.monotonic()
+    with pytest.raises(ServingError, match="did not answer in time"):
+        DecoderClient(rude(drip), timeout=1).decode(np.zeros((1, 3)))
+    assert time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize("status", [b"200 OK", b"400 Bad Request"])
+def test_an_endless_body_is_bounded(status, rude):
+    sent = []
+
+    def endless(handler):
+        with contextlib.suppress(OSError):
+            handler.wfile.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 1000000000000000\r\n\r\n")
+            while len(sent) < 500:
+                handler.wfile.write(b" " * 2**20)
+                sent.append(1)
+
+    with pytest.raises(ServingError, match=r"more than [\d,]+ bytes"):
+        DecoderClient(rude(endless)).decode(np.zeros((1, 3)))
+    assert len(sent) < 100  # megabytes, most of them in the sockets
+
+
+DEEP = b"[" * 100_000 + b"]" * 100_000
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"{}", b"[]", b"null", b'"text"', b"text", DEEP, b'{"outputs": null}', b'{"outputs": [[1, 2], [3]]}',
+     b'{"outputs": {"other": [[1, 2, 3]]}}', b'{"outputs": [["a", "b", "c"]]}'],
+)  # fmt: skip
+def test_a_malformed_answer_is_one_line(answer, rude):
+    with pytest.raises(ServingError, match="answered") as caught:
+        DecoderClient(rude(answer)).decode(np.zeros((1, 3)))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ServingError, match="answered"):
+        DecoderClient(rude(b"{}", metadata=answer)).decode(np.zeros((1, 3)))
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (b'{"outputs": [[1, 2]]}', r"of shape \[1, 2\], not \[1, 3\]"),
+        (b'{"outputs": [[1, 2, 3], [1, 2, 3]]}', r"of shape \[2, 3\], not \[1, 3\]"),
+        (b'{"outputs": [[1, NaN, 3]]}', "NaN or infinity; pass finite=False"),
+        (b'{"outputs": [[1, 1e999, 3]]}', "NaN or infinity"),
+    ],
+)
+def test_a_wrong_answer_is_not_returned(answer, message, rude):
+    address = rude(answer)
+    with pytest.raises(ServingError, match=message):
+        DecoderClient(address).decode(np.zeros((1, 3)))
+    if "finite" in message:
+        assert np.isnan(DecoderClient(address, finite=False).decode(np.zeros((1, 3)))[0, 1])
+
+
+def test_a_redirect_is_not_followed(rude):
+    reached = []
+    other = rude(lambda handler: reached.append(1))
+    extra = f"Location: {other}/v1/models/conv_vae/metadata\r\n".encode()
+    address = rude(lambda handler: handler.server.send(handler, b"", b"302 Found", extra), metadata=None)
+    with pytest.raises(ServingError, match="a redirect, which is not followed"):
+        DecoderClient(address).decode(np.zeros((1, 3)))
+    assert not reached
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"url": "http://[::1"},
+        {"url": "http://h:abc"},
+        {"url": "http://h:99999"},
+        {"url": "http://name:secret@h"},
+        {"url": None},
+        {"timeout": float("inf")},
+        {"timeout": float("nan")},
+        {"retries": 2.5},
+    ],
+)
+def test_impossible_arguments_are_refused(arguments):
+    with pytest.raises(VaezooError) as caught:
+        DecoderClient(**{"url": "http://localhost", **arguments})
+    assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)

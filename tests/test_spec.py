@@ -246,7 +246,7 @@ MLP, CONV = {"name": "mlp", "hidden": [8]}, {"name": "conv", "filters": [2], "de
         (
             VECTOR,
             {"prior": {"name": "vamp", "components": 3}},
-            "prior 'vamp' is for images, not for {}; set model.prior to standard_normal or mixture",
+            "prior 'vamp' is for images, not for {}; set model.prior to standard_normal or mixture or flow",
         ),
         (
             VECTOR,
@@ -258,7 +258,8 @@ MLP, CONV = {"name": "mlp", "hidden": [8]}, {"name": "conv", "filters": [2], "de
             Spec("image", (4, 4, 1)),
             {"likelihood": "categorical"},
             "likelihood 'categorical' is for sequences, not for {}; "
-            "set model.likelihood to bernoulli or continuous_bernoulli or normal or discretized_logistic",
+            "set model.likelihood to bernoulli or continuous_bernoulli or normal or discretized_logistic or "
+            "logistic_mixture",
         ),
         (
             VECTOR,

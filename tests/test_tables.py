@@ -3,12 +3,15 @@
 import csv
 import json
 
+import measured
 import precision_table
 import pytest
 import reproduce_iwae
 import zoo_table
+from conftest import small_recipe
 
 from vaezoo.errors import VaezooError
+from vaezoo.training.setup import prepare
 
 
 def rows_of(path):
@@ -73,3 +76,12 @@ def test_the_table_of_precisions_compares_each_with_float32(tiny_recipe, bars_fi
     elbo = [json.loads((tmp_path / f"tiny-{row['precision']}/test.json").read_text())["elbo"] for row in rows[3:]]
     assert [float(row["difference"]) for row in rows[3:]] == pytest.approx([x - elbo[0] for x in elbo], abs=2e-3)
     assert [row["difference"] for row in rows[::3]] == ["0.0", "0.0"]
+
+
+def test_what_a_run_decided_by_its_data_is_no_other_setting(bars_file):
+    asked = small_recipe("image_vae", bars_file, **{"training.epochs": None, "model.likelihood": "bernoulli"})
+    resolved = prepare(asked, print).recipe
+    assert (resolved.training.epochs, resolved.data.binarize) != (asked.training.epochs, asked.data.binarize)
+    assert measured._what_is_trained(resolved, asked) == measured._what_is_trained(asked, asked)
+    other = asked.model_copy(update={"training": asked.training.model_copy(update={"seed": 1})})
+    assert measured._what_is_trained(resolved, other) != measured._what_is_trained(other, other)

@@ -15,7 +15,7 @@ import vaezoo
 from vaezoo.config import load_recipe, recipe_names
 from vaezoo.keras_files import check_keras_file
 from vaezoo.models.standalone import standalone_decoder, standalone_encoder
-from vaezoo.recipe_schema import WarmUp
+from vaezoo.part_schema import WarmUp
 from vaezoo.registry import DECODERS, ENCODERS, LIKELIHOODS, OBJECTIVES, POSTERIORS, PRIORS
 
 CASES = [(name, conditional) for name in recipe_names() for conditional in (False, True)]

@@ -73,7 +73,7 @@ def trained(recipe, folder):
     """
     folder = Path(folder)
     begun = folder / "recipe.yaml"
-    if begun.exists() and _what_is_trained(load_recipe(begun)) != _what_is_trained(recipe):
+    if begun.exists() and _what_is_trained(load_recipe(begun), recipe) != _what_is_trained(recipe, recipe):
         raise VaezooError(f"'{folder}' holds a run of other settings; remove it, or give another --out")
     if not begun.exists():
         train(recipe, folder)
@@ -105,9 +105,15 @@ def write_csv(path, rows):
     write_text(path, as_csv(rows))
 
 
-def _what_is_trained(recipe):
+def _what_is_trained(recipe, asked):
+    """What two recipes must agree in; a run has decided what was left to its data, so that is not compared."""
     content = recipe.model_dump(include={"model", "data", "training"})
-    return content | {"data": content["data"] | {"name": canonical_name(recipe.data.name)}}
+    content["data"]["name"] = canonical_name(recipe.data.name)
+    left_to_the_data = ("data", "binarize", "auto"), ("data", "image_size", None), ("training", "epochs", None)
+    for section, key, value in left_to_the_data:
+        if getattr(getattr(asked, section), key) == value:
+            del content[section][key]
+    return content
 
 
 def _report(run, path, samples, limit):

@@ -13,12 +13,11 @@ import argparse
 import csv
 from pathlib import Path
 
-from matplotlib.figure import Figure
 from measured import measured, run, write_csv
 
 from vaezoo.atomic import write_file
 from vaezoo.config import load_recipe
-from vaezoo.plots.style import DPI, PALETTE, TEXT
+from vaezoo.plots.style import DPI, PALETTE, Figure, plain_axes
 
 # k: the objective, the epochs, and the paper's NLL.
 ROWS = {
@@ -61,7 +60,7 @@ def curves(runs):
         The Figure.
     """
     figure = Figure(figsize=(7, 3.4), dpi=DPI, layout="constrained")
-    axes = figure.subplots()
+    axes = plain_axes(figure, "The bound over the epochs; dotted: log p(x) of the paper", "epoch", "nats an image")
     for colour, (k, folder) in zip(PALETTE, runs.items(), strict=False):
         with open(folder / "metrics.csv", newline="") as file:
             rows = list(csv.DictReader(file))
@@ -72,12 +71,6 @@ def curves(runs):
         axes.axhline(-ROWS[k][2], color=colour, linewidth=1, linestyle=":")
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:,.0f}")
-    axes.set_title("The bound over the epochs; dotted: log p(x) of the paper", fontsize=10, color=TEXT)
-    axes.set_xlabel("epoch", fontsize=9)
-    axes.set_ylabel("nats an image", fontsize=9)
-    axes.tick_params(labelsize=8)
-    axes.grid(alpha=0.25, linewidth=0.5)
-    axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8, loc="lower right")
     return figure
 

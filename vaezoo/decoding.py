@@ -1,5 +1,7 @@
 """The decoder of one batch: codes with any leading axes → parameters of p(x|z)."""
 
+import itertools
+
 import keras
 import tensorflow as tf
 
@@ -12,6 +14,30 @@ def blocks(network):
     eps_l. So the prior over all groups together is N(0, I).
     """
     return [layer for layer in network.layers if isinstance(layer, keras.Model)]
+
+
+def group_shapes(network):
+    """The groups of a hierarchical decoder, from the top down: (the shape of the state that it takes, its latents).
+
+    The state of the top group is None. There are no groups in any other decoder.
+    """
+    chain = blocks(network)
+    if not chain:
+        return []
+    groups = [(block.input_shape[0], block.input_shape[1][-1]) for block in chain[1:]]
+    top = codes_of(network.input).shape[-1] - sum(size for _, size in groups)
+    return [(None, top), *groups]
+
+
+def group_slices(network):
+    """Which of the D latents are those of each group of a hierarchical decoder, from the top down: slices."""
+    ends = [0, *itertools.accumulate(size for _, size in group_shapes(network))]
+    return [slice(start, stop) for start, stop in itertools.pairwise(ends)]
+
+
+def codes_of(inputs):
+    """z among the inputs of a decoder, or of the first block of a hierarchical one."""
+    return inputs["z"] if isinstance(inputs, dict) else inputs
 
 
 def layers_of(*networks):
@@ -39,6 +65,11 @@ class Decoder:
     def blocks(self):
         """The blocks of a hierarchical decoder."""
         return blocks(self.network)
+
+    @property
+    def latent_dim(self):
+        """D."""
+        return codes_of(self.network.input).shape[-1]
 
     def __call__(self, z):
         """Decode codes z [...,D] to params [...,*params_shape]."""

@@ -19,7 +19,12 @@ class VaezooError(ValueError):
     def __init__(self, message: str):
         if len(message) > LONGEST:
             message = f"{message[: LONGEST // 2]} ... {message[-LONGEST // 4 :]}"
-        super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in message))
+        super().__init__(printable(message))
+
+
+def printable(text: str) -> str:
+    """The text on one line, with line breaks and control characters escaped: it may quote an untrusted file."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 class Terminated(KeyboardInterrupt):
@@ -52,7 +57,7 @@ def errors_of_readers():
     except Exception as error:
         if not type(error).__module__.startswith("tensorflow."):  # by name, since importing TensorFlow takes seconds
             raise
-        found = re.search("VaezooError: (.*)", str(error))
+        found = re.search(r"\bvaezoo\.\S+Error: (.*)", str(error))
         if not found:
             raise
         raise VaezooError(found[1]) from error

@@ -27,8 +27,12 @@ def adam_moments(optimizer, variable):
 
     The public `optimizer.variables` does not say which variable a moment belongs to.
     """
-    index = optimizer._get_variable_index(variable)
-    return optimizer._momentums[index], optimizer._velocities[index]
+    return tuple(of_variable(optimizer, moments, variable) for moments in (optimizer._momentums, optimizer._velocities))
+
+
+def of_variable(optimizer, values, variable):
+    """The one among the values, in the order of the trainable variables, that belongs to a variable."""
+    return values[optimizer._get_variable_index(variable)]
 
 
 def loss_scale(optimizer):

@@ -14,6 +14,7 @@ import zipfile
 
 import h5py
 import keras
+import numpy as np
 
 from vaezoo import internals
 from vaezoo.errors import VaezooError
@@ -31,7 +32,7 @@ SLICES = ("__keras_tensor__", "__slice__", "__ellipsis__")  # the parts of x[...
 # Layers that only do arithmetic: none takes a function, opens a file or looks anything up.
 LAYERS = {
     "Activation", "Add", "Average", "AveragePooling2D", "BatchNormalization", "Concatenate", "Conv2D",
-    "Conv2DTranspose", "Dense", "DepthwiseConv2D", "Dropout", "ELU", "Embedding", "Flatten",
+    "Conv2DTranspose", "Cropping2D", "Dense", "DepthwiseConv2D", "Dropout", "ELU", "Embedding", "Flatten",
     "GlobalAveragePooling2D", "GroupNormalization", "Identity", "InputLayer", "LayerNormalization", "LeakyReLU",
     "MaxPooling2D", "Multiply", "Permute", "ReLU", "Rescaling", "Reshape", "SeparableConv2D", "Softmax", "Subtract",
     "UnitNormalization", "UpSampling2D", "ZeroPadding2D",
@@ -176,7 +177,7 @@ def _is_allowed(part):
 
 
 def _check_weights(file):
-    """Raise unless every array lies completely in this file."""
+    """Raise unless every array lies completely in this file, and is finite."""
     groups, seen = [file], set()
     while groups:
         group = groups.pop()
@@ -192,6 +193,8 @@ def _check_weights(file):
                 groups.append(item)
             elif not (isinstance(item, h5py.Dataset) and _is_plain(item)):
                 raise ValueError(f"its weights '{item.name}' are not numbers that are stored in the file itself")
+            elif not np.isfinite(item[()]).all():
+                raise ValueError(f"its weights '{item.name}' are not finite: they hold NaN or infinity")
 
 
 def _is_plain(dataset):

@@ -9,7 +9,7 @@ import math
 import keras
 import tensorflow as tf
 
-from vaezoo import parts, recipe_schema  # import modules, not names: the Keras import hook can re-enter here
+from vaezoo import part_schema, parts  # import modules, not names: the Keras import hook can re-enter here
 from vaezoo.errors import VaezooError
 from vaezoo.registry import OBJECTIVES
 
@@ -23,11 +23,16 @@ class Objective(parts.Part):
 
     samples = 1
 
+    @property
+    def draws(self):
+        """How many codes of an example one pass draws."""
+        return self.samples
+
     def build(self, z_shape):
         """Make the weights, for codes of the shape (None, D)."""
 
-    def players(self):
-        """Who minimizes what else: the name of a term → the weights of this objective that minimize its mean.
+    def players(self, model):
+        """Who minimizes what else: the name of a term → the weights that minimize its mean.
 
         Every other weight of the model minimizes the mean of "loss". A weight has the gradient of its own term alone.
         """
@@ -37,7 +42,7 @@ class Objective(parts.Part):
         """The terms of a pass.
 
         Args:
-            passed: a `Pass` with K = `samples` draws for each example.
+            passed: a `Pass` with `draws` draws for each example.
             step: the number of optimizer steps taken, an integer tensor.
 
         Returns:
@@ -46,7 +51,7 @@ class Objective(parts.Part):
         raise NotImplementedError
 
 
-@OBJECTIVES.register(recipe_schema.ELBO)
+@OBJECTIVES.register(part_schema.ELBO)
 class ELBO(Objective):
     """loss = -ELBO = -E_q[log p(x|z)] + KL(q(z|x) || p(z)) (Kingma & Welling 2014, equation 3)."""
 
@@ -54,17 +59,43 @@ class ELBO(Objective):
 
     def compute(self, passed, step):
         """The terms; see `Objective`."""
-        reconstruction = -tf.reduce_mean(passed.log_likelihood, axis=0)  # [B]
-        kl = passed.kl(self.kl)  # [B]
+        draws = passed if self.gradient == "reparameterized" else _with_fixed_density(passed, self.gradient)
+        reconstruction = -tf.reduce_mean(draws.log_likelihood, axis=0)  # [B]
+        kl = draws.kl(self.kl if draws is passed else "monte_carlo")  # [B]
         loss = self.reconstruction_weight * reconstruction + self.kl_weight(step) * kl
-        return {"loss": loss, "elbo": -reconstruction - kl, "reconstruction": reconstruction, "kl": kl}
+        terms = {"loss": loss, "elbo": -reconstruction - kl, "reconstruction": reconstruction, "kl": kl}
+        if self.gradient == "score_function":
+            losses = self.kl_weight(step) * draws.log_ratio - self.reconstruction_weight * draws.log_likelihood
+            terms["loss"] += _score(passed, draws, tf.stop_gradient(losses), self.samples)
+        return terms
 
     def kl_weight(self, step):
         """The weight of the KL in the loss at that step."""
         return 1.0
 
 
-@OBJECTIVES.register(recipe_schema.BetaELBO)
+def _with_fixed_density(passed, gradient):
+    """The pass with the parameters of q held fixed in log q(z|x), and for the score function z too.
+
+    Without its direct gradient, which is zero in expectation, the rest of the gradient of the bound vanishes where
+    q(z|x) is the true posterior: "sticking the landing" (Roeder et al. 2017, arXiv:1703.09194).
+    """
+    q = tf.nest.map_structure(tf.stop_gradient, passed.q, expand_composites=True)
+    return passed.with_draws(q, tf.stop_gradient(passed.z) if gradient == "score_function" else passed.z)
+
+
+def _score(passed, draws, losses, samples):
+    """A zero [B] whose gradient is that of E_q[loss] with respect to q, for losses [K,B] of K = `samples` draws.
+
+    The gradient is the mean of (loss_k - b_k) d log q(z_k|x), with b_k the mean loss of the other draws as a control
+    variate, which is independent of z_k (Kingma & Welling 2014, section 2.2; Mnih & Rezende 2016, arXiv:1602.06725).
+    """
+    others = (tf.reduce_sum(losses, axis=0) - losses) / (samples - 1)  # [K,B]
+    log_q = passed.q.log_prob(draws.z)
+    return tf.reduce_mean((losses - others) * (log_q - tf.stop_gradient(log_q)), axis=0)
+
+
+@OBJECTIVES.register(part_schema.BetaELBO)
 class BetaELBO(ELBO):
     """loss = -w E_q[log p(x|z)] + beta KL(q(z|x) || p(z)) (Higgins et al. 2017, equation 4, where w is 1).
 
@@ -73,13 +104,13 @@ class BetaELBO(ELBO):
 
     def kl_weight(self, step):
         """beta at that step."""
-        if not isinstance(self.beta, recipe_schema.WarmUp):
+        if not isinstance(self.beta, part_schema.WarmUp):
             return float(self.beta)
         progress = tf.minimum(tf.cast(step, tf.float32) / self.beta.steps, 1.0)
         return self.beta.start + (self.beta.end - self.beta.start) * progress
 
 
-@OBJECTIVES.register(recipe_schema.FactorELBO)
+@OBJECTIVES.register(part_schema.FactorELBO)
 class FactorELBO(ELBO):
     """loss = -ELBO + gamma TC, with TC = KL(q(z) || prod_d q(z_d)), the total correlation of the codes.
 
@@ -100,7 +131,7 @@ class FactorELBO(ELBO):
         layers = [keras.Input((latent_dim,)), *layers, keras.layers.Dense(1, dtype="float32")]
         self.critic = keras.Sequential(layers, name="critic")
 
-    def players(self):
+    def players(self, model):
         """The critic minimizes its cross-entropy."""
         return {"critic": self.critic.trainable_variables}
 
@@ -122,7 +153,7 @@ def _permuted(z, seed):
     return tf.transpose(tf.gather(tf.transpose(z), tf.transpose(order), batch_dims=1))
 
 
-@OBJECTIVES.register(recipe_schema.IWAE)
+@OBJECTIVES.register(part_schema.IWAE)
 class IWAE(Objective):
     """loss = -log 1/K sum_k w_k, w_k = p(x|z_k) p(z_k) / q(z_k|x): the importance-weighted bound.
 
@@ -138,12 +169,64 @@ class IWAE(Objective):
         """The terms; see `Objective`."""
         if self.doubly_reparameterized:
             passed, weigh = _doubly_reparameterized(passed)
-        log_weights = passed.log_likelihood - passed.log_ratio  # [K,B]
-        loss = math.log(self.samples) - tf.reduce_logsumexp(log_weights, axis=0)  # [B]
+        log_weights = passed.log_likelihood - passed.log_ratio  # [M*K,B]
+        bounds = tf.reshape(log_weights, [-1, self.samples, tf.shape(log_weights)[1]])  # [M,K,B]
+        loss = _importance_weighted(bounds, self.samples)
         if self.doubly_reparameterized:
-            weigh(tf.stop_gradient(tf.nn.softmax(log_weights, axis=0)))
+            weigh(tf.stop_gradient(tf.reshape(tf.nn.softmax(bounds, axis=1), tf.shape(log_weights))))
         reconstruction, kl = -tf.reduce_mean(passed.log_likelihood, axis=0), passed.kl("monte_carlo")
-        return {"loss": loss, "elbo": -reconstruction - kl, "reconstruction": reconstruction, "kl": kl}
+        terms = {"loss": loss, "elbo": -reconstruction - kl, "reconstruction": reconstruction, "kl": kl}
+        return self.mixed(terms, log_weights)
+
+    def mixed(self, terms, log_weights):
+        """The terms of the objective, from those of the mean of the bounds, and log weights [M*K,B]."""
+        return terms
+
+
+@OBJECTIVES.register(part_schema.MIWAE)
+class MIWAE(IWAE):
+    """loss = -1/M sum_m log 1/K sum_k w_mk: the mean of M importance-weighted bounds of K samples each.
+
+    Its gradient is as strong as that of M K samples, and the encoder's does not vanish in noise as that of IWAE does.
+
+    Source: Rainforth et al. 2018, "Tighter variational bounds are not necessarily better", arXiv:1802.04537, section 5.
+    """
+
+    @property
+    def draws(self):
+        """M K."""
+        return self.bounds * self.samples
+
+
+@OBJECTIVES.register(part_schema.CIWAE)
+class CIWAE(IWAE):
+    """loss = -b ELBO - (1 - b) log 1/K sum_k w_k, with b the weight of the ELBO (Rainforth et al. 2018, section 5)."""
+
+    def mixed(self, terms, log_weights):
+        """The mixture of both."""
+        loss = (1 - self.elbo_weight) * terms["loss"] - self.elbo_weight * terms["elbo"]
+        return {**terms, "loss": loss}
+
+
+@OBJECTIVES.register(part_schema.PIWAE)
+class PIWAE(MIWAE):
+    """The decoder and the prior minimize -log 1/(M K) sum_mk w_mk, the encoder the loss of MIWAE, here `inference`.
+
+    Source: Rainforth et al. 2018, section 5.
+    """
+
+    def players(self, model):
+        """The encoder and the posterior minimize the mean of the smaller bounds."""
+        return {"inference": [*model.encoder.trainable_variables, *model.posterior.trainable_variables]}
+
+    def mixed(self, terms, log_weights):
+        """The larger bound as the loss, the mean of the smaller ones as `inference`."""
+        return {**terms, "loss": _importance_weighted(log_weights[tf.newaxis], self.draws), "inference": terms["loss"]}
+
+
+def _importance_weighted(bounds, samples):
+    """-1/M sum_m log 1/K sum_k w_mk [B], of the logarithms of the weights [M,K,B], with K = `samples`."""
+    return math.log(samples) - tf.reduce_mean(tf.reduce_logsumexp(bounds, axis=1), axis=0)
 
 
 def _doubly_reparameterized(passed):
@@ -168,7 +251,7 @@ def _doubly_reparameterized(passed):
     return passed.with_draws(fixed, weighted(passed.z)), weights.append
 
 
-@OBJECTIVES.register(recipe_schema.Reconstruction)
+@OBJECTIVES.register(part_schema.Reconstruction)
 class Reconstruction(Objective):
     """loss = -log p(x|z): the plain autoencoder. There is no KL in it and so no bound on log p(x)."""
 

@@ -3,6 +3,7 @@
 import inspect
 
 import keras
+import numpy as np
 
 
 class Part(keras.layers.Layer):
@@ -44,3 +45,9 @@ class Part(keras.layers.Layer):
                 for name in section.keyword_names()
             ]
         )
+
+
+def raw_scale(scale, smallest):
+    """The number r with softplus(r) + smallest = scale, computed without overflow; of a scale or an array of them."""
+    above = np.maximum(np.asarray(scale, "float64") - smallest, 1e-6)
+    return above + np.log(-np.expm1(-above))

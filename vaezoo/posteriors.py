@@ -4,12 +4,15 @@ A distribution is built anew for every call. `parameters` uses Keras operations 
 standalone encoder.
 """
 
+import math
+
+import keras
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 from keras import ops
 
-from vaezoo import parts, recipe_schema, replicas  # import modules, not names: the Keras import hook can re-enter here
+from vaezoo import part_schema, parts, replicas  # import modules, not names: the Keras import hook can re-enter here
 from vaezoo.networks.made import made
 from vaezoo.registry import POSTERIORS
 
@@ -54,8 +57,14 @@ class Posterior(parts.Part):
         """P, the number of parameters for a code of D = `latent_dim` numbers."""
         raise NotImplementedError
 
-    def build(self, params_shape, state_shapes=()):
-        """Make the weights, for params of that shape and the states that the blocks of a hierarchical decoder give."""
+    def build(self, params_shape, groups=(), policy="float32"):
+        """Make the weights, for params of that shape, the groups of a hierarchical decoder and a precision."""
+
+    def build_from_config(self, config):
+        """Build as before saving; in files of earlier versions there are no groups, and another name for them."""
+        shapes = config.get("shapes_dict", {})
+        groups, policy = shapes.get("groups", ()), shapes.get("policy", "float32")
+        self.build(shapes.get("params_shape", config.get("input_shape")), groups, policy)
 
     def parameters(self, params, decoder=None):
         """params → the named parameters of q(z|x); one of them is `loc` [B,D], the code of each example."""
@@ -106,7 +115,7 @@ class Posterior(parts.Part):
         return {}
 
 
-@POSTERIORS.register(recipe_schema.DiagonalNormal)
+@POSTERIORS.register(part_schema.DiagonalNormal)
 class DiagonalNormal(Posterior):
     """q(z|x) = N(z; loc, diag(scale^2)), with scale = softplus(raw) + floor (Kingma & Welling 2014, section 3)."""
 
@@ -125,7 +134,7 @@ class DiagonalNormal(Posterior):
         return DiagonalNormalDistribution(parameters["loc"], parameters["scale"])
 
 
-@POSTERIORS.register(recipe_schema.FullNormal)
+@POSTERIORS.register(part_schema.FullNormal)
 class FullNormal(Posterior):
     """q(z|x) = N(z; loc, L L^T), L lower triangular with a positive diagonal (Kingma & Welling 2019, section 2.5.1)."""
 
@@ -153,7 +162,7 @@ class FullNormal(Posterior):
         return FullNormalDistribution(parameters["loc"], parameters["scale_tril"])
 
 
-@POSTERIORS.register(recipe_schema.Point)
+@POSTERIORS.register(part_schema.Point)
 class Point(Posterior):
     """All mass on one code: the deterministic autoencoder. It has no density, hence no KL and no ELBO."""
 
@@ -174,7 +183,7 @@ class Point(Posterior):
         return tf.broadcast_to(q.loc, tf.shape(noise))
 
 
-@POSTERIORS.register(recipe_schema.Flow)
+@POSTERIORS.register(part_schema.Flow)
 class Flow(Posterior):
     """q(z|x) by inverse autoregressive flow: a diagonal normal, bent by masked networks (Kingma et al. 2016).
 
@@ -188,7 +197,7 @@ class Flow(Posterior):
         """2 D + C: the locations and the raw scales of z_0, then h."""
         return 2 * latent_dim + self.context
 
-    def build(self, params_shape, state_shapes=()):
+    def build(self, params_shape, groups=(), policy="float32"):
         """Make the masked network of each block."""
         latent_dim = (params_shape[-1] - self.context) // 2
         self.networks = [
@@ -279,3 +288,156 @@ class AutoregressiveGate(tfb.Bijector):
         """[...,B,D], with the axes of z and the batch of h."""
         batch = tf.broadcast_dynamic_shape(tf.shape(z)[:-1], tf.shape(self._h)[:-1])
         return tf.concat([batch, tf.shape(z)[-1:]], axis=0)
+
+
+# Of a hierarchy, in units of the priors: eps_l = (z_l - loc_p) / scale_p leaves the KL unchanged
+
+UNIT = math.log(math.e - 1)  # softplus(UNIT) = 1: with weights of zero, q(eps|x) would be the prior
+FIRST = 1e-3  # the standard deviation of the first weights: nearly so, and yet the encoder has a gradient
+
+
+@POSTERIORS.register(part_schema.ResidualNormal)
+class ResidualNormal(Posterior):
+    """q(eps_l | x, eps_1 ... eps_(l-1)) = N(loc_l, diag(scale_l^2)) for each group l of a hierarchy.
+
+    loc and scale come from the features of the example and the state of the decoder, which knows the groups above. They
+    are relative to the prior: the posterior of an untrained model is nearly its prior.
+
+    Source: Vahdat & Kautz 2020, "NVAE", arXiv:2007.03898, section 3.2.
+    """
+
+    def params_size(self, latent_dim):
+        """None that count: the encoder of a hierarchy gives features."""
+        return latent_dim
+
+    def build(self, params_shape, groups=(), policy="float32"):
+        """Make a head for each group: [state, features] → loc and raw scale.
+
+        Args:
+            params_shape: the shapes of the features: those for the top group, then of each resolution.
+            groups: from `decoding.group_shapes`.
+            policy: the precision of the heads; their last layers are float32.
+        """
+        shapes = [params_shape] if isinstance(params_shape[0], int | None) else params_shape
+        self.places, self.heads = [], []
+        for number, (state, size) in enumerate(groups):
+            fitting = [place for place, shape in enumerate(shapes) if state and shape[1:-1] == state[1:-1]]
+            self.places.append(fitting[0] if fitting else 0)
+            features = shapes[self.places[-1]]
+            self.heads.append(_head(state, features, size, self.activation, policy, f"head_{number}"))
+
+    def walk(self, params, decoder, draw, label=None):
+        """Walk from the top group down.
+
+        Args:
+            params: the features [B,...] of the example.
+            decoder: the `Decoder`.
+            draw: (loc, scale, a slice of D) → eps of a group [B,n].
+            label: [B], for a conditional model.
+
+        Returns:
+            (eps, loc, scale [B,D] of all groups, the parameters of p(x|z) [B,...]).
+        """
+        features, state, start, drawn = tf.nest.flatten(params), None, 0, []
+        for head, place, block in zip(self.heads, self.places, decoder.blocks, strict=True):
+            found = head([state, features[place]] if state is not None else features[place])
+            loc, raw = ops.split(found, 2, axis=-1)
+            scale = ops.softplus(raw + UNIT) + SMALLEST_SCALE
+            stop = start + loc.shape[-1]
+            eps = draw(loc, scale, slice(start, stop))
+            if state is None:
+                state = block(eps if label is None else {"z": eps, "label": label})
+            else:
+                state = block([state, eps])
+            drawn.append((eps, loc, scale))
+            start = stop
+        return *(ops.concatenate(group, axis=-1) for group in zip(*drawn, strict=True)), state
+
+    def draw(self, params, noise, decoder):
+        """Draw on the way down: q has the batch [K,B], each draw with the loc and scale that followed from it."""
+        eps, loc, scale, decoded = self._walk_rows(params, decoder, noise, lambda own, loc, scale: loc + scale * own)
+        return DiagonalNormalDistribution(loc, scale), eps, decoded
+
+    def parameters(self, params, decoder=None):
+        """params → {loc [B,D]}: the code to show for an example, every group at its location given those above."""
+        return {"loc": self.walk(params, decoder, lambda loc, scale, place: loc, decoder.label)[0]}
+
+    def distribution(self, params, decoder=None):
+        """params → q(eps|x)."""
+        return ResidualNormalDistribution(self, params, decoder)
+
+    def given(self, params, decoder, eps):
+        """q(eps_l | x, eps_1 ... eps_(l-1)) of every group at codes eps [K,B,D]: a normal with the batch [K,B]."""
+        _, loc, scale, _ = self._walk_rows(params, decoder, eps, lambda own, loc, scale: own)
+        return DiagonalNormalDistribution(loc, scale)
+
+    def _walk_rows(self, params, decoder, values, draw):
+        """Walk with K rows for each example; `draw` turns values [K,B,D] into codes: (own values, loc, scale) → eps."""
+        count = tf.shape(values)[0]
+        rows = tf.reshape(values, [-1, values.shape[-1]])  # [K*B,D]
+        label = decoder.label
+        if values.shape[0] != 1:
+            params = tf.nest.map_structure(lambda t: tf.tile(t, [count, *[1] * (t.shape.rank - 1)]), params)
+        if label is not None:
+            label = tf.tile(tf.broadcast_to(tf.cast(label, tf.int32), tf.shape(values)[1:2]), [count])
+        walked = self.walk(params, decoder, lambda loc, scale, place: draw(rows[:, place], loc, scale), label)
+        return [tf.reshape(t, tf.concat([tf.shape(values)[:2], tf.shape(t)[1:]], axis=0)) for t in walked]
+
+
+def _head(state, features, size, activation, policy, name):
+    """[state, features] → the locations and the raw scales of a group, [B,2n]; of the top group, features → [B,2n]."""
+    inputs = [keras.Input(shape[1:]) for shape in (state, features) if shape]
+    h = inputs[0] if len(inputs) == 1 else keras.layers.Concatenate()(inputs)
+    last = {"kernel_initializer": keras.initializers.RandomNormal(stddev=FIRST), "dtype": "float32"}
+    if len(h.shape) == 2:
+        return keras.Model(inputs if state else inputs[0], keras.layers.Dense(2 * size, **last)(h), name=name)
+    places = h.shape[1] * h.shape[2]
+    h = keras.layers.Conv2D(state[-1], 3, padding="same", activation=activation, dtype=policy)(h)
+    h = keras.layers.Conv2D(2 * size // places, 1, **last)(h)
+    h = keras.layers.Reshape((places, 2, size // places), dtype="float32")(h)
+    h = keras.layers.Permute((2, 1, 3), dtype="float32")(h)  # [B,2,h*w,c]
+    return keras.Model(inputs, keras.layers.Flatten(dtype="float32")(h), name=name)
+
+
+class ResidualNormalDistribution(tfd.Distribution):
+    """q(eps|x) of a hierarchy, over [D] with the batch [B]: a walk for each draw and for each density.
+
+    Args:
+        posterior: the `ResidualNormal`.
+        params: the features of B examples.
+        decoder: their `Decoder`.
+    """
+
+    def __init__(self, posterior, params, decoder, name="ResidualNormal"):
+        self._posterior, self._params, self._decoder = posterior, params, decoder
+        super().__init__(
+            dtype=tf.float32,
+            reparameterization_type=tfd.FULLY_REPARAMETERIZED,
+            validate_args=False,
+            allow_nan_stats=True,
+            parameters={"posterior": posterior, "params": params, "decoder": decoder},
+            name=name,
+        )
+
+    def _batch_shape(self):
+        return tf.nest.flatten(self._params)[0].shape[:1]
+
+    def _batch_shape_tensor(self):
+        return tf.shape(tf.nest.flatten(self._params)[0])[:1]
+
+    def _event_shape(self):
+        return tf.TensorShape([self._decoder.latent_dim])
+
+    def _event_shape_tensor(self):
+        return tf.constant([self._decoder.latent_dim])
+
+    def _sample_n(self, n, seed=None):
+        shape = tf.concat([[n], self._batch_shape_tensor(), self._event_shape_tensor()], axis=0)
+        noise = replicas.normal(shape, tfp.random.sanitize_seed(seed))
+        return self._posterior.draw(self._params, noise, self._decoder)[1]
+
+    def _log_prob(self, eps):
+        shape = tf.concat([tf.shape(eps)[:-2], self._batch_shape_tensor(), self._event_shape_tensor()], axis=0)
+        eps = tf.broadcast_to(eps, shape)
+        rows = tf.reshape(eps, tf.concat([[-1], shape[-2:]], axis=0))  # [K,B,D]
+        return tf.reshape(self._posterior.given(self._params, self._decoder, rows).log_prob(rows), shape[:-1])

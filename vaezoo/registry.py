@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from vaezoo import recipe_schema
+from vaezoo import part_schema
 from vaezoo.errors import unknown
 from vaezoo.sections import Part as Section
 
@@ -78,9 +78,9 @@ def _with_defaults(function, section):
     return create
 
 
-ENCODERS = Registry(recipe_schema.Encoder)
-POSTERIORS = Registry(recipe_schema.Posterior)
-PRIORS = Registry(recipe_schema.Prior)
-DECODERS = Registry(recipe_schema.Decoder)
-LIKELIHOODS = Registry(recipe_schema.Likelihood)
-OBJECTIVES = Registry(recipe_schema.Objective)
+ENCODERS = Registry(part_schema.Encoder)
+POSTERIORS = Registry(part_schema.Posterior)
+PRIORS = Registry(part_schema.Prior)
+DECODERS = Registry(part_schema.Decoder)
+LIKELIHOODS = Registry(part_schema.Likelihood)
+OBJECTIVES = Registry(part_schema.Objective)

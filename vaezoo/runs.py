@@ -2,13 +2,17 @@
 
 import functools
 import json
+import os
 from pathlib import Path
 
 from vaezoo.checkpoints import Checkpoints
 from vaezoo.config import load_recipe
 from vaezoo.errors import VaezooError, unknown
 
-FILES = ("recipe.yaml", "environment.json", "metrics.csv", "test.json", "model.keras", "encoder.keras", "decoder.keras")
+FILES = (
+    "recipe.yaml", "environment.json", "metrics.csv", "test.json", "skipped.txt",
+    "model.keras", "encoder.keras", "decoder.keras",
+)  # fmt: skip
 SPLITS = ("train", "validation", "test")
 
 
@@ -47,7 +51,7 @@ class Run:
     @functools.cached_property
     def data(self):
         """The `Data` that the model was trained on, with the same splits."""
-        return load_recipe_data(self.recipe)
+        return load_recipe_data(self.recipe, image_cache(self.path))
 
     @property
     def batches(self):
@@ -76,12 +80,24 @@ class Run:
         return found.first(count, binarize=self.recipe.data.binarize, seed=self.recipe.training.seed)
 
 
-def load_recipe_data(recipe):
-    """The data of a recipe; the training seed chooses what is held out for validation."""
+def image_cache(path: str | Path) -> Path:
+    """The folder that the runs beside a run directory share for decoded images. It may be deleted at any time."""
+    return Path(os.path.realpath(path)).parent / ".vaezoo_cache"
+
+
+def load_recipe_data(recipe, cache=None, quiet=False):
+    """The data of a recipe; the training seed chooses what is held out for validation.
+
+    Args:
+        recipe: a `Recipe`.
+        cache: as in `load_data`.
+        quiet: as in `load_data`.
+    """
     from vaezoo.data import load_data
 
     data = recipe.data
-    return load_data(data.name, image_size=data.image_size, validation=data.validation, seed=recipe.training.seed)
+    options = {"validation": data.validation, "seed": recipe.training.seed, "cache": cache, "quiet": quiet}
+    return load_data(data.name, **data.preparation, **options)
 
 
 def read_environment(path: Path) -> dict:

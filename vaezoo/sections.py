@@ -1,6 +1,6 @@
 """Sections of a recipe, and parts: the keywords of every part, with their ranges, defaults and meaning.
 
-A part is described once, by a light pydantic class here or in `recipe_schema`, and is registered with the class or
+A part is described once, by a light pydantic class here or in `part_schema`, and is registered with the class or
 function that does the work (`registry`): that one takes its keywords, their defaults and its capabilities from here.
 Nothing heavy is imported, so a bad recipe is refused before TensorFlow is loaded.
 """

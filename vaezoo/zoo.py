@@ -7,7 +7,7 @@ import keras
 
 # Import modules, not names: the Keras import hook can re-enter here. They fill the registries, Keras's too, which opens
 # no file that names a class it has not met.
-from vaezoo import keras_files, likelihoods, networks, objectives, optimizer, posteriors, priors  # noqa: F401
+from vaezoo import decoding, keras_files, likelihoods, networks, objectives, optimizer, posteriors, priors  # noqa: F401
 from vaezoo.config import load_recipe
 from vaezoo.errors import VaezooError
 from vaezoo.models import vae as vae_module
@@ -67,7 +67,7 @@ def build_model(recipe: Recipe, spec: Spec):
             decoder=decoder,
             likelihood=likelihood,
             objective=OBJECTIVES.create(model.objective),
-            latent_dim=model.latent_dim,
+            latent_dim=decoding.codes_of(decoder.input).shape[-1],  # of a hierarchy those of all groups
             seed=recipe.training.seed,
             name=recipe.name.replace(".", "_"),
         )

@@ -16,6 +16,11 @@ def add_commands(commands):
         "--importance-samples", type=int, default=100, metavar="K", help="samples of the NLL, -log p(x) (100)"
     )
     command.add_argument("--limit", type=int, metavar="N", help="the first N test images (all)")
+    command.add_argument(
+        "--features",
+        default="auto",
+        help="compare samples in the features of a classifier of the data (auto), or of inception for FID and KID",
+    )
     command.add_argument("--seed", type=int, default=0, metavar="N", help="the seed of every draw (0)")
     command.add_argument(
         "--out", metavar="DIR", help="the folder of the report (default: RUN/evaluation, or evaluation-2, ...)"
@@ -33,7 +38,9 @@ def _evaluate(arguments):
     out = Path(arguments.out) if arguments.out else free_path(run.path / "evaluation")
     with _folder(out):
         with progress_bar("NLL") as progress:
-            report, per_example = evaluate(run, arguments.importance_samples, arguments.limit, arguments.seed, progress)
+            report, per_example = evaluate(
+                run, arguments.importance_samples, arguments.limit, arguments.seed, progress, arguments.features
+            )
         drawn = pictures(report)
         for name, (_, figure) in drawn.items():
             write_file(out / name, figure.savefig)

@@ -1,15 +1,15 @@
 """The entry point: the parser, and what becomes of an error."""
 
 import argparse
-import os
 import re
 import sys
 
 from vaezoo import __version__
-from vaezoo.cli import comparing, evaluating, exporting, inspecting, latent, recipes, training
+from vaezoo.cli import comparing, diagnosing, evaluating, exporting, inspecting, latent, recipes, refitting, training
+from vaezoo.cli.streams import lasting_streams
 from vaezoo.errors import Terminated, VaezooError, errors_of_readers
 
-GROUPS = (recipes, training, inspecting, evaluating, latent, comparing, exporting)
+GROUPS = (recipes, training, refitting, inspecting, evaluating, diagnosing, latent, comparing, exporting)
 FLAGS = {"n": "-n", "span": "--range", "with_map": "--map"}  # argument → flag, if the flag is not --ARGUMENT
 
 
@@ -27,9 +27,23 @@ def main(argv=None):
     """Run a command.
 
     Returns:
-        The exit code: 0 for success, 2 for bad input, 130 after Ctrl-C, 143 after SIGTERM.
+        The exit code: 0 for success, 2 for bad input, 130 after Ctrl-C, 143 after SIGTERM, 141 where the reader of
+        standard output went away, as in `vaezoo list | head -1`.
     """
-    arguments = build_parser().parse_args(argv)
+    with lasting_streams() as (output, _):
+        arguments = build_parser().parse_args(argv)
+        code = _run(arguments)
+        output.flush()
+        if code == 0 and output.error:
+            if isinstance(output.error, BrokenPipeError):
+                return 141
+            print(f"vaezoo: cannot write to standard output: {output.error.strerror}", file=sys.stderr)
+            return 2
+    return code
+
+
+def _run(arguments):
+    """Run the command of the arguments, and print an error as one line; returns the exit code."""
     try:
         with errors_of_readers():
             arguments.command(arguments)
@@ -39,8 +53,6 @@ def main(argv=None):
     except KeyboardInterrupt as interrupt:
         print(f"\nvaezoo: interrupted; {interrupt or 'nothing was kept'}", file=sys.stderr)
         return 143 if isinstance(interrupt, Terminated) else 130
-    except BrokenPipeError:  # as in `vaezoo list | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

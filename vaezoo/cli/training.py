@@ -8,11 +8,14 @@ from vaezoo.config import load_recipe, parse_assignments
 from vaezoo.errors import VaezooError
 
 SHORTCUTS = {
-    "data": ("data.name", "DATA", "glyphs, a tensorflow-datasets name, a folder of images, a .npy or .npz file"),
+    "data": ("data.name", "DATA", "glyphs, shapes, a name of tensorflow-datasets, a folder, a .npy or .npz file"),
+    "crop": ("data.crop", "C", "center, pad or stretch: how an image gets the proportions of the image size"),
     "epochs": ("training.epochs", "N", "passes over the training images"),
     "precision": ("training.precision", "P", "float32, mixed_float16 or mixed_bfloat16"),
     "seed": ("training.seed", "N", "the seed of weights, order and noise"),
 }
+
+LITERAL = ("data", "crop", "precision")  # names and paths; numbers are parsed as YAML
 
 
 def add_commands(commands):
@@ -23,7 +26,9 @@ def add_commands(commands):
     add_assignments(command)
     for option, (key, metavar, text) in SHORTCUTS.items():
         command.add_argument(f"--{option}", metavar=metavar, help=f"{text} (short for --set {key}={metavar})")
-    command.add_argument("--image-size", metavar=("H", "W"), nargs=2, help="resize every image (data.image_size)")
+    command.add_argument(
+        "--image-size", metavar="N", nargs="+", help="height and width of every image, or one number (data.image_size)"
+    )
     command.add_argument("--out", metavar="DIR", help="the run directory (default: runs/NAME)")
     command.add_argument("--animate", action="store_true", help="write latent.gif, the latent space after every epoch")
     command.add_argument(
@@ -47,10 +52,12 @@ def _train(arguments):
     overrides = parse_assignments(arguments.assignments)
     for option, (key, _, _) in SHORTCUTS.items():
         if (value := getattr(arguments, option)) is not None:
-            # Names and paths are literal; numbers are parsed as YAML.
-            overrides |= {key: value} if option in ("data", "precision") else parse_assignments([f"{key}={value}"])
+            overrides |= {key: value} if option in LITERAL else parse_assignments([f"{key}={value}"])
     if arguments.image_size:
-        overrides |= parse_assignments([f"data.image_size=[{','.join(arguments.image_size)}]"])
+        size = arguments.image_size
+        if len(size) > 2:
+            raise VaezooError(f"--image-size {' '.join(size)}: give one number, or a height and a width")
+        overrides |= parse_assignments([f"data.image_size=[{size[0]}, {size[-1]}]"])
     recipe = load_recipe(arguments.model, overrides)
     with quiet_tensorflow():
         from vaezoo.training import train
@@ -58,7 +65,7 @@ def _train(arguments):
 
 
 def _resume(arguments):
-    fixed = ("model", "out", "data", "precision", "seed", "image_size", "animate")
+    fixed = ("model", "out", "data", "precision", "seed", "image_size", "crop", "animate")
     for name in fixed:
         if getattr(arguments, name):
             given = "a model" if name == "model" else f"--{name.replace('_', '-')}"

@@ -4,25 +4,44 @@ import os
 
 from vaezoo.data.binarization import BINARIZATIONS, binarize
 from vaezoo.data.dataset import Data
+from vaezoo.data.preparation import Preparation
 from vaezoo.data.split import Split
 from vaezoo.errors import VaezooError
 
 __all__ = ["BINARIZATIONS", "Data", "Split", "binarize", "canonical_name", "load_data"]
 
 
-def load_data(name, *, image_size=None, validation=0.05, seed=0, memory_limit=2 * 2**30) -> Data:
+def load_data(
+    name,
+    *,
+    image_size=None,
+    crop="center",
+    background="white",
+    validation=0.05,
+    seed=0,
+    memory_limit=2 * 2**30,
+    cache=None,
+    quiet=False,
+) -> Data:
     """A data set by name or path, divided into training, validation and test examples.
 
     Args:
-        name: "glyphs", which is drawn here without a download; or an image set of tensorflow-datasets, as "mnist" or
-            "emnist/letters"; or the path of your own data: a folder of images, or an .npy or .npz file of images
-            [N,H,W] or [N,H,W,C], vectors [N,F] or token sequences [N,T] (a folder with the name of a known set is
-            given as "./mnist").
-        image_size: (H, W) to resize every image to, antialiased, whatever its proportions; None keeps their size.
+        name: "glyphs" (grey digits) or "shapes" (in colour), drawn here without a download; or an image set of
+            tensorflow-datasets, as "mnist" or "emnist/letters"; or the path of your own data: a folder of images, or
+            an .npy or .npz file of images [N,H,W] or [N,H,W,C], vectors [N,F] or token sequences [N,T] (a folder with
+            the name of a known set is given as "./mnist").
+        image_size: (H, W), or one number for both, that every image is brought to. None keeps the size of the images;
+            those of a folder or of tensorflow-datasets that differ in size, and those of a folder that are larger than
+            256 pixels, become 64×64, or 32×32 if most are smaller than 64.
+        crop: what happens to the proportions of an image that is brought to another size: "center" cuts it to those of
+            image_size around its centre, "pad" fits it in on a background, "stretch" changes them.
+        background: a colour such as "white" or "#ff8000": what transparency in a folder lies on, and padding.
         validation: fraction of the training examples to hold out, in [0, 0.5]; 0 for none.
         seed: chooses the validation examples, an int >= 0.
         memory_limit: bytes; a set that needs more when decoded is streamed from disk. (An .npz is always held, up to
             4 GiB or this limit, whichever is more.)
+        cache: a folder to keep the decoded images of a folder in, for the next time; None to decode them each time.
+        quiet: whether to show no progress of that on a terminal.
 
     Returns:
         A Data. Test examples are never used in training: if a set has no test split, a tenth of it is held out, the
@@ -31,21 +50,24 @@ def load_data(name, *, image_size=None, validation=0.05, seed=0, memory_limit=2 
     Raises:
         VaezooError: for a name, path, file or setting that cannot be used; the message says how to fix it.
     """
-    if image_size is not None:
-        image_size = _checked_size(image_size)
+    preparation = Preparation(image_size, crop, background)
     if not 0 <= validation <= 0.5:
         raise VaezooError(f"validation {validation} is not in [0, 0.5]: it is the fraction held out of training.")
     if seed < 0:
         raise VaezooError(f"seed {seed} is negative: it must be 0 or more.")
-    options = image_size, validation, seed, memory_limit
+    options = preparation, validation, seed, memory_limit
     if name == "glyphs":
-        from vaezoo.data import glyphs
+        from vaezoo.data.glyphs import Glyphs
 
-        return glyphs.load(*options)
+        return Glyphs.load(*options)
+    if name == "shapes":
+        from vaezoo.data.shapes import Shapes
+
+        return Shapes.load(*options)
     if _is_path(name):
         from vaezoo.data import files
 
-        return files.load(name, *options)
+        return files.load(name, *options, cache, quiet)
     from vaezoo.data import tfds_sets
 
     return tfds_sets.load(name, *options)
@@ -53,7 +75,7 @@ def load_data(name, *, image_size=None, validation=0.05, seed=0, memory_limit=2 
 
 def canonical_name(name):
     """The name of a known set unchanged, or the absolute path of the user's own data: valid in any working folder."""
-    if name == "glyphs" or not _is_path(name):
+    if name in ("glyphs", "shapes") or not _is_path(name):
         return name
     return os.path.realpath(os.path.expanduser(name))
 
@@ -67,13 +89,3 @@ def _is_path(name):
     from vaezoo.data import tfds_sets
 
     return not tfds_sets.is_name(name)  # "emnist/letters" is a set, and so is "mnist" even beside a folder "mnist"
-
-
-def _checked_size(size):
-    try:
-        height, width = (int(n) for n in size)
-    except (TypeError, ValueError):
-        height = width = 0
-    if height < 1 or width < 1:
-        raise VaezooError(f"image_size {size} is not a pair of positive integers: give (H, W), as in (64, 64).")
-    return height, width

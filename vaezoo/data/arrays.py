@@ -8,7 +8,6 @@ import numpy as np
 from vaezoo.data.dataset import make_data, name_classes
 from vaezoo.data.indexed import ArraySplit, ReaderSplit
 from vaezoo.data.npy import NpyFile
-from vaezoo.data.records import resized
 from vaezoo.errors import VaezooError
 from vaezoo.spec import Spec
 
@@ -31,7 +30,7 @@ NPZ_LIMIT = 2**32  # bytes: an .npz is held in memory, and one of a few kilobyte
 CHUNK = 2**26  # bytes converted at a time, so that checking a large file takes little memory
 
 
-def load(name, path, image_size, validation, seed, memory_limit):
+def load(name, path, preparation, validation, seed, memory_limit):
     """The data set in an .npy or .npz file.
 
     Images are [N, H, W] or [N, H, W, C] with C from 1 to 4: uint8 or other integers in 0..255, floats in [0, 1], or
@@ -42,7 +41,7 @@ def load(name, path, image_size, validation, seed, memory_limit):
     Args:
         name: as given to load_data.
         path: of the file.
-        image_size: (H, W), for images, or None.
+        preparation: a `Preparation`; without image_size, images keep their size.
         validation: fraction of the training examples to hold out.
         seed: chooses the validation examples.
         memory_limit: bytes; an .npy that needs more is read from disk when needed.
@@ -59,7 +58,7 @@ def load(name, path, image_size, validation, seed, memory_limit):
         test_x = _shaped(name, kind, test_x)
         test_levels = _check_values(name, kind, test_x)
         levels = levels and max(levels, test_levels)
-        compared = slice(1 if image_size is None else 3, None)
+        compared = slice(1 if preparation.image_size is None else 3, None)
         if test_x.shape[compared] != x.shape[compared]:
             shapes = f"{x.shape} for training, {test_x.shape} for test"
             raise VaezooError(f"'{name}' has {NAMES[kind]} of different shapes: {shapes}; make them equal.")
@@ -68,13 +67,13 @@ def load(name, path, image_size, validation, seed, memory_limit):
     given = [_checked_labels(name, *pair) for pair in ((x, labels), (test_x, test_labels))]
     class_names, labels, test_labels = name_classes(*given)
     spec = Spec(kind, x.shape[1:], levels, len(class_names or ()))
-    if image_size is not None:
-        spec.require_image(f"image_size={image_size} (instead of None)")
-        spec = dataclasses.replace(spec, shape=(*image_size, spec.shape[2]))
+    if preparation.image_size is not None:
+        spec.require_image(f"image_size={preparation.image_size} (instead of None)")
+        spec = dataclasses.replace(spec, shape=(*preparation.image_size, spec.shape[2]))
     stream = path.suffix == ".npy" and len(x) * spec.size * np.dtype(_held_type(x, spec)).itemsize > memory_limit
-    train = _split(x, spec, labels, stream)
-    test = None if test_x is None else _split(test_x, spec, test_labels, stream)
-    return make_data(name, train, test, class_names, validation, seed)
+    train = _split(x, spec, labels, stream, preparation)
+    test = None if test_x is None else _split(test_x, spec, test_labels, stream, preparation)
+    return make_data(name, train, test, class_names, validation, seed, image_size=preparation.image_size)
 
 
 def _open(name, path, npz_limit):
@@ -196,7 +195,7 @@ def _held_type(x, spec):
     return "uint8" if spec.is_image and x.dtype.kind != "f" else spec.dtype
 
 
-def _split(x, spec, labels, stream):
+def _split(x, spec, labels, stream, preparation):
     dtype = _held_type(x, spec)
     resize = spec.is_image and spec.shape[:2] != x.shape[1:3]
 
@@ -206,7 +205,7 @@ def _split(x, spec, labels, stream):
             part *= 255
         if x.dtype.kind == "f" and spec.is_image:
             part = np.clip(part, 0, 1)
-        return _resized(part, spec.shape[:2]) if resize else part
+        return _fitted(part, preparation) if resize else part
 
     if stream:
         return ReaderSplit(read, np.arange(len(x)), spec, dtype, labels)
@@ -222,8 +221,8 @@ def _parts(x):
     return [slice(start, start + step) for start in range(0, len(x), step)]
 
 
-def _resized(images, size):
+def _fitted(images, preparation):
     import tensorflow as tf
 
     with tf.device("CPU:0"):
-        return resized(images, size).numpy()
+        return preparation.fit(tf.constant(images)).numpy()

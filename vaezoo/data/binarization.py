@@ -1,5 +1,7 @@
 """Grey levels to zeros and ones, for the Bernoulli likelihood."""
 
+import numpy as np
+
 from vaezoo.errors import unknown
 
 BINARIZATIONS = ("none", "threshold", "dynamic")
@@ -9,6 +11,27 @@ def check_binarization(mode):
     """Raise a VaezooError unless `mode` is one of BINARIZATIONS."""
     if mode not in BINARIZATIONS:
         raise unknown("binarization", mode, BINARIZATIONS)
+
+
+def fitting(images):
+    """How images become zeros and ones without losing what they show.
+
+    Grey drawings in black and white, as MNIST, are "dynamic": at least 80 % of their values are within 0.1 of 0 or 1,
+    and there is black and white, not the darkness of a night sky alone. MNIST has 83 % of black, 9 % of white and 9 %
+    between them.
+
+    Args:
+        images: float [N,H,W,C] in [0, 1].
+
+    Returns:
+        "none" for images that are zeros and ones already, "dynamic" for such drawings, None for all others.
+    """
+    images = np.asarray(images)
+    if np.isin(images, (0, 1)).all():
+        return "none"
+    black, white = np.mean(images <= 0.1), np.mean(images >= 0.9)
+    between = 1 - black - white
+    return "dynamic" if images.shape[-1] == 1 and between <= 0.2 and min(black, white) > between / 4 else None
 
 
 def binarize(images, mode, seed=None):

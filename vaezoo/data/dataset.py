@@ -5,10 +5,8 @@ import dataclasses
 import numpy as np
 
 from vaezoo.data.split import HELD_OUT, Split
-from vaezoo.errors import VaezooError
+from vaezoo.errors import VaezooError, printable
 from vaezoo.spec import Spec
-
-ASK_FOR_SIZE = "choose one size for all, as in image_size=(64, 64) (recipe key data.image_size)."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +20,9 @@ class Data:
         validation: held out of the training examples, or None.
         test: never used in training.
         class_names: the names of the classes, in the order of the labels; None if there are no labels.
+        image_size: (H, W) that every image was brought to, asked for or decided here; None if they keep their size.
+        notes: lines about the data that the user should see.
+        skipped: the files of a folder that are left out, each with the reason.
     """
 
     name: str
@@ -30,6 +31,9 @@ class Data:
     validation: Split | None
     test: Split
     class_names: tuple[str, ...] | None = None
+    image_size: tuple[int, int] | None = None
+    notes: tuple[str, ...] = ()
+    skipped: tuple[tuple[str, str], ...] = ()
 
     @property
     def classes(self) -> int:
@@ -37,7 +41,7 @@ class Data:
         return self.spec.classes
 
 
-def make_data(name, train, test, class_names, validation, seed):
+def make_data(name, train, test, class_names, validation, seed, **more):
     """Hold out examples for validation and test, and check that enough are left.
 
     Args:
@@ -47,6 +51,7 @@ def make_data(name, train, test, class_names, validation, seed):
         class_names: a tuple, or None.
         validation: fraction of the training examples, in [0, 0.5].
         seed: chooses the validation examples.
+        **more: further fields of the Data.
 
     Returns:
         A Data.
@@ -64,7 +69,7 @@ def make_data(name, train, test, class_names, validation, seed):
             f"'{name}' has too few examples: of {given}, {len(train)} are left for training after validation and test "
             "are held out; give at least 10."
         )
-    return Data(name, train.spec, train, part, test, class_names)
+    return Data(name, train.spec, train, part, test, class_names, **more)
 
 
 def _hold_out(split, fraction, seed):
@@ -81,11 +86,12 @@ def name_classes(*labels):
         labels: each an array [N] of sortable values, or None.
 
     Returns:
-        (class names, or None if no split has labels), then the labels of each split, int32 or None.
+        (class names, with control characters escaped, or None if no split has labels), then the labels of each split,
+        int32 or None.
     """
     given = [part for part in labels if part is not None]
     if not given:
         return None, *labels
     values = np.unique(np.concatenate(given))
     numbered = (None if part is None else np.searchsorted(values, part).astype("int32") for part in labels)
-    return tuple(str(value) for value in values), *numbered
+    return tuple(printable(str(value)) for value in values), *numbered

@@ -23,7 +23,7 @@ GRID, REACH = 80, 0.85  # points a side of a field, and the distance from its ce
 @functools.cache
 def fields():
     """The fields of all fonts and digits, float32 [len(FONTS),10,GRID,GRID], in digit heights; rows go down."""
-    return np.stack([[_field(_outline(font, digit)) for digit in "0123456789"] for font in FONTS])
+    return np.stack([[field(_outline(font, digit)) for digit in "0123456789"] for font in FONTS])
 
 
 def draw(font, label, rotation, slant, thickness, scale, shift_x, shift_y):
@@ -51,22 +51,31 @@ def draw(font, label, rotation, slant, thickness, scale, shift_x, shift_y):
     angle = np.deg2rad(column(rotation))
     right, down = x * np.cos(angle) - y * np.sin(angle), x * np.sin(angle) + y * np.cos(angle)
     right += column(slant) * down
-    distance = _sample(np.asarray(font) * 10 + np.asarray(label), right, down)
+    distance = sample(fields(), np.asarray(font) * 10 + np.asarray(label), right, down)
     ink = 0.5 + distance * unit + column(thickness) / 2
     return np.round(255 * np.clip(ink, 0, 1)).astype("uint8")[..., None]
 
 
-def _sample(which, right, down):
-    """Bilinear lookup in the fields `which` [N] at positions [N,H,W], in digit heights from the centre."""
-    table = fields().reshape(-1)
+def sample(tables, which, right, down):
+    """Bilinear lookup in fields.
+
+    Args:
+        tables: fields, [...,GRID,GRID].
+        which: index of a field, counted through all axes, [N].
+        right, down: positions, in the unit of the field, from its centre, [N,H,W]. One outside is moved to the edge.
+
+    Returns:
+        The distances there, [N,H,W].
+    """
+    table = tables.reshape(-1)
     to_cell = (GRID - 1) / (2 * REACH)
     column = np.clip((right + REACH) * to_cell, 0, GRID - 1.001)
     row = np.clip((down + REACH) * to_cell, 0, GRID - 1.001)
     left, top = column.astype("int32"), row.astype("int32")
     u, v = column - left, row - top
     corner = np.asarray(which, "int32")[:, None, None] * (GRID * GRID) + top * GRID + left
-    upper = table[corner] * (1 - u) + table[corner + 1] * u
-    lower = table[corner + GRID] * (1 - u) + table[corner + GRID + 1] * u
+    upper = table.take(corner) * (1 - u) + table.take(corner + 1) * u
+    lower = table.take(corner + GRID) * (1 - u) + table.take(corner + GRID + 1) * u
     return upper * (1 - v) + lower * v
 
 
@@ -85,8 +94,15 @@ def _outline(font, digit):
     return np.concatenate([np.stack([contour[:-1], contour[1:]], 1) for contour in centred])
 
 
-def _field(segments):
-    """Signed distance to a closed outline, [GRID,GRID]: exact, also for holes and overlapping contours."""
+def field(segments):
+    """The signed distance to a closed outline: exact, also for holes and overlapping contours.
+
+    Args:
+        segments: the outline, [S,2,2]: the start and the end of each segment, y up, within REACH of the centre.
+
+    Returns:
+        [GRID,GRID], positive inside; rows go down.
+    """
     line = np.linspace(-REACH, REACH, GRID, dtype="float32")
     point_x, point_y = np.tile(line, GRID)[:, None], np.repeat(-line, GRID)[:, None]  # y goes up, rows go down
     start_x, start_y = segments[:, 0].T.astype("float32")  # [S]

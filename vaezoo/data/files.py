@@ -6,7 +6,7 @@ import pathlib
 from vaezoo.errors import VaezooError
 
 
-def load(path, image_size, validation, seed, memory_limit):
+def load(path, preparation, validation, seed, memory_limit, cache, quiet):
     """The data set at a path; see load_data."""
     from vaezoo.data import arrays, folders
 
@@ -17,7 +17,7 @@ def load(path, image_size, validation, seed, memory_limit):
             "the name of a data set."
         )
     if path.is_dir():
-        return folders.load(name, path, image_size, validation, seed, memory_limit)
+        return folders.load(name, path, preparation, validation, seed, memory_limit, cache, quiet)
     if path.suffix in (".npy", ".npz") and path.is_file():
-        return arrays.load(name, path, image_size, validation, seed, memory_limit)
+        return arrays.load(name, path, preparation, validation, seed, memory_limit)
     raise VaezooError(f"'{name}' is neither a folder nor an .npy or .npz file: put image files into a folder.")

@@ -86,6 +86,10 @@ class ReaderSplit(IndexedSplit):
         labels = None if self.labels is None else self.labels[indices]
         return ReaderSplit(self.reader, self.indices[indices], self.spec, self.dtype, labels)
 
+    def in_memory(self):
+        """The same split as an ArraySplit."""
+        return ArraySplit(self.reader(self.indices), self.spec, self.labels)
+
     def _examples(self, indices):
         import tensorflow as tf
 

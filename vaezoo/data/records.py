@@ -22,25 +22,26 @@ class RecordSplit(Split):
         lengths: the number of records in each of them.
         features: feature name → tf.io feature, for those to read: "image", "label" (optional) and known factors.
         spec: a `Spec`, with the number of classes if "label" is read.
-        resize: whether images are resized to the shape of the spec.
+        preparation: how images are brought to the shape of the spec; None if they have it.
         record_bytes: mean size of a record.
         block_bytes: memory to shuffle in.
         positions: the records that belong to the split, sorted; None for all of them.
     """
 
-    def __init__(self, files, lengths, features, spec, resize, record_bytes, block_bytes, positions=None):
+    def __init__(self, files, lengths, features, spec, preparation, record_bytes, block_bytes, positions=None):
         total = sum(lengths)
         self.positions = np.arange(total) if positions is None else positions
         super().__init__(len(self.positions), spec)
-        self.files, self.lengths, self.features, self.resize = list(map(str, files)), list(lengths), features, resize
+        self.files, self.lengths, self.features = list(map(str, files)), list(lengths), features
+        self.preparation = preparation
         self.record_bytes, self.block_bytes = record_bytes, block_bytes
         self.block = int(np.clip(block_bytes / max(record_bytes, 1), 1, total))
 
     def take(self, indices):
         """The part of the split at these indices; nothing is read."""
         return RecordSplit(
-            self.files, self.lengths, self.features, self.spec, self.resize, self.record_bytes, self.block_bytes,
-            self.positions[indices],
+            self.files, self.lengths, self.features, self.spec, self.preparation, self.record_bytes,
+            self.block_bytes, self.positions[indices],
         )  # fmt: skip
 
     def in_memory(self):
@@ -114,17 +115,7 @@ class RecordSplit(Split):
         import tensorflow as tf
 
         image = tf.io.decode_image(file, channels=self.spec.shape[-1], expand_animations=False)
-        return resized(image, self.spec.shape[:2]) if self.resize else image
-
-
-def resized(images, size):
-    """uint8 or float32 images [...,H,W,C] resized to (H, W), antialiased; same type and range."""
-    import tensorflow as tf
-
-    result = tf.image.resize(images, size, antialias=True)
-    if images.dtype == tf.uint8:
-        return tf.cast(tf.round(tf.clip_by_value(result, 0, 255)), tf.uint8)
-    return tf.clip_by_value(result, 0, 1)
+        return self.preparation.fit(image) if self.preparation else image
 
 
 def _shuffled(values, seed):

@@ -8,7 +8,7 @@ from vaezoo.errors import VaezooError, errors_of_readers
 
 # The purpose of a random stream. It is folded into the seed, so that no two purposes share random numbers.
 ORDER, TRAINING_PIXELS, ORDERED_PIXELS = 0x6F72646572, 0x747261696E, 0x706978656C73
-HELD_OUT, FILE_ORDER = 0x68656C64, 0x66696C6573
+HELD_OUT, FILE_ORDER, FLIPS = 0x68656C64, 0x66696C6573, 0x666C697073
 READ_AT_ONCE = 1000  # examples in a batch of `first`
 
 
@@ -55,7 +55,16 @@ class Split:
         raise NotImplementedError
 
     def training_batches(
-        self, batch_size, steps_per_epoch, *, binarize="none", seed=0, labels=False, first_epoch=0, first_step=0
+        self,
+        batch_size,
+        steps_per_epoch,
+        *,
+        binarize="none",
+        flip=False,
+        seed=0,
+        labels=False,
+        first_epoch=0,
+        first_step=0,
     ):
         """Endless shuffled batches; every epoch is a new permutation, cut to `steps_per_epoch` full batches.
 
@@ -63,6 +72,7 @@ class Split:
             batch_size: B, the number of examples in a batch.
             steps_per_epoch: batches in an epoch; at most len(split) // batch_size.
             binarize: one of BINARIZATIONS, for images; "dynamic" makes a new draw each time an image is read.
+            flip: mirror every second image, drawn anew each time, left to right.
             seed: the seed of the run, an int >= 0.
             labels: whether batches have labels.
             first_epoch: the epoch to start at; the batches are those of an uninterrupted run from there on.
@@ -74,11 +84,13 @@ class Split:
 
         Raises:
             VaezooError: if an epoch needs more examples than there are, if there are no labels, or for a binarization
-                that is unknown or not of images.
+                or a flip that is unknown or not of images.
         """
         import tensorflow as tf
 
         self._check(batch_size, binarize, seed, labels)
+        if flip:
+            self.spec.require_image("flip=True (instead of False)")
         self._check_epoch(batch_size, steps_per_epoch)
         mode = binarize
 
@@ -88,6 +100,8 @@ class Split:
 
         def batch(epoch, step, keys):
             x, label = self._read(keys)
+            if flip:
+                x = _flipped(x, fold([seed, FLIPS], epoch, step))
             x = binarization.binarize(_unit(x), mode, fold([seed, TRAINING_PIXELS], epoch, step))
             return {"x": x, "label": label} if labels else {"x": x}
 
@@ -205,6 +219,14 @@ def fold(seed, *numbers):
     for number in numbers:
         seed = tf.random.experimental.stateless_fold_in(seed, tf.cast(number, tf.int64), alg="philox")
     return seed
+
+
+def _flipped(images, seed):
+    """Each image [B,H,W,C] mirrored left to right with a probability of a half."""
+    import tensorflow as tf
+
+    drawn = pixel_noise([tf.shape(images)[0], 1, 1, 1], seed) < 0.5
+    return tf.where(drawn, tf.reverse(images, [2]), images)
 
 
 def _unit(x):

@@ -13,13 +13,15 @@ import urllib.request
 import numpy as np
 
 from vaezoo.cache import cache_folder
-from vaezoo.data.dataset import ASK_FOR_SIZE, make_data
+from vaezoo.data.dataset import make_data
 from vaezoo.data.records import RecordSplit
 from vaezoo.errors import VaezooError, unknown
 from vaezoo.spec import Spec
 
+SIZE_OF_MIXED = (64, 64)  # of images that differ in size, unless another is asked for
 
-def load(name, image_size, validation, seed, memory_limit):
+
+def load(name, preparation, validation, seed, memory_limit):
     """The image set of that name, for example "mnist" or "emnist/letters"; see load_data."""
     builder = _builder(name)
     _check_images(builder, name)  # before anything is downloaded
@@ -27,7 +29,7 @@ def load(name, image_size, validation, seed, memory_limit):
         _check_network(builder)
         print(f"vaezoo: downloading {name} (once) into {builder.data_path}", file=sys.stderr)
         prepare(builder)
-    return read(builder, name, image_size, validation, seed, memory_limit)
+    return read(builder, name, preparation, validation, seed, memory_limit)
 
 
 def is_name(name):
@@ -70,13 +72,13 @@ def prepare(builder):
         ) from error
 
 
-def read(builder, name, image_size, validation, seed, memory_limit, factors=()):
+def read(builder, name, preparation, validation, seed, memory_limit, factors=()):
     """The Data of a set that is on disk.
 
     Args:
         builder: of tensorflow-datasets, prepared.
         name: as given to load_data.
-        image_size: (H, W) or None.
+        preparation: a `Preparation`; without image_size, images that differ in size become 64×64.
         validation: fraction of the training images to hold out.
         seed: chooses the validation images.
         memory_limit: bytes of decoded images above which they are streamed.
@@ -90,12 +92,14 @@ def read(builder, name, image_size, validation, seed, memory_limit, factors=()):
     if "train" not in splits:
         raise VaezooError(f"'{name}' has no split 'train', only {', '.join(splits)}: it cannot be trained on.")
     height, width, channels = features["image"].shape
-    if image_size is None and None in (height, width):
-        raise VaezooError(f"the images of '{name}' differ in size: {ASK_FOR_SIZE}")
+    notes = ()
+    if preparation.image_size is None and None in (height, width):
+        preparation = preparation.of_size(SIZE_OF_MIXED)
+        notes = ("the images differ in size; each becomes {}×{}: data.image_size sets another".format(*SIZE_OF_MIXED),)
     label = "label" in features and features["label"]
     labelled = isinstance(label, tfds.features.ClassLabel) and not label.shape and bool(label.num_classes)
     wanted = ["image", *(["label"] if labelled else []), *factors]
-    shape = (*(image_size or (height, width)), channels or 3)
+    shape = (*(preparation.image_size or (height, width)), channels or 3)
     spec = Spec("image", shape, classes=label.num_classes if labelled else 0)
 
     def split(name):
@@ -105,7 +109,7 @@ def read(builder, name, image_size, validation, seed, memory_limit, factors=()):
             lengths=info.shard_lengths,
             features={name: features.tf_example_spec[name] for name in wanted},
             spec=spec,
-            resize=shape[:2] != (height, width),
+            preparation=preparation if shape[:2] != (height, width) else None,
             record_bytes=info.num_bytes / max(info.num_examples, 1),
             # Four blocks are held at once (read ahead, shuffled, copied), and the model needs memory too.
             block_bytes=memory_limit / 8,
@@ -115,7 +119,9 @@ def read(builder, name, image_size, validation, seed, memory_limit, factors=()):
     train = split("train")
     if (len(train) + len(test or ())) * math.prod(shape) <= memory_limit:
         train, test = train.in_memory(), test and test.in_memory()
-    return make_data(name, train, test, tuple(label.names) if labelled else None, validation, seed)
+    class_names = tuple(label.names) if labelled else None
+    more = {"image_size": preparation.image_size, "notes": notes}
+    return make_data(name, train, test, class_names, validation, seed, **more)
 
 
 def _builder(name):
@@ -123,8 +129,8 @@ def _builder(name):
 
     base, _, config = name.partition("/")
     if not is_name(name) and not (base and os.path.isdir(_shared_folder() / base)):  # nor the user's own prepared set
-        names = [*tfds.list_builders(with_community_datasets=False), "glyphs"]
-        hint = "Give glyphs, an image set of tensorflow-datasets such as mnist, or a path to your own data."
+        names = [*tfds.list_builders(with_community_datasets=False), "glyphs", "shapes"]
+        hint = "Give glyphs, shapes, an image set of tensorflow-datasets such as mnist, or a path to your own data."
         raise unknown("data set", name, names, hint)
     try:
         return place(lambda folder: tfds.builder(name, data_dir=folder))
@@ -158,7 +164,8 @@ def _check_network(builder):
         except OSError as error:
             raise VaezooError(
                 f"'{builder.name}' is not on disk and {host} cannot be reached to download it ({error}). Check the "
-                "network, or set TFDS_DATA_DIR to a folder that already holds it; `glyphs` needs no download."
+                "network, or set TFDS_DATA_DIR to a folder that already holds it; `glyphs` and `shapes` need no "
+                "download."
             ) from None
 
 

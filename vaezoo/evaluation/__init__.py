@@ -5,7 +5,8 @@ found = evaluation.estimate_nll(model, x, samples=5000)        # found.nll [N], 
 """
 
 from vaezoo.evaluation.encoded import Encoded
-from vaezoo.evaluation.features import FeatureSpace, feature_space
+from vaezoo.evaluation.features import FeatureSpace, feature_space, inception_space
+from vaezoo.evaluation.gradients import GradientNoise, gradient_noise
 from vaezoo.evaluation.latent_code import (
     AggregatedPosterior,
     active_units,
@@ -15,13 +16,20 @@ from vaezoo.evaluation.latent_code import (
 )
 from vaezoo.evaluation.metrics import evaluate
 from vaezoo.evaluation.nll import NLL, estimate_nll
-from vaezoo.evaluation.sample_quality import UndefinedMetricError, frechet_distance, memorization, precision_recall
+from vaezoo.evaluation.sample_quality import (
+    UndefinedMetricError,
+    frechet_distance,
+    kernel_distance,
+    memorization,
+    precision_recall,
+)
 
 __all__ = [
     "NLL",
     "AggregatedPosterior",
     "Encoded",
     "FeatureSpace",
+    "GradientNoise",
     "UndefinedMetricError",
     "active_units",
     "aggregated_posterior",
@@ -30,6 +38,9 @@ __all__ = [
     "evaluate",
     "feature_space",
     "frechet_distance",
+    "gradient_noise",
+    "inception_space",
+    "kernel_distance",
     "kl_per_latent",
     "memorization",
     "precision_recall",

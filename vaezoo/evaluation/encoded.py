@@ -63,6 +63,14 @@ class Encoded:
         parts = [mean(self.params_of(rows), decoder_of(self.batch(rows))) for rows in self._batches()]
         return np.concatenate(parts)
 
+    def reconstructions(self):
+        """Pairs of examples and their decoded means [B,...], batch by batch: what the model makes of each, no noise."""
+        model = self.model
+        for rows in self._batches():
+            batch = self.batch(rows)
+            code = model.posterior.mean(self.params_of(rows), model.decoder_of(batch))
+            yield batch["x"], np.asarray(model.examples(code, batch.get("label")))
+
     def _batches(self, indices=None):
         count = len(self) if indices is None else len(indices)
         for start in range(0, count, BATCH):

@@ -43,6 +43,7 @@ def kl_per_latent(model, x, labels=None):
     """KL(q(z_d|x) || p(z_d)) of each latent, averaged over the examples.
 
     For a diagonal normal posterior these add up to the KL. For a full one they leave out the cost of its correlations.
+    Down a hierarchy each is given the groups above it, of one draw for each example.
 
     Args:
         model: a `VAE`.
@@ -50,15 +51,16 @@ def kl_per_latent(model, x, labels=None):
         labels: classes [N], for a conditional model.
 
     Returns:
-        [D] in nats; None unless q(z|x) is normal and p(z) is normal and diagonal: for others the KL is not a sum over
-        the latents.
+        [D] in nats; None unless q(z|x), or each group of it, is normal and p(z) is normal and diagonal: for others the
+        KL is not a sum over the latents.
     """
-    if not (model.posterior.normal and model.prior.normal):
+    if not ((model.posterior.normal or model.posterior.hierarchical) and model.prior.normal):
         return None
     total, encoded = 0.0, encode(model, x, labels)
     for passed in encoded.passes():
         q, prior = (tfd.Normal(law.mean(), law.stddev()) for law in (passed.q, passed.prior))  # the marginals
-        total = total + np.asarray(tfd.kl_divergence(q, prior), "float64").sum(0)
+        kl = np.asarray(tfd.kl_divergence(q, prior), "float64")  # [B,D], or [1,B,D] down a hierarchy
+        total = total + kl.reshape(-1, model.latent_dim).sum(0)
     return total / len(encoded)
 
 

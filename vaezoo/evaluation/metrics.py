@@ -5,22 +5,33 @@ import time
 
 import numpy as np
 
-from vaezoo.errors import VaezooError
+from vaezoo.decoding import group_slices
+from vaezoo.errors import VaezooError, unknown
 from vaezoo.evaluation import latent_code
+from vaezoo.evaluation.classifier import SIZE
 from vaezoo.evaluation.encoded import encode
-from vaezoo.evaluation.features import SIZE, feature_space
+from vaezoo.evaluation.features import FEATURES, feature_space, inception_space
 from vaezoo.evaluation.nll import estimate_nll
-from vaezoo.evaluation.sample_quality import UndefinedMetricError, frechet_distance, memorization, precision_recall
+from vaezoo.evaluation.sample_quality import (
+    UndefinedMetricError,
+    check_variety,
+    frechet_distance,
+    kernel_distance,
+    memorization,
+    precision_recall,
+)
 from vaezoo.models.in_batches import decode
+from vaezoo.runs import image_cache
 from vaezoo.seeds import SAMPLING, fold_seed
 from vaezoo.versions import versions
 
 MOST_SAMPLES = 10_000  # compared with real images, each with each
 MOST_TRAINING = 100_000  # training images that copies are searched among
 SAMPLE_SETS = 3  # drawn from the model one after the other, for a standard error
+SMALLEST_ERROR = 1e-10  # mean square of a reconstruction: one that is exact has 100 dB, not infinitely many
 
 
-def evaluate(run, samples=100, limit=None, seed=0, progress=None):
+def evaluate(run, samples=100, limit=None, seed=0, progress=None, features="auto"):
     """Measure a run on its test examples, binarized as the recipe says.
 
     Args:
@@ -29,6 +40,8 @@ def evaluate(run, samples=100, limit=None, seed=0, progress=None):
         limit: take the first so many test examples; None for all.
         seed: of every draw, 0 <= seed < 2^31.
         progress: called with the share of the NLL that is done, in (0, 1].
+        features: in which samples are compared with real images: "auto" for those of a classifier of this data set, or
+            "inception" for the FID and the KID.
 
     Returns:
         (report, per_example). The report is a mapping fit for JSON. A metric in it is {"value", "standard_error"}, in
@@ -36,7 +49,8 @@ def evaluate(run, samples=100, limit=None, seed=0, progress=None):
         "nll", "elbo", "effective_samples"; it is empty for an autoencoder.
 
     Raises:
-        VaezooError: for samples, a limit or a seed out of range.
+        VaezooError: for samples, a limit or a seed out of range, unknown features, or features=inception where its
+            weights cannot be downloaded.
     """
     if limit is not None and limit < 1:
         raise VaezooError(f"a limit of {limit} test examples; give at least 1")
@@ -44,8 +58,14 @@ def evaluate(run, samples=100, limit=None, seed=0, progress=None):
         raise VaezooError(f"{samples} importance samples; give at least 1")
     if not 0 <= seed < 2**31:
         raise VaezooError(f"the seed {seed} is outside 0 to {2**31 - 1}")
+    if features not in FEATURES:
+        raise unknown("features", features, FEATURES)
     started = time.perf_counter()
     model, recipe, spec = run.model, run.recipe, run.data.spec
+    space = None
+    if features == "inception":
+        spec.require_image("InceptionV3")
+        space = inception_space(spec, recipe.data)  # before the NLL: its weights may be missing
     x, labels = run.first("test", limit)
     encoded = encode(model, x, labels if model.spec.conditional else None)
     report = {
@@ -72,8 +92,9 @@ def evaluate(run, samples=100, limit=None, seed=0, progress=None):
         per_example = {"nll": found.nll, "elbo": elbo, "effective_samples": found.effective_samples}
     else:
         report |= {"bound": _reconstruction_alone(encoded), "nll": None}
+    report["psnr"] = metric(psnr(encoded)) if spec.is_image else None
     report["code"] = _code(model, encoded, seed)
-    report["samples"], report["samples_left_out"] = _samples(run, len(x), labels, seed)
+    report["samples"], report["samples_left_out"] = _samples(run, len(x), labels, seed, space)
     return report | {"versions": versions(), "seconds": round(time.perf_counter() - started, 1)}, per_example
 
 
@@ -82,6 +103,16 @@ def metric(values):
     values = np.asarray(values, "float64")
     error = float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
     return {"value": float(values.mean()), "standard_error": error}
+
+
+def psnr(encoded):
+    """The peak signal-to-noise ratio of each reconstruction [N], in dB: -10 log10 of its mean square error.
+
+    Args:
+        encoded: an `Encoded` of images; each is compared with its decoded mean.
+    """
+    errors = [np.square(x - decoded, dtype="float64").mean((1, 2, 3)) for x, decoded in encoded.reconstructions()]
+    return -10 * np.log10(np.maximum(np.concatenate(errors), SMALLEST_ERROR))
 
 
 def _reconstruction_alone(encoded):
@@ -116,29 +147,37 @@ def _code(model, encoded, seed):
     means = encoded.means()
     per_latent = latent_code.kl_per_latent(model, encoded)
     found = latent_code.aggregated_posterior(model, encoded, seed=seed)
+    groups = [
+        {
+            "latents": own.stop - own.start,
+            "active_units": latent_code.active_units(means[:, own]),
+            "kl": None if per_latent is None else float(per_latent[own].sum()),
+        }
+        for own in group_slices(model.decoder)
+    ]
     return {
         "active_units": latent_code.active_units(means),
         "variance_of_means": means.var(0, dtype="float64").tolist(),
         "kl_per_latent": None if per_latent is None else per_latent.tolist(),
+        "groups": groups,  # of a hierarchy, from the top down
         "mutual_information": found and metric(found.mutual_information),
         "marginal_kl": found and metric(found.marginal_kl),
         "log_examples": found and found.bound,
     }
 
 
-def _samples(run, count, labels, seed):
+def _samples(run, count, labels, seed, space):
     """How samples compare with real images, and None; or None, and the reason why they are not compared."""
     model, data = run.model, run.data
     count = min(count, MOST_SAMPLES, len(data.train))
     if not data.spec.is_image:
         return None, f"samples are compared for images, and these examples are {data.spec}"
-    if data.classes < 2:
-        return None, "the images have no classes, which the features are learned from"
     if count <= SIZE:
         return None, f"{count} images are too few to compare; more than {SIZE} are needed"
     try:
-        space = feature_space(run.recipe.data)
+        space = space or feature_space(run.recipe.data, image_cache(run.path))
         real, train = space.features_of(data.test, count), space.features_of(data.train, MOST_TRAINING)
+        check_variety(real)
         sets = []
         for number in range(SAMPLE_SETS):
             z = model.prior_distribution().sample(count, seed=fold_seed(seed, SAMPLING, number))
@@ -147,19 +186,22 @@ def _samples(run, count, labels, seed):
         floor = {**_compare(train[:count], real), "memorization": memorization(real, train)}
     except UndefinedMetricError as error:
         return None, str(error)
+    found = {name: metric([each[name] for each in sets]) for name in floor if name != "kid_error"}
+    # The three sets are compared with the same test images, so their mean is hardly more certain than one of them.
+    found["kid"]["standard_error"] = math.sqrt(np.mean([each["kid_error"] ** 2 for each in sets]))
     return {
-        **{name: metric([found[name] for found in sets]) for name in floor},
+        **found,
         "of_real_images": floor,
         "images": count,
         "training_images": len(train),
-        "classifier": {
-            "accuracy": space.accuracy,
-            "balanced_accuracy": space.balanced_accuracy,
-            "largest_class": space.largest_class,
-        },
+        "features": {"kind": space.kind, "size": space.size, "instead": space.instead},
+        "classifier": space.accuracies,
     }, None
 
 
 def _compare(drawn, real):
+    """The metrics of features [N,F]; without the Fréchet distance if they are too few for a covariance."""
     precision, recall = precision_recall(drawn, real)
-    return {"frechet_distance": frechet_distance(drawn, real), "precision": precision, "recall": recall}
+    kid, error = kernel_distance(drawn, real)
+    found = {"kid": kid, "kid_error": error, "precision": precision, "recall": recall}
+    return {"frechet_distance": frechet_distance(drawn, real), **found} if len(real) > real.shape[1] else found

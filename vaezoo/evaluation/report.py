@@ -13,7 +13,7 @@ COPIES = 0.01  # the share of samples, above that of test images, that counts as
 
 def rows(report):
     """The metrics as rows (section, name, value in nats, the same in bits per dimension, what it is), each a text."""
-    bound, nll, code, samples = (report[part] for part in ("bound", "nll", "code", "samples"))
+    bound, nll, code = (report[part] for part in ("bound", "nll", "code"))
 
     def in_nats(section, name, metric, meaning, cost=1):
         bits = cost * metric["value"] / report["dimensions"] / math.log(2)
@@ -23,6 +23,9 @@ def rows(report):
         yield in_nats("bound", "ELBO", bound["elbo"], "−reconstruction − KL, below log p(x)", cost=-1)
     where = "at the code" if bound["elbo"] is None else "averaged over q(z|x)"
     yield in_nats("", "reconstruction", bound["reconstruction"], f"−log p(x|z), {where}")
+    if report["psnr"]:
+        meaning = "of the reconstructions, decoded from the means of q(z|x)"
+        yield "", "PSNR", f"{_value(report['psnr'])} dB", "", meaning
     if bound["kl"]:
         method = {"closed_form": "in closed form", "monte_carlo": "from samples"}[bound["kl_method"]]
         yield in_nats("", "KL", bound["kl"], f"KL(q(z|x) ‖ p(z)), {method}")
@@ -33,21 +36,33 @@ def rows(report):
         yield "", "effective samples", f"{effective:,.1f}", "", f"(Σ w)² / Σ w² of {k:,}, the median {report['kind']}"
     active = f"{code['active_units']} of {report['latents']}"
     yield "code", "active units", active, "", "latents whose posterior mean has a variance above 0.01"
+    for number, group in enumerate(code["groups"], start=1):
+        kl = "" if group["kl"] is None else f"{group['kl']:.2f}"
+        held = f"KL of the group; {group['active_units']} of its {group['latents']} latents are active"
+        yield "", f"group {number}", kl, "", held
     if code["mutual_information"]:
         most = f"I(x; z); this estimate is at most log N = {code['log_examples']:.2f}"
         yield "", "mutual information", _value(code["mutual_information"]), "", most
         yield "", "marginal KL", _value(code["marginal_kl"]), "", "KL(q(z) ‖ p(z)); KL = I(x; z) + this"
-    if samples:
-        meanings = {
-            "frechet_distance": ("samples", "Fréchet distance", "of samples to test images", "training"),
-            "precision": ("", "precision", "share of samples among the test images", "training"),
-            "recall": ("", "recall", "share of test images among the samples", "training"),
-            "memorization": ("", "memorization", "share of samples that copy a training image", "test"),
-        }
-        for key, (section, name, meaning, real) in meanings.items():
-            digits = ",.1f" if key == "frechet_distance" else ".3f"
-            floor = f"{samples['of_real_images'][key]:{digits}} for {real} images"
-            yield section, name, _value(samples[key], digits), "", f"{meaning}; {floor}"
+    if report["samples"]:
+        yield from _rows_of_samples(report["samples"])
+
+
+def _rows_of_samples(samples):
+    inception, floor = samples["features"]["kind"] == "inception", samples["of_real_images"]
+    metrics = {
+        "frechet_distance": ("FID" if inception else "Fréchet distance", ",.1f", "of samples to test images"),
+        "kid": ("KID" if inception else "kernel distance", ",.4g", "MMD² of samples and test images, can be below 0"),
+        "precision": ("precision", ".3f", "share of samples among the test images"),
+        "recall": ("recall", ".3f", "share of test images among the samples"),
+        "memorization": ("memorization", ".3f", "share of samples that copy a training image"),
+    }
+    section = "samples"
+    for key, (name, digits, meaning) in metrics.items():
+        if key in samples:
+            real = "test" if key == "memorization" else "training"
+            yield section, name, _value(samples[key], digits), "", f"{meaning}; {floor[key]:{digits}} for {real} images"
+            section = ""
 
 
 def _value(metric, digits=".2f"):
@@ -115,13 +130,31 @@ def _on_the_importance_samples(curve):
 
 
 def _on_the_samples(samples):
-    classifier, copies = samples["classifier"], samples["memorization"]["value"]
-    yield (
-        "The features are those of a classifier trained on this data set. Its balanced accuracy on the test images is "
-        f"{classifier['balanced_accuracy']:.1%} (accuracy {classifier['accuracy']:.1%}, largest class "
-        f"{classifier['largest_class']:.1%}). {samples['images']:,} means of p(x|z) are compared with as many test "
-        "images. The Fréchet distance compares models of this data set; it is not the Inception FID of the papers."
-    )
+    features, classifier, copies = samples["features"], samples["classifier"], samples["memorization"]["value"]
+    compared = f"{samples['images']:,} means of p(x|z) are compared with as many test images."
+    if features["kind"] == "inception":
+        yield (
+            "The features are those of InceptionV3 with Keras's weights for ImageNet. Most papers use other weights, "
+            f"and other sets of images: their FIDs do not compare with this one. {compared}"
+        )
+    else:
+        task = {
+            "labels": "trained on this data set and its labels",
+            "changes": "that tells turned images of this data set, and images whose quadrants are in disorder",
+        }[features["kind"]]
+        yield (
+            f"The features are those of a classifier {task}. Its balanced accuracy on the test images is "
+            f"{classifier['balanced_accuracy']:.1%} (accuracy {classifier['accuracy']:.1%}, largest class "
+            f"{classifier['largest_class']:.1%}). {compared} The distances compare models of this data set; they are "
+            "not the Inception FID and KID of the papers."
+        )
+    if features["instead"]:
+        yield f"The labels are not used: {features['instead']}."
+    if "frechet_distance" not in samples:
+        yield (
+            f"The FID is left out: a covariance of {features['size']:,} features needs more than that many images, and "
+            f"{samples['images']:,} are compared. The KID is unbiased for any number."
+        )
     if copies - samples["of_real_images"]["memorization"] > COPIES:
         yield (
             f"{copies:.1%} of the samples copy one of {samples['training_images']:,} training images: the model has "

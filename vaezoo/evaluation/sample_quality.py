@@ -1,4 +1,4 @@
-"""Metrics of samples in a feature space: Fréchet distance, precision, recall, memorization.
+"""Metrics of samples in a feature space: Fréchet distance, KID, precision, recall, memorization.
 
 Each one refuses input that it cannot measure: a reference without variance, too few points, values that are not finite.
 """
@@ -12,6 +12,7 @@ RATIO = 1 / 3  # of the distances from a copy to its two nearest training images
 BLOCK = 10**7  # distances computed at once: 80 MB
 SAME = 1e-5  # two points nearer than this, relative to their distance from the centre, are equal
 ROUNDING = 1e-7  # of float32, relative
+CONSTANT = 0.01  # see `check_variety`
 
 
 class UndefinedMetricError(VaezooError):
@@ -49,6 +50,48 @@ def frechet_distance(samples, real):
     root = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
     common = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ second @ root), 0)).sum()
     return max(0.0, float(difference @ difference + np.trace(first) + np.trace(second) - 2 * common))
+
+
+def kernel_distance(samples, real):
+    """KID: the unbiased estimate of MMD^2 under the kernel k(x, y) = (x.y / F + 1)^3, and its standard error.
+
+    MMD^2 = E k(x, x') + E k(y, y') - 2 E k(x, y), over pairs of different samples x, x' and real images y, y'. It is 0
+    if both have the same moments up to the third. No term pairs an image with itself, so that the estimate is unbiased
+    whatever the number of images: for equal distributions its mean is 0, and half of the estimates are below.
+
+    The standard error is that of the jackknife, which leaves out each image once. It covers the choice of the samples
+    and of the real images, and errs upwards: for equal distributions by a factor of up to sqrt(2) (Efron & Stein 1981).
+
+    Args:
+        samples: features [N,F], N > 2.
+        real: features [M,F], M > 2, not all equal.
+
+    Returns:
+        (estimate, standard error). Lower is better.
+
+    Raises:
+        UndefinedMetricError: for too few points, for equal real features, or for NaN.
+
+    Source: Bińkowski et al. 2018, "Demystifying MMD GANs", arXiv:1801.01401, section 4 and equation 4; here all images
+    are one block.
+    """
+    samples, real = _checked(sample=samples, real=real)
+    for name, points in (("sample", samples), ("real", real)):
+        if len(points) <= 2:
+            raise UndefinedMetricError(f"{len(points)} {name} images are too few: the KID needs more than 2")
+    n, m = len(samples), len(real)
+    # Without the pair of an image with itself.
+    own_x, own_y = (_kernel_sums(p, p) - _kernel((p**2).sum(1), p) for p in (samples, real))
+    x_to_y, y_to_x = _kernel_sums(samples, real), _kernel_sums(real, samples)
+
+    def estimate(xx, n, yy, m, xy):
+        return xx / (n * (n - 1)) + yy / (m * (m - 1)) - 2 * xy / (n * m)
+
+    xx, yy, xy = own_x.sum(), own_y.sum(), x_to_y.sum()
+    without_x = estimate(xx - 2 * own_x, n - 1, yy, m, xy - x_to_y)  # [N], each without one of the samples
+    without_y = estimate(xx, n, yy - 2 * own_y, m - 1, xy - y_to_x)  # [M]
+    variance = (n - 1) * without_x.var() + (m - 1) * without_y.var()
+    return float(estimate(xx, n, yy, m, xy)), float(np.sqrt(variance))
 
 
 def precision_recall(samples, real, neighbours=NEIGHBOURS):
@@ -126,6 +169,23 @@ def memorization(samples, train, ratio=RATIO):
     return float(np.concatenate(copies).mean())
 
 
+def check_variety(real):
+    """Refuse features [M,F] of real images that are nearly constant: a collapsed network gives any samples the same.
+
+    Their standard deviation must be more than a hundredth of their size; that of a trained classifier is about half.
+
+    Raises:
+        UndefinedMetricError: if it is not.
+    """
+    real = np.asarray(real, "float64")
+    spread, size = np.sqrt(real.var(0).sum()), np.sqrt((real**2).sum(1).mean())
+    if not spread > CONSTANT * size:
+        raise UndefinedMetricError(
+            f"the features of the real images are nearly constant (their standard deviation is {spread:.2g}, their "
+            f"size {size:.2g}), so they do not tell images apart"
+        )
+
+
 def _checked(**sets):
     """The sets in float64, refused if a value is not finite or if the last set, the reference, has no variance."""
     sets = {name: np.asarray(points, "float64") for name, points in sets.items()}
@@ -141,6 +201,18 @@ def _checked(**sets):
     if np.ptp(reference, axis=0).max() <= SAME * np.abs(reference).max():
         raise UndefinedMetricError(f"the features of all {name} images are equal, so they do not tell images apart")
     return sets.values()
+
+
+def _kernel_sums(points, others):
+    """The sum of k(x, y) over all others y, for each point x [N]."""
+    rows = max(1, BLOCK // len(others))
+    starts = range(0, len(points), rows)
+    return np.concatenate([_kernel(points[start : start + rows] @ others.T, points).sum(1) for start in starts])
+
+
+def _kernel(products, points):
+    """The kernel of the KID, given products x.y."""
+    return (products / points.shape[1] + 1) ** 3
 
 
 def _radii(members, neighbours):

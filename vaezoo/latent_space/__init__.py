@@ -25,7 +25,16 @@ from vaezoo.latent_space.drawings import (
 )
 from vaezoo.latent_space.editing import Characteristic, Edits, average_code, characteristic, edit, members
 from vaezoo.latent_space.generation import Manifold, Samples, Styles, manifold, prior_codes, sample, style_by_class
-from vaezoo.latent_space.paths import Interpolation, Traversal, interpolate, step_ratio, tour, traverse
+from vaezoo.latent_space.paths import (
+    Interpolation,
+    Resampled,
+    Traversal,
+    interpolate,
+    resample_groups,
+    step_ratio,
+    tour,
+    traverse,
+)
 from vaezoo.latent_space.reconstruction import Reconstructions, reconstruct
 from vaezoo.models.in_batches import decode, embed
 
@@ -38,6 +47,7 @@ __all__ = [
     "Interpolation",
     "Manifold",
     "Reconstructions",
+    "Resampled",
     "Samples",
     "Styles",
     "Traversal",
@@ -62,6 +72,7 @@ __all__ = [
     "members",
     "prior_codes",
     "reconstruct",
+    "resample_groups",
     "sample",
     "step_ratio",
     "style_by_class",

@@ -40,14 +40,17 @@ def compared_runs(names, out, overrides=None, quiet=False):
             f"{', '.join(overrides)} can be set for recipes, which are trained here, and only run directories were "
             "given; leave that out"
         )
-    epochs = min((recipe.training.epochs for recipe in recipes.values()), default=None)
+    asked = (recipe.training.epochs for recipe in recipes.values())
+    epochs = min(filter(None, asked), default=None)
     for key, recipe in recipes.items():
         found[key] = recipe.model_copy(update={"training": recipe.training.model_copy(update={"epochs": epochs})})
     _check_same_examples(found)
-    return {
+    runs = {
         key: Run(train(model, Path(out) / key, quiet=quiet).path) if key in recipes else model
         for key, model in found.items()
     }
+    _check_same_examples(runs)  # again: what the recipes left to the data is decided now
+    return runs
 
 
 def _recipe_or_run(name, overrides):
@@ -60,14 +63,27 @@ def _recipe_or_run(name, overrides):
 
 def _check_same_examples(found):
     """Nats and squared errors are comparable only on the same examples."""
-    described = {}
-    for key, model in found.items():
-        data = model.data if isinstance(model, Recipe) else model.recipe.data
-        described[key] = f"{canonical_name(data.name)}, size {data.image_size or 'unchanged'}, binarize={data.binarize}"
+    described = {key: _examples(model) for key, model in found.items()}
     first = next(iter(described))
     for key, examples in described.items():
-        if examples != described[first]:
+        pairs = zip(described[first], examples, strict=True)
+        if any(one != other and None not in (one, other) for one, other in pairs):
+            two = "; ".join(", ".join(filter(None, described[name])) for name in (first, key))
             raise VaezooError(
-                f"'{first}' and '{key}' have different data ({described[first]}; {examples}), so they cannot be "
-                "compared; set data.name or data.binarize to the same value for both"
+                f"'{first}' and '{key}' have different data ({two}), so they cannot be compared; set data.name, "
+                "data.image_size or data.binarize to the same value for both"
             )
+
+
+def _examples(model):
+    """What the examples of a recipe or run are, in three texts; None for what a recipe leaves to the data."""
+    is_recipe = isinstance(model, Recipe)
+    recipe = model if is_recipe else model.recipe
+    data = recipe.data
+    size = None if is_recipe else "size unchanged"
+    if data.image_size:
+        size = "size {}×{}, crop={}".format(*data.image_size, data.crop)
+    binarize = data.binarize
+    if binarize == "auto":
+        binarize = None if recipe.model.likelihood.binary else "none"
+    return canonical_name(data.name), size, binarize and f"binarize={binarize}"

@@ -30,7 +30,7 @@ from vaezoo.latent_space.of_run import (
     embedding_of_test,
     inputs_of,
 )
-from vaezoo.latent_space.paths import interpolate, step_ratio, tour, traverse
+from vaezoo.latent_space.paths import interpolate, resample_groups, step_ratio, tour, traverse
 from vaezoo.latent_space.reconstruction import reconstruct
 from vaezoo.models.in_batches import embed
 from vaezoo.tables import as_csv
@@ -212,12 +212,14 @@ def draw_traversal(
 ):
     """Each latent axis of one example varied in turn, the most informative axis first.
 
+    Of a hierarchy, which has hundreds of axes, each group is drawn anew in turn; with `top`, its axes are varied.
+
     Args:
         run: a `Run`.
         index, image, invert, image_label: the example.
         span: from -span to span.
         steps: examples for each axis.
-        top: only this many of the most informative axes; by default all.
+        top: only this many of the most informative axes; by default all, and of a hierarchy its groups.
         gif: make an animation too.
 
     Returns:
@@ -226,6 +228,8 @@ def draw_traversal(
     x, labels, names = inputs_of(run, index, image, invert, image_label)
     if len(x) != 1:
         raise VaezooError(f"a traversal starts from one example and was given {len(x)}; give one")
+    if top is None and run.model.posterior.hierarchical:
+        return _groups(run, x[0], None if labels is None else labels[0], names[0], steps, gif)
     found = axis_information(run)
     if top is not None and not 1 <= top <= len(found.order):
         raise VaezooError(f"top= is {top}; it must be from 1 to {len(found.order)}, the number of latent axes")
@@ -243,6 +247,20 @@ def draw_traversal(
         return plots.round_trip(plots.sweep_film(result.examples, [f"z{axis}" for axis in axes], title))
 
     return _of_images(run, "traverse", arrays, draw, film=film if gif else None, seconds=0.12)
+
+
+def _groups(run, x, label, name, count, gif):
+    result = resample_groups(run.model, x, label, count)
+    title = _title(run, f"groups of latents of {name}, each drawn {count} times; the others as they are")
+    rows = [f"{size} latents" for size in result.sizes]
+
+    def draw():
+        return plots.image_grid(_flat(run, result), count, title, rows)
+
+    def film():
+        return plots.sweep_film(result.examples, rows, title)
+
+    return _of_images(run, "traverse", {**result._asdict(), "input": x}, draw, film=film if gif else None, seconds=0.4)
 
 
 def draw_interpolation(

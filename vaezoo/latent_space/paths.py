@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from vaezoo.decoding import group_slices
 from vaezoo.errors import VaezooError, unknown
 from vaezoo.latent_space.generation import checked_axes, grid_values
 from vaezoo.latent_space.reconstruction import squared_difference
@@ -160,6 +161,47 @@ class Traversal(NamedTuple):
     codes: np.ndarray
     values: np.ndarray
     axes: np.ndarray
+
+
+class Resampled(NamedTuple):
+    """Each group of a hierarchy drawn anew, the others constant.
+
+    Attributes:
+        examples: [G,S,...]; those of a row differ in one group.
+        codes: [G,S,D].
+        sizes: [G], the number of latents of each group, from the top down.
+    """
+
+    examples: np.ndarray
+    codes: np.ndarray
+    sizes: np.ndarray
+
+
+def resample_groups(model, x, label=None, count=10, seed=0):
+    """Draw each group of a hierarchy from its prior, one at a time; the others stay at the code of an example.
+
+    Args:
+        model: a `VAE` with a hierarchical decoder.
+        x: one example, `spec.shape`.
+        label: its class, for a conditional model.
+        count: S, how many times.
+        seed: of the draws.
+
+    Returns:
+        A `Resampled`.
+
+    Raises:
+        VaezooError: for a model without groups.
+    """
+    groups = group_slices(model.decoder)
+    if not groups:
+        raise VaezooError("this model has no groups of latents; train a hierarchy, such as ladder_vae")
+    code = embed(model, np.asarray(x)[None], label)[0]
+    codes = np.tile(code, (len(groups), count, 1))  # [G,S,D]
+    drawn = np.asarray(model.prior_codes(count, seed))
+    for row, own in enumerate(groups):
+        codes[row, :, own] = drawn[:, own]
+    return Resampled(decode(model, codes, label), codes, np.array([own.stop - own.start for own in groups]))
 
 
 def traverse(model, x, label=None, span=3.0, steps=11, axes=None):

@@ -67,11 +67,7 @@ class VAE(keras.Model):
         """Build the small parts; the encoder and the decoder are functional models, built when they were made."""
         codes = (None, self.latent_dim)
         shapes = (
-            (
-                self.posterior,
-                self.encoder.output_shape,
-                [block.output_shape for block in decoding.blocks(self.decoder)],
-            ),
+            (self.posterior, self.encoder.output_shape, decoding.group_shapes(self.decoder), self.dtype_policy.name),
             (self.prior, codes, self.spec.shape),
             (self.likelihood, self.decoder.output_shape),
             (self.objective, codes),
@@ -216,13 +212,13 @@ class VAE(keras.Model):
         Returns:
             The terms by name, each [B], in nats.
         """
-        passed = self.forward(x, self.objective.samples, seed)
+        passed = self.forward(x, self.objective.draws, seed)
         terms = self.objective.compute(passed, step)
         return {**terms, "loss": sum(passed.extra_terms.values(), start=terms["loss"])}
 
     def players(self):
         """Who minimizes what: the name of a term → the trainable weights that minimize its mean."""
-        own = self.objective.players()
+        own = self.objective.players(self)
         taken = {id(weight) for weights in own.values() for weight in weights}
         return {"loss": [weight for weight in self.trainable_variables if id(weight) not in taken], **own}
 

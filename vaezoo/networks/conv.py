@@ -2,13 +2,21 @@
 
 import keras
 
-from vaezoo import recipe_schema
+from vaezoo import part_schema
+from vaezoo.decoding import codes_of
 from vaezoo.errors import VaezooError
-from vaezoo.networks.ends import example_features, example_inputs, flat_features, float32_model, latent_inputs
+from vaezoo.networks.ends import (
+    depth_to_space,
+    example_features,
+    example_inputs,
+    flat_features,
+    float32_model,
+    latent_inputs,
+)
 from vaezoo.registry import DECODERS, ENCODERS
 
 
-@ENCODERS.register(recipe_schema.ConvEncoder)
+@ENCODERS.register(part_schema.ConvEncoder)
 def conv_encoder(spec, params_size, *, filters, kernel_size, dense, activation):
     """A convolutional encoder: image [B,H,W,C] → params [B,P].
 
@@ -33,7 +41,7 @@ def conv_encoder(spec, params_size, *, filters, kernel_size, dense, activation):
     return float32_model(inputs, keras.layers.Dense(params_size)(h), "encoder")
 
 
-@DECODERS.register(recipe_schema.ConvDecoder)
+@DECODERS.register(part_schema.ConvDecoder)
 def conv_decoder(latent_dim, spec, params_shape, *, filters, kernel_size, dense, activation):
     """A convolutional decoder: z [B,D] → params [B,H,W,P*C].
 
@@ -55,17 +63,14 @@ def conv_decoder(latent_dim, spec, params_shape, *, filters, kernel_size, dense,
     """
     height, width = _smallest_size(spec, len(filters))
     inputs = latent_inputs(latent_dim, spec.classes)
-    h = flat_features(inputs, inputs["z"] if spec.conditional else inputs, spec.classes)  # [B,D(+Y)]
+    h = flat_features(inputs, codes_of(inputs), spec.classes)  # [B,D(+Y)]
     h = keras.layers.Dense(dense, activation)(h)
     h = keras.layers.Dense(height * width * filters[0], activation)(h)
     h = keras.layers.Reshape((height, width, filters[0]))(h)
     for level in filters[1:]:
         h = keras.layers.Conv2DTranspose(level, kernel_size, strides=2, padding="same", activation=activation)(h)
-    height, width, channels = params_shape[0] // 2, params_shape[1] // 2, params_shape[2]
-    h = keras.layers.Conv2D(4 * channels, kernel_size, padding="same")(h)  # [B,H/2,W/2,4PC]
-    h = keras.layers.Reshape((height, width, 2, 2, channels))(h)
-    h = keras.layers.Permute((1, 3, 2, 4, 5))(h)  # [B,H/2,2,W/2,2,PC]
-    return float32_model(inputs, keras.layers.Reshape((2 * height, 2 * width, channels))(h), "decoder")
+    h = keras.layers.Conv2D(4 * params_shape[-1], kernel_size, padding="same")(h)  # [B,H/2,W/2,4PC]
+    return float32_model(inputs, depth_to_space(h), "decoder")
 
 
 def _smallest_size(spec, levels):

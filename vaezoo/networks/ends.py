@@ -33,6 +33,14 @@ def flat_features(inputs, features, classes):
     return keras.layers.Concatenate(name="join_label")([flat, keras.ops.one_hot(inputs["label"], classes)])
 
 
+def depth_to_space(h):
+    """[B,H,W,4C] → [B,2H,2W,C]: the channels are laid out as 2×2 pixels, by layers that need no custom class."""
+    rows, columns, channels = h.shape[1], h.shape[2], h.shape[3] // 4
+    h = keras.layers.Reshape((rows, columns, 2, 2, channels))(h)
+    h = keras.layers.Permute((1, 3, 2, 4, 5))(h)  # [B,H,2,W,2,C]
+    return keras.layers.Reshape((2 * rows, 2 * columns, channels))(h)
+
+
 def float32_model(inputs, params, name):
     """The functional model from `inputs` to the parameters of a distribution, in float32 under every precision."""
     return keras.Model(inputs, keras.layers.Activation("linear", dtype="float32", name="params")(params), name=name)

@@ -4,12 +4,13 @@ import math
 
 import keras
 
-from vaezoo import recipe_schema
+from vaezoo import part_schema
+from vaezoo.decoding import codes_of
 from vaezoo.networks.ends import example_features, example_inputs, flat_features, float32_model, latent_inputs
 from vaezoo.registry import DECODERS, ENCODERS
 
 
-@ENCODERS.register(recipe_schema.MLPEncoder)
+@ENCODERS.register(part_schema.MLPEncoder)
 def mlp_encoder(spec, params_size, *, hidden, activation):
     """A fully connected encoder: example [B,...] → params [B,P].
 
@@ -27,7 +28,7 @@ def mlp_encoder(spec, params_size, *, hidden, activation):
     return float32_model(inputs, keras.layers.Dense(params_size)(h), "encoder")
 
 
-@DECODERS.register(recipe_schema.MLPDecoder)
+@DECODERS.register(part_schema.MLPDecoder)
 def mlp_decoder(latent_dim, spec, params_shape, *, hidden, activation):
     """A fully connected decoder: z [B,D] → params [B,*params_shape].
 
@@ -40,7 +41,7 @@ def mlp_decoder(latent_dim, spec, params_shape, *, hidden, activation):
         A functional Keras model named "decoder".
     """
     inputs = latent_inputs(latent_dim, spec.classes)
-    h = flat_features(inputs, inputs["z"] if spec.conditional else inputs, spec.classes)  # [B,D(+Y)]
+    h = flat_features(inputs, codes_of(inputs), spec.classes)  # [B,D(+Y)]
     for width in hidden:
         h = keras.layers.Dense(width, activation)(h)
     h = keras.layers.Dense(math.prod(params_shape))(h)

@@ -1,10 +1,9 @@
 """The terms of the objective over the epochs of a training."""
 
 import numpy as np
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from vaezoo.plots.style import DPI, PALETTE, TEXT
+from vaezoo.plots.style import DPI, PALETTE, TEXT, Figure
 
 LEFT_OUT = 20  # the first 1/20 of the epochs, rounded down, does not set the range of the vertical axis
 

@@ -1,12 +1,9 @@
 """Pictures of an evaluation: the NLL by the number of samples, and the KL of each latent."""
 
-import textwrap
-
 import numpy as np
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from vaezoo.plots.style import DPI, PALETTE, TEXT
+from vaezoo.plots.style import DPI, PALETTE, Figure, plain_axes
 
 WIDTH, HEIGHT = 6.2, 3.4  # inches
 
@@ -26,7 +23,7 @@ def nll_curve(samples, gaps, errors, elbo, title=""):
     """
     figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, layout="constrained")
     x_label = "K, importance samples (bars: standard error of the gap to the ELBO)"
-    axes = _axes(figure, title, x_label, "nats per example")
+    axes = plain_axes(figure, title, x_label, "nats per example")
     estimates = -elbo - np.asarray(gaps)
     axes.axhline(-elbo, color=PALETTE[1], linestyle="--", linewidth=1.3)
     end = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "bottom"}  # x in [0, 1] of the panel
@@ -56,7 +53,7 @@ def latent_bars(kl, active, title=""):
     kl, active = np.asarray(kl), np.asarray(active, bool)
     order = np.argsort(-kl, kind="stable")
     figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, layout="constrained")
-    axes = _axes(figure, title, "latents, the largest KL first", "KL, nats per example")
+    axes = plain_axes(figure, title, "latents, the largest KL first", "KL, nats per example")
     places = np.arange(len(kl))
     for mask, colour, label in ((active[order], PALETTE[0], "active"), (~active[order], "#BBBBBB", "not in use")):
         if mask.any():
@@ -75,16 +72,3 @@ def latent_bars(kl, active, title=""):
 
 def _nats(value):
     return f"{value:.2f}".replace("-", "−")
-
-
-def _axes(figure, title, x_label, y_label):
-    axes = figure.subplots()
-    lines = [part for line in title.splitlines() for part in textwrap.wrap(line, 76)]
-    axes.set_title("\n".join(lines), fontsize=10, color=TEXT, loc="left")
-    axes.set_xlabel(x_label, fontsize=9)
-    axes.set_ylabel(y_label, fontsize=9)
-    axes.tick_params(labelsize=8)
-    axes.grid(alpha=0.25, linewidth=0.5)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    return axes

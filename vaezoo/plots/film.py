@@ -2,12 +2,11 @@
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from PIL import Image
 
 from vaezoo.plots.grids import panels_of_images, tile
 from vaezoo.plots.latent_map import dot_size, draw_map, frame, plane_of
-from vaezoo.plots.style import TEXT
+from vaezoo.plots.style import TEXT, Figure
 
 FILM_DPI = 120
 

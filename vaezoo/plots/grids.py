@@ -3,11 +3,10 @@
 import math
 
 import numpy as np
-from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
 from matplotlib.ticker import MaxNLocator
 
-from vaezoo.plots.style import DPI, TEXT
+from vaezoo.plots.style import DPI, TEXT, Figure
 
 CELL = 100  # approximate size of an image with its gap, in pixels of the picture
 MARGIN = 24  # pixels around everything
@@ -192,4 +191,4 @@ def _width(text, size=8):
     """The width of a text in pixels."""
     if not text.strip():
         return 0
-    return math.ceil(TextPath((0, 0), text, size=size).get_extents().x1 * DPI / 72)
+    return math.ceil(TextPath((0, 0), text.replace("$", r"\$"), size=size).get_extents().x1 * DPI / 72)

@@ -5,10 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib import patheffects
-from matplotlib.figure import Figure
 
 from vaezoo.plots.grids import show, ticks, tile
-from vaezoo.plots.style import DPI, PALETTE, TEXT, class_colour
+from vaezoo.plots.style import DPI, PALETTE, TEXT, Figure, class_colour
 
 
 class Plane(NamedTuple):

@@ -1,4 +1,9 @@
-"""The colours and sizes that all pictures share."""
+"""What all pictures share: colours, sizes, axes, and a Figure that draws every text as it is."""
+
+import textwrap
+
+from matplotlib import figure
+from matplotlib.text import Text
 
 TEXT = "#222222"
 DPI = 200
@@ -17,3 +22,27 @@ CLASS_COLOURS = (
 def class_colour(index):
     """The colour of a class. After ten classes the colours repeat, so the maps also show the names."""
     return CLASS_COLOURS[index % len(CLASS_COLOURS)]
+
+
+class Figure(figure.Figure):
+    """A matplotlib Figure without mathematical text: the name of a class may hold a dollar sign."""
+
+    def draw(self, renderer):
+        """Draw the figure."""
+        for text in self.findobj(Text):
+            text.set_parse_math(False)
+        super().draw(renderer)
+
+
+def plain_axes(figure, title, x_label, y_label):
+    """The only axes of a figure, with a title and a light grid."""
+    axes = figure.subplots()
+    lines = [part for line in title.splitlines() for part in textwrap.wrap(line, 76)]
+    axes.set_title("\n".join(lines), fontsize=10, color=TEXT, loc="left")
+    axes.set_xlabel(x_label, fontsize=9)
+    axes.set_ylabel(y_label, fontsize=9)
+    axes.tick_params(labelsize=8)
+    axes.grid(alpha=0.25, linewidth=0.5)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    return axes

@@ -12,6 +12,7 @@ from vaezoo.serving.grpc import Grpc
 from vaezoo.serving.rest import Rest
 
 TYPES = {"DT_FLOAT": np.float32, "DT_INT32": np.int32}
+LONGEST_TIMEOUT = 10**6  # seconds
 FIRST_PAUSE = 0.1  # seconds before the first retry; each further one waits twice as long
 
 
@@ -27,20 +28,22 @@ class DecoderClient:
         model: the name of the model at the server.
         version: the version, an integer; by default the server's newest.
         timeout: seconds for a call with all its retries, more than 0.
-        retries: how many times a call is tried again, at least 0.
+        retries: how many times a call is tried again, an integer of at least 0.
+        finite: refuse an answer with NaN or infinity.
 
     Raises:
         VaezooError: for an argument out of range, or gRPC without its package.
     """
 
-    def __init__(self, url, model="conv_vae", version=None, timeout=10.0, retries=3):
-        scheme = urllib.parse.urlsplit(url)
-        if scheme.scheme not in ("http", "https", "grpc") or not scheme.netloc:
-            raise VaezooError(f"the address '{url}' must be http://HOST:PORT, https://HOST:PORT or grpc://HOST:PORT")
-        if not timeout > 0 or retries < 0:
-            raise VaezooError(f"timeout must be above 0 and retries at least 0, not {timeout} and {retries}")
-        self.timeout, self.retries = timeout, retries
-        transport = Grpc if scheme.scheme == "grpc" else Rest
+    def __init__(self, url, model="conv_vae", version=None, timeout=10.0, retries=3, finite=True):
+        scheme = _checked_scheme(url)
+        if not 0 < timeout < LONGEST_TIMEOUT or not isinstance(retries, int) or retries < 0:
+            raise VaezooError(
+                f"timeout must be above 0 and below {LONGEST_TIMEOUT:,}, and retries an integer of at least 0, not "
+                f"{timeout} and {retries}"
+            )
+        self.timeout, self.retries, self.finite = timeout, retries, finite
+        transport = Grpc if scheme == "grpc" else Rest
         self._transport = transport(url.rstrip("/"), model, version)
         self._signatures = None
 
@@ -103,7 +106,23 @@ class DecoderClient:
         outputs = self._with_retries(
             lambda timeout: self._transport.predict(signature, arrays, spec["outputs"], timeout)
         )
-        return {name: np.asarray(outputs[name], TYPES[dtype]) for name, (dtype, _) in spec["outputs"].items()}
+        rows = len(next(iter(arrays.values())))
+        return {name: self._output(outputs, name, rows, *described) for name, described in spec["outputs"].items()}
+
+    def _output(self, outputs, name, rows, dtype, shape):
+        """One output as an array of the type and shape that the signature says, with a row for each row sent."""
+        if dtype not in TYPES:
+            raise ServingError(f"the model answers '{name}' as {dtype}, which this client cannot read")
+        try:
+            array = np.asarray(outputs[name], TYPES[dtype])
+        except (KeyError, TypeError, ValueError, OverflowError):
+            raise ServingError(f"the server answered without '{name}', or with something that is no array") from None
+        wanted = (rows, *shape[1:])
+        if array.shape != wanted:
+            raise ServingError(f"the server answered '{name}' of shape {list(array.shape)}, not {list(wanted)}")
+        if self.finite and not np.isfinite(array).all():
+            raise ServingError(f"the server answered '{name}' with NaN or infinity; pass finite=False to take it")
+        return array
 
     def close(self):
         """Close the connection."""
@@ -127,6 +146,21 @@ class DecoderClient:
                 if tried == self.retries or time.monotonic() + pause >= deadline:
                     raise ServingError(f"{error} (tried {tried + 1} times)") from error
                 time.sleep(pause)
+
+
+def _checked_scheme(url):
+    """The scheme of an address; a VaezooError for one that is not allowed."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        fits = parts.scheme in ("http", "https", "grpc") and parts.hostname and parts.port != 0
+        secret = parts.username is not None
+    except (ValueError, AttributeError, TypeError):
+        fits = secret = False
+    if secret:
+        raise VaezooError("the address holds a name or a password, which this client does not send; leave it out")
+    if not fits:
+        raise VaezooError(f"the address '{url}' must be http://HOST:PORT, https://HOST:PORT or grpc://HOST:PORT")
+    return parts.scheme
 
 
 def _checked(spec, given):

@@ -53,7 +53,10 @@ class Grpc:
         for name, array in arrays.items():
             request.inputs[name].CopyFrom(tf.make_tensor_proto(array))
         found = self._call(self.stub.Predict, request, timeout).outputs
-        return {name: tf.make_ndarray(found[name]) for name in outputs}
+        try:
+            return {name: tf.make_ndarray(found[name]) for name in outputs if name in found}
+        except (TypeError, ValueError):
+            raise ServingError(f"{self.server} answered with something that is no array") from None
 
     def _address(self, spec):
         spec.name = self.model

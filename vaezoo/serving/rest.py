@@ -1,12 +1,21 @@
-"""The server's REST interface; it needs only the standard library."""
+"""The server's REST interface."""
 
-import http.client
 import json
-import urllib.error
+import math
+import queue
+import threading
+import time
 import urllib.parse
 import urllib.request
 
+import urllib3
+
 from vaezoo.serving.failures import BusyError, ServingError, one_line
+
+LARGEST_METADATA = 2**22  # bytes; those of a model of vaezoo take 10 KB
+LARGEST_ERROR = 2**16  # bytes
+LONGEST_NUMBER = 32  # characters of a number in JSON, with its comma and brackets
+CHUNK = 2**16
 
 
 class Rest:
@@ -17,16 +26,23 @@ class Rest:
         self.address = f"{url}/v1/models/{urllib.parse.quote(model, safe='')}"
         if version is not None:
             self.address += f"/versions/{int(version)}"
+        parts = urllib.parse.urlsplit(url)
+        proxy = urllib.request.getproxies().get(parts.scheme)
+        direct = proxy is None or urllib.request.proxy_bypass(parts.hostname)
+        self.pool = urllib3.PoolManager() if direct else urllib3.ProxyManager(proxy)
 
     def signatures(self, timeout):
         """Signature → "inputs" or "outputs" → name → (type, shape)."""
-        found = self._request(f"{self.address}/metadata", None, timeout)
-        described = found["metadata"]["signature_def"]["signature_def"]
-        return {
-            name: {side: self._tensors(signature[side]) for side in ("inputs", "outputs")}
-            for name, signature in described.items()
-            if not name.startswith("__")
-        }
+        found = self._request("GET", f"{self.address}/metadata", None, timeout, LARGEST_METADATA)
+        try:
+            described = found["metadata"]["signature_def"]["signature_def"]
+            return {
+                name: {side: self._tensors(signature[side]) for side in ("inputs", "outputs")}
+                for name, signature in described.items()
+                if not name.startswith("__")
+            }
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise ServingError(f"{self.server} answered with metadata that describe no model") from None
 
     @staticmethod
     def _tensors(tensors):
@@ -36,38 +52,88 @@ class Rest:
         return {name: (tensor["dtype"], shape(tensor)) for name, tensor in tensors.items()}
 
     def predict(self, signature, arrays, outputs, timeout):
-        """Arrays by name → the arrays named in `outputs`."""
+        """Arrays by name → what the server answers for the `outputs`, by name."""
         columns = {name: array.tolist() for name, array in arrays.items()}
         body = json.dumps({"signature_name": signature, "inputs": columns}).encode()
-        found = self._request(f"{self.address}:predict", body, timeout)["outputs"]
-        return found if isinstance(found, dict) else {next(iter(outputs)): found}  # a single output has no name
+        rows = len(next(iter(arrays.values())))
+        numbers = sum(rows * math.prod(size for size in shape if size > 0) for _, shape in outputs.values())
+        found = self._request("POST", f"{self.address}:predict", body, timeout, CHUNK + LONGEST_NUMBER * numbers)
+        found = found.get("outputs") if isinstance(found, dict) else None
+        return {next(iter(outputs)): found} if len(outputs) == 1 and not isinstance(found, dict) else found
 
-    def _request(self, address, body, timeout):
-        request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
+    def _request(self, method, address, body, timeout, most):
+        """The JSON that the server answers with, of at most so many bytes, within so many seconds."""
         try:
-            with urllib.request.urlopen(request, timeout=timeout) as response:
-                return json.load(response)
-        except urllib.error.HTTPError as error:
-            kind = BusyError if error.code in (429, 502, 503, 504) else ServingError
-            raise kind(f"{self.server} answered {error.code}: {_error_text(error)}") from None
-        except (TimeoutError, urllib.error.URLError, http.client.HTTPException, ConnectionError) as error:
-            reason = getattr(error, "reason", error)
-            if isinstance(reason, TimeoutError):
+            content = _in_time(lambda: self._answer(method, address, body, time.monotonic() + timeout, most), timeout)
+            return json.loads(content)
+        except ServingError:
+            raise
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            late = TimeoutError, urllib3.exceptions.TimeoutError
+            refused = urllib3.exceptions.NewConnectionError, urllib3.exceptions.ProtocolError, ConnectionError
+            if isinstance(error, late) and not isinstance(error, refused):
                 raise ServingError(f"{self.server} did not answer in time; give a longer timeout") from None
-            kind = BusyError if isinstance(reason, ConnectionError | http.client.HTTPException) else ServingError
-            raise kind(f"{self.server} cannot be reached: {one_line(reason)}") from None
-        except ValueError as error:
+            passing = isinstance(error, refused) and not isinstance(error, urllib3.exceptions.NameResolutionError)
+            kind = BusyError if passing else ServingError
+            raise kind(f"{self.server} cannot be reached: {one_line(error)}") from None
+        except (ValueError, RecursionError) as error:
             raise ServingError(f"{self.server} answered with something that is not JSON: {one_line(error)}") from None
 
+    def _answer(self, method, address, body, deadline, most):
+        headers = {"Content-Type": "application/json"}
+        seconds = max(deadline - time.monotonic(), 1e-3)
+        with self.pool.request(
+            method, address, body=body, headers=headers, timeout=seconds, retries=False, redirect=False,
+            preload_content=False, decode_content=False,
+        ) as response:  # fmt: skip
+            # Read to its end, the response gives its connection back; otherwise leaving this block closes both.
+            if response.status == 200:
+                return self._read(response, deadline, most)
+            if 300 <= response.status < 400:
+                raise ServingError(f"{self.server} answered with a redirect, which is not followed")
+            text = self._read(response, deadline, LARGEST_ERROR).decode(errors="replace")
+            kind = BusyError if response.status in (429, 502, 503, 504) else ServingError
+            raise kind(f"{self.server} answered {response.status}: {_error_text(text) or response.reason}")
+
+    def _read(self, response, deadline, most):
+        chunks, size = [], 0
+        while chunk := response.read1(CHUNK):
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > most:
+                raise ServingError(f"{self.server} answered with more than {most:,} bytes, which this call cannot have")
+            if time.monotonic() > deadline:
+                raise TimeoutError
+        return b"".join(chunks)
+
     def close(self):
-        """Do nothing: every request has its own connection."""
+        """Close the connections."""
+        self.pool.clear()
 
 
-def _error_text(error):
+def _in_time(function, seconds):
+    """The result of a function, or a TimeoutError: a server that sends a byte now and then meets every other limit."""
+    results = queue.SimpleQueue()
+
+    def work():
+        try:
+            results.put((function(), None))
+        except BaseException as error:
+            results.put((None, error))
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        result, error = results.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError from None
+    if error is not None:
+        raise error
+    return result
+
+
+def _error_text(text):
     """The server's message: the "error" of its JSON, or its text."""
-    with error:
-        text = error.read().decode(errors="replace")
     try:
         return one_line(json.loads(text)["error"])
-    except (ValueError, KeyError, TypeError):
-        return one_line(text or error.reason)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return one_line(text) if text.strip() else ""

@@ -9,6 +9,7 @@ _HOME = {
     "Inspection": "inspection",
     "Trained": "fit",
     "inspect": "inspection",
+    "refit": "refitting",
     "resume": "fit",
     "train": "fit",
 }

@@ -1,5 +1,6 @@
 """Callbacks between two calls of the step: checkpoints, metrics.csv, progress on the screen, interruption."""
 
+import contextlib
 import signal
 import threading
 import time
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 
 from vaezoo.errors import Terminated
+from vaezoo.optimizer import averaged
 
 
 class Recorder(keras.callbacks.Callback):
@@ -30,6 +32,7 @@ class Recorder(keras.callbacks.Callback):
         self.images_per_epoch = setup.steps * setup.recipe.training.batch_size
         self.begun = started - state.seconds
         self.kept = time.perf_counter()
+        self.validated = contextlib.ExitStack()
 
     def on_epoch_begin(self, epoch, logs=None):
         """Start the clock; an interrupted epoch continues with its sums."""
@@ -49,14 +52,19 @@ class Recorder(keras.callbacks.Callback):
                 self.checkpoint()
 
     def on_test_begin(self, logs=None):
-        """Stop the clock of the epoch before validation."""
+        """Stop the clock of the epoch before validation, which is of the averaged weights."""
         self.state.epoch_seconds = time.perf_counter() - self.started
+        self.validated.enter_context(averaged(self.model))
+
+    def on_test_end(self, logs=None):
+        """Continue with the weights of training."""
+        self.validated.close()
 
     def on_epoch_end(self, epoch, logs=None):
         """Add the row of metrics and write a checkpoint."""
         state = self.state
         if "val_loss" not in logs:
-            self.on_test_begin()
+            state.epoch_seconds = time.perf_counter() - self.started
         rate = round(self.images_per_epoch / state.epoch_seconds)
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}}
         row |= {"seconds": round(state.epoch_seconds, 3), "images_per_second": rate}
@@ -66,7 +74,7 @@ class Recorder(keras.callbacks.Callback):
         state.epoch, state.step, state.epoch_seconds, state.sums, state.skipped = epoch + 1, 0, 0.0, {}, 0
         state.skipped_in_a_row = int(self.watch.in_a_row.numpy())
         self._write()
-        self.run.show_epoch(state)
+        self.run.show_epoch(state, self.model)
 
     def checkpoint(self):
         """Write a checkpoint within an epoch; call it between two calls of the step."""

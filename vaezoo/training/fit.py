@@ -15,8 +15,9 @@ from vaezoo.config import load_recipe, to_yaml
 from vaezoo.errors import VaezooError
 from vaezoo.keras_files import load_weights
 from vaezoo.models.vae import VAE
+from vaezoo.optimizer import take_averages
 from vaezoo.recipe_schema import Recipe
-from vaezoo.runs import free_path, read_environment
+from vaezoo.runs import free_path, image_cache, read_environment
 from vaezoo.tables import aligned
 from vaezoo.training.animation import CODES, LatentFilm
 from vaezoo.training.callbacks import Interruption, Progress, Recorder
@@ -75,7 +76,8 @@ def train(
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     directory = RunDirectory(out or free_path(Path("runs") / recipe.name))
     devices, say = _joined(strategy, quiet)
-    setup = prepare(recipe, lambda line: say(f"warning: {line}"), devices)
+    quiet = quiet or not devices.chief
+    setup = prepare(recipe, lambda line: say(f"warning: {line}"), devices, image_cache(directory.path), quiet)
     with _written_by_chief(directory, devices) as run:
         run.text("recipe.yaml", to_yaml(setup.recipe))
         say(f"{setup.headline}\nwriting to {run.path}\n")
@@ -128,14 +130,16 @@ def resume(
         recipe = load_recipe(found_at.path / "recipe.yaml", changes)
         found = found_at.checkpoints.newest(warn)
         if found is None and (found_at.path / "model.keras").exists():
-            raise VaezooError(f"'{path}' holds a model but no checkpoint: an earlier version wrote it; train again")
+            raise VaezooError(
+                f"'{path}' holds a model but no checkpoint, as `vaezoo refit` writes it; resume the run it was made of"
+            )
         checkpoint, state = found or (None, TrainingState())
         if recipe.training.epochs < state.epoch + (state.step > 0):
             raise VaezooError(
                 f"'{path}' has {state.epoch} epochs{f' and {state.step} steps' * (state.step > 0)} already, more than "
                 f"the {recipe.training.epochs} asked for; give a larger --epochs"
             )
-        setup = prepare(recipe, warn, devices)
+        setup = prepare(recipe, warn, devices, image_cache(found_at.path), quiet or not devices.chief)
         _check_environment(read_environment(found_at.path), setup.environment, warn)
         if checkpoint:
             load_weights(setup.model, checkpoint.model)
@@ -148,7 +152,7 @@ def resume(
         if state.epoch < recipe.training.epochs:
             run.drop_results()
         if state.epoch and not state.step and devices.chief:
-            run.show_epoch(state)  # the process may have been killed after the checkpoint, before this
+            run.show_epoch(state, setup.model)  # the process may have been killed after the checkpoint, before this
         say(f"{setup.headline}\nresuming in {run.path} after {state.describe()}\n")
         return _train(run, setup, state, started, quiet, (run.path / CODES).exists(), checkpoint_every)
 
@@ -167,7 +171,10 @@ def _written_by_chief(directory, devices):
 def _train(run, setup, state, started, quiet, animate, checkpoint_every):
     """Train from a state to the last epoch and evaluate; also complete the run directory if the training ends early."""
     model, settings, data, devices = setup.model, setup.recipe.training, setup.data, setup.devices
+    say = printer(quiet or not devices.chief)
     run.status(setup.environment, "training")
+    if data.skipped:
+        run.text("skipped.txt", "".join(f"{file}: {reason}\n" for file, reason in data.skipped))
     if devices.name != "one":
         internals.skip_symbolic_build(model)
     validation = devices.repeat(data.validation.batches(EVALUATION_BATCH, **setup.batches)) if data.validation else None
@@ -179,7 +186,12 @@ def _train(run, setup, state, started, quiet, animate, checkpoint_every):
             while state.epoch < settings.epochs:
                 # The rest of an interrupted epoch comes first, then all the others.
                 images = data.train.training_batches(
-                    settings.batch_size, setup.steps, first_epoch=state.epoch, first_step=state.step, **setup.batches
+                    settings.batch_size,
+                    setup.steps,
+                    flip=setup.recipe.data.flip,
+                    first_epoch=state.epoch,
+                    first_step=state.step,
+                    **setup.batches,
                 )
                 model.fit(
                     devices.share(images),
@@ -191,18 +203,18 @@ def _train(run, setup, state, started, quiet, animate, checkpoint_every):
                     verbose=0,
                     callbacks=[setup.watch, *film, recorder, progress, interruption],
                 )
+            take_averages(model)
             images = devices.repeat(data.test.batches(EVALUATION_BATCH, **setup.batches))
             test = model.evaluate(images, verbose=0, return_dict=True)
             interruption.end_if_asked()
             run.json("test.json", {**test, "images": len(data.test), "training_seconds": round(state.seconds, 1)})
             if devices.chief:
-                leave_results(run, setup, model, state.rows)
+                leave_results(run, setup, model, state.rows, lambda line: say(f"warning: {line}"))
             run.status(setup.environment, "finished", seconds=round(state.seconds, 1))
     except KeyboardInterrupt as interrupt:
         raise type(interrupt)(keep_what_is_done(run, setup, state, "interrupted")) from None
     except VaezooError as error:
         raise VaezooError(f"{error} ({keep_what_is_done(run, setup, state, 'failed', str(error))})") from None
-    say = _say(quiet or not devices.chief)
     say(f"\ntest metrics ({len(data.test):,} examples, nats per example)\n{_table(test)}\n\nthe run is in {run.path}")
     return Trained(run.path, model, test)
 
@@ -225,11 +237,13 @@ def _check_environment(before, now, warn):
 
 def _joined(strategy, quiet):
     """The `Devices`, and a function that prints a line; on the chief only, once all machines have joined."""
-    devices = Devices(strategy, _say(quiet))
-    return devices, _say(quiet or not devices.chief)
+    devices = Devices(strategy, printer(quiet))
+    return devices, printer(quiet or not devices.chief)
 
 
-def _say(quiet):
+def printer(quiet):
+    """A function that prints a line on standard error, or nothing."""
+
     def say(line):
         if not quiet:
             print(line, file=sys.stderr, flush=True)

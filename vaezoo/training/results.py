@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from vaezoo import plots
+from vaezoo.errors import VaezooError, printable
 from vaezoo.models.standalone import standalone_decoder, standalone_encoder
 from vaezoo.training.animation import leave_film
 from vaezoo.zoo import load
@@ -13,24 +14,37 @@ from vaezoo.zoo import load
 EXAMPLES = 20  # test images in reconstructions.png
 
 
-def leave_results(run, setup, model, rows):
+def leave_results(run, setup, model, rows, warn=lambda line: None):
     """Write the standalone Keras files and the pictures of a model; pictures of examples only if they are images.
+
+    A picture that cannot be drawn is no error: images of 100,000×1 pixels are too large for one.
 
     Args:
         run: the `RunDirectory`.
         setup: the `Setup`.
         model: the `VAE`.
-        rows: one row of metrics for each epoch.
+        rows: one row of metrics for each epoch; None to draw no curves.
+        warn: called with a line for each picture that cannot be drawn.
     """
+
+    def picture(name, draw):
+        try:
+            run.picture(name, draw())
+        except VaezooError:  # a full disk
+            raise
+        except Exception as error:
+            warn(printable(f"{name} is not drawn: {error or type(error).__name__}"))
+
     data, name = setup.data, setup.recipe.name
     run.model("encoder.keras", standalone_encoder(model))
     run.model("decoder.keras", standalone_decoder(model))
     if model.spec.is_image:
         batch = next(iter(data.test.batches(EXAMPLES, count=EXAMPLES, **setup.batches)))
         title = f"{name}: test images, decoded means"
-        run.picture("reconstructions.png", plots.reconstructions(batch["x"], model(batch), title))
-        run.picture("samples.png", _samples(setup, model))
-    run.picture("curves.png", plots.training_curves(rows, model.objective.shown, name))
+        picture("reconstructions.png", lambda: plots.reconstructions(batch["x"], model(batch), title))
+        picture("samples.png", lambda: _samples(setup, model))
+    if rows:
+        picture("curves.png", lambda: plots.training_curves(rows, model.objective.shown, name))
     leave_film(run.path, data.class_names, f"{name} on {Path(data.name).name}")
 
 

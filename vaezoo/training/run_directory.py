@@ -7,6 +7,7 @@ from pathlib import Path
 from vaezoo.atomic import link_file, only_writer, plain_errors, remove_unfinished, write_file, write_text
 from vaezoo.checkpoints import Checkpoints
 from vaezoo.errors import VaezooError
+from vaezoo.optimizer import averaged
 from vaezoo.runs import FILES
 from vaezoo.tables import as_csv
 
@@ -68,9 +69,16 @@ class RunDirectory:
         """Write environment.json: what training runs on, and its status."""
         return self.json("environment.json", {**environment, "status": status, **more})
 
-    def show_epoch(self, state) -> None:
-        """Make model.keras and metrics.csv those of the newest checkpoint, which ends an epoch."""
-        link_file(self.path / "model.keras", self.checkpoints.trusted[-1].model)
+    def show_epoch(self, state, model) -> None:
+        """Make model.keras and metrics.csv those of the newest checkpoint, which ends an epoch.
+
+        With averaged weights, those are in model.keras, and the checkpoint holds what training continues from.
+        """
+        with averaged(model) as differ:
+            if differ:
+                self.model("model.keras", model)
+            else:
+                link_file(self.path / "model.keras", self.checkpoints.trusted[-1].model)
         self.table("metrics.csv", state.rows)
 
     def table(self, name: str, rows: list[dict]) -> Path:

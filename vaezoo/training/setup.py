@@ -1,11 +1,13 @@
 """From a recipe to everything that `fit` needs: the data, the compiled model, the shape of an epoch."""
 
 import dataclasses
+import math
 
 import keras
 
 from vaezoo import internals
 from vaezoo.data import Data, canonical_name
+from vaezoo.data.binarization import fitting
 from vaezoo.errors import VaezooError
 from vaezoo.models.vae import VAE
 from vaezoo.optimizer import Adam
@@ -21,13 +23,17 @@ from vaezoo.zoo import build_model
 # start of conv_vae, after which the steps see other batches than those of a float32 training.
 FIRST_LOSS_SCALE = 2.0**7
 
+# The number of epochs that the data decide: enough for LEAST_STEPS, within bounds.
+LEAST_STEPS, LEAST_EPOCHS, MOST_EPOCHS = 5000, 10, 1000
+
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
     """Everything that a training needs, as a function of the recipe and the machine: a resumed process has the same.
 
     Attributes:
-        recipe: with the canonical name of the data and the number of parameters.
+        recipe: with the canonical name of the data, what the data decided (image size, binarization, batch size,
+            epochs) and the number of parameters.
         data: the three splits.
         model: compiled, with initial weights and a built optimizer.
         watch: guards the steps.
@@ -52,21 +58,30 @@ class Setup:
 
     @property
     def headline(self):
-        """Two lines: the model and the device; the data."""
+        """The first lines: the model and the device, the data, how images are prepared, what to know of them."""
         model, data = self.model, self.data
         keys = ("device", *["strategy"] * (self.devices.name != "one"), "precision", "compilation")
         chosen = ", ".join(self.environment[key] for key in keys)
         counts = ", ".join(f"{count:,} {split}" for split, count in self.environment["images"].items())
-        return f"{self.recipe.name}: {model.count_params():,} parameters; {chosen}\n{data.name}: {data.spec}; {counts}"
+        lines = [
+            f"{self.recipe.name}: {model.count_params():,} parameters; {chosen}",
+            f"{data.name}: {data.spec}; {counts}",
+        ]
+        if data.spec.is_image:
+            keys = (*["crop"] * (data.image_size is not None), "binarize", *["flip"] * self.recipe.data.flip)
+            lines.append("data: " + ", ".join(f"{key}={getattr(self.recipe.data, key)}" for key in keys))
+        return "\n".join([*lines, *data.notes, *["skipped.txt names them all"] * bool(data.skipped)])
 
 
-def prepare(recipe, warn, devices=None):
+def prepare(recipe, warn, devices=None, cache=None, quiet=False):
     """Read the data; build and compile the model.
 
     Args:
         recipe: a `Recipe`.
         warn: called with a line for each setting that is likely a mistake.
         devices: the `Devices` to train on; by default one.
+        cache: a folder for decoded images, as in `load_data`.
+        quiet: whether to show no progress of reading the data.
 
     Returns:
         The `Setup`.
@@ -79,19 +94,27 @@ def prepare(recipe, warn, devices=None):
     recipe = recipe.model_copy(update={"data": named})  # so that the run can be read from any folder
     settings = recipe.training
     _check_devices(devices, settings)
-    data = load_recipe_data(recipe)
+    data = load_recipe_data(recipe, cache, quiet)
+    if recipe.data.flip:
+        data.spec.require_image("data.flip=true")
+    decided = {"image_size": data.image_size, "binarize": _binarization(recipe, data)}
+    settings = settings.model_copy(update={"batch_size": _batch_size(data, settings, devices, warn)})
+    steps, steps_per_call = epoch_shape(len(data.train), settings.batch_size)
+    settings = settings.model_copy(update={"epochs": settings.epochs or _epochs(steps)})
+    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update=decided), "training": settings})
     with devices.errors_of_others(), devices.strategy.scope():
         keras.utils.set_random_seed(settings.seed)  # the initial weights
         model = build_model(recipe, data.spec)
         # The expected ELBO is that of the zoo's own recipe on MNIST, not of these settings and data.
         recipe = recipe.model_copy(update={"parameters": model.count_params(), "expected_elbo": None})
         _check_likelihood(recipe, model, data, warn)
-        steps, steps_per_call = _steps(data, settings)
         if devices.name != "one":
             steps_per_call = 1  # with more, Keras 3.15 builds a graph that TensorFlow refuses
         xla = devices.name == "one" and use_xla(model, settings.compilation)
         model.compile(
-            optimizer=Adam(_learning_rate(settings, steps), global_clipnorm=settings.clip_norm),
+            optimizer=Adam(
+                _learning_rate(settings, steps), global_clipnorm=settings.clip_norm, average=settings.average
+            ),
             jit_compile=xla,
             steps_per_execution=steps_per_call,
         )
@@ -119,6 +142,24 @@ def _check_devices(devices, settings):
         )
 
 
+def _binarization(recipe, data):
+    """How the images become zeros and ones: what the recipe says, or for "auto" what the data ask for."""
+    likelihood, asked = recipe.model.likelihood, recipe.data.binarize
+    if asked != "auto":
+        return asked
+    if not (likelihood.binary and data.spec.is_image):
+        return "none"
+    mode = fitting(data.train.first(1000)[0])
+    if mode is None:
+        what = "in colour" if data.spec.shape[-1] > 1 else "grey levels"
+        raise VaezooError(
+            f"the recipe '{recipe.name}' (likelihood '{likelihood.name}') needs images of zeros and ones, and those of "
+            f"'{data.name}' are {what}; use `vaezoo train image_vae --data {data.name}`, or binarize them on purpose "
+            "with --set data.binarize=dynamic"
+        )
+    return mode
+
+
 def _check_likelihood(recipe, model, data, warn):
     """Refuse a likelihood that does not describe the examples; warn where the metrics would mislead."""
     if recipe.data.binarize == "none":
@@ -131,13 +172,24 @@ def _check_likelihood(recipe, model, data, warn):
         )
 
 
-def _steps(data, settings):
-    if settings.batch_size > len(data.train):
-        raise VaezooError(
-            f"training.batch_size is {settings.batch_size} and '{data.name}' has {len(data.train)} training images; "
-            "set a smaller batch"
-        )
-    return epoch_shape(len(data.train), settings.batch_size)
+def _batch_size(data, settings, devices, warn):
+    """The batch size of the recipe, or all training examples where there are fewer."""
+    count = len(data.train) - len(data.train) % devices.count
+    if settings.batch_size <= count:
+        return settings.batch_size
+    if not count:
+        raise VaezooError(f"'{data.name}' has {len(data.train)} training examples for {devices.count} devices")
+    advice = "; each epoch is one step, so train for many epochs" if settings.epochs else ""
+    warn(
+        f"'{data.name}' has {len(data.train)} training examples, so the batch size is {count} and not "
+        f"{settings.batch_size}{advice}"
+    )
+    return count
+
+
+def _epochs(steps):
+    """How many epochs of so many steps, where the recipe lets the data decide."""
+    return min(max(LEAST_EPOCHS, math.ceil(LEAST_STEPS / steps)), MOST_EPOCHS)
 
 
 def _learning_rate(settings, steps):

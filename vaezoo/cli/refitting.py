@@ -1,0 +1,21 @@
+"""`vaezoo refit`."""
+
+from vaezoo.cli.quiet import quiet_tensorflow
+from vaezoo.cli.recipes import add_assignments
+from vaezoo.config import parse_assignments
+
+
+def add_commands(commands):
+    """Add the command of this module to the parser."""
+    command = commands.add_parser("refit", help="fit a new prior to a trained model")
+    command.add_argument("run", metavar="RUN", help="a run directory; it is not changed")
+    command.add_argument("--prior", default="mixture", help="mixture (default), flow or vamp")
+    add_assignments(command)
+    command.add_argument("--out", metavar="DIR", help="the new run directory (default: RUN-PRIOR)")
+    command.set_defaults(command=_refit)
+
+
+def _refit(arguments):
+    with quiet_tensorflow():
+        from vaezoo.training import refit
+    refit(arguments.run, arguments.prior, parse_assignments(arguments.assignments), arguments.out)

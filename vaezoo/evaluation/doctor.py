@@ -1,0 +1,434 @@
+"""What is wrong with a run, and what to try: findings in plain words, each with the numbers of this run.
+
+    for finding in diagnose(Run("runs/mlp_vae")):
+        print(finding.severity, finding.text)
+
+`measure` reads the run; each check compares its numbers with a threshold below.
+"""
+
+import contextlib
+import csv
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+
+from vaezoo.data.binarization import fitting
+from vaezoo.distributions import SMALLEST_LEVEL_SCALE
+from vaezoo.errors import VaezooError
+from vaezoo.evaluation.encoded import encode
+from vaezoo.evaluation.latent_code import active_units, aggregated_posterior
+from vaezoo.evaluation.sample_quality import UndefinedMetricError, frechet_distance
+from vaezoo.models.in_batches import decode
+from vaezoo.part_schema import WarmUp
+from vaezoo.recipe_schema import Recipe
+from vaezoo.seeds import IMPORTANCE, fold_seed
+from vaezoo.spec import Spec
+
+MOST, FEWEST = 1000, 20  # examples of a split
+SEVERITIES = ("error", "warning", "note")
+
+COLLAPSED, WEAK = 0.1, 1.0  # nats of I(x; z)
+NOISELESS = 6.0  # nats of KL for each active latent: q(z|x) is e^6 = 400 times narrower than p(z)
+FLAT = 0.2  # of the variance of the examples, which reconstructions explain; 0.7 for binarized MNIST
+MISJUDGED = 2.0  # between the error that the likelihood expects and the one that is made, in either direction
+ERRORS = 3  # standard errors between the bounds of training and test examples
+WORSE = 0.05  # standard deviations of the bound over the examples, between two epochs
+LATE, STILL = 0.2, 0.05  # the last epochs, and the share of all progress that they may make
+UNLIKE = 0.2  # see `_unlike`; 0.03 to 0.05 for MNIST, 2 to 3 for colour pictures under a standard normal prior
+DIRECTIONS = 20  # principal components of the reconstructions
+
+
+class Finding(NamedTuple):
+    """One thing that is wrong with a run.
+
+    Attributes:
+        name: of the check.
+        severity: "error" (the model is of no use), "warning" (it is worse than it could be) or "note".
+        text: what is wrong, with the numbers of the run, and what to try.
+    """
+
+    name: str
+    severity: str
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """The numbers of a run that the checks read, from at most 1,000 examples of a split; None where undefined.
+
+    Attributes:
+        path: the run directory, for commands to try.
+        recipe: the resolved `Recipe`.
+        spec: what an example is.
+        steps: that the optimizer took; None if the file of the model does not say.
+        rows: of metrics.csv, from the end of a warm-up of the KL on.
+        fitting: how the images could become zeros and ones: see `data.binarization.fitting`.
+        train, test: the bound of N training and of N test examples [N], in nats; of an autoencoder log p(x|z).
+        reconstruction, kl: of the test examples, in nats.
+        information: I(x; z), in nats; see `aggregated_posterior`.
+        active: the number of active units.
+        latents: D.
+        explained: the share of the variance of the test examples that their reconstructions explain.
+        expected_error, made_error: the root mean square of the standard deviation of p(x|z), and of x minus its mean.
+        one_scale: the standard deviation of p(x|z), where it is one number for all elements.
+        unlike, floor: see `_unlike`; of samples from the prior, and of reconstructions of training examples.
+    """
+
+    path: object
+    recipe: Recipe
+    spec: Spec
+    steps: int | None
+    rows: list[dict[str, float]]
+    fitting: str | None
+    train: np.ndarray
+    test: np.ndarray
+    reconstruction: float
+    kl: float | None
+    information: float | None
+    active: int
+    latents: int
+    explained: float | None
+    expected_error: float | None
+    made_error: float | None
+    one_scale: float | None
+    unlike: float | None
+    floor: float | None
+
+    @property
+    def collapsed(self):
+        """Whether the code says nothing about the example."""
+        return self.kl is not None and (
+            self.active == 0 or (self.information is not None and self.information < COLLAPSED)
+        )
+
+    @property
+    def kl_weight(self):
+        """The weight of the KL in the loss at the end of training, where that of the reconstruction is 1."""
+        objective = self.recipe.model.objective.keywords()
+        beta, reconstruction = objective.get("beta", 1.0), objective.get("reconstruction_weight", 1.0)
+        if isinstance(beta, WarmUp):
+            done = 1.0 if self.steps is None else min(self.steps / beta.steps, 1.0)
+            beta = beta.start + (beta.end - beta.start) * done
+        return beta / reconstruction if reconstruction else np.inf
+
+
+def diagnose(run, seed=0):
+    """Look for what commonly goes wrong with the data, the likelihood, the weight of the KL, the training, the prior.
+
+    Args:
+        run: a `runs.Run`.
+        seed: of every draw, 0 <= seed < 2^31.
+
+    Returns:
+        A list of `Finding`, the worst first; empty for a healthy run.
+
+    Raises:
+        VaezooError: if the data, the model or metrics.csv cannot be read.
+    """
+    measured = measure(run, seed)
+    checks = CHECKS if len(measured.test) >= FEWEST else (_few, _data)
+    found = [finding for check in checks for finding in check(measured)]
+    return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
+
+
+def measure(run, seed=0):
+    """The `Measured` numbers of a run; arguments and errors as of `diagnose`."""
+    model, spec = run.model, run.data.spec
+    count = min(MOST, len(run.data.train), len(run.data.test))  # equal, so that training and test compare
+    encoded = {}
+    for split in ("train", "test"):
+        x, labels = run.first(split, count)
+        encoded[split] = encode(model, x, labels if model.spec.conditional else None)
+    terms = {split: _terms(examples, seed) for split, examples in encoded.items()}
+    bounds = {split: -sum(values for values in both if values is not None) for split, both in terms.items()}
+    reconstruction, kl = terms["test"]
+    aggregated = aggregated_posterior(model, encoded["test"], seed=seed)
+    steps = int(model.optimizer.iterations) if model.compiled else None
+    measured = Measured(
+        path=run.path,
+        recipe=run.recipe,
+        spec=spec,
+        steps=steps,
+        rows=_rows(run, steps),
+        fitting=fitting(run.data.test.first(count)[0]) if spec.is_image else None,
+        **bounds,
+        reconstruction=float(reconstruction.mean()),
+        kl=None if kl is None else float(kl.mean()),
+        information=aggregated and float(aggregated.mutual_information.mean()),
+        active=active_units(encoded["test"].means()),
+        latents=encoded["test"].model.latent_dim,
+        **dict.fromkeys(("explained", "expected_error", "made_error", "one_scale", "unlike", "floor")),
+    )
+    if spec.levels is not None:  # tokens have no mean and no variance
+        return measured
+    return dataclasses.replace(measured, **_errors(encoded["test"], seed), **_pictures(encoded, seed))
+
+
+def _passes(encoded, seed):
+    """A pass with one draw of the code for each batch of examples."""
+    return encoded.passes(seed=lambda number: fold_seed(seed, IMPORTANCE, -1 - number))
+
+
+def _terms(encoded, seed):
+    """-log p(x|z) and the KL of each example [N], in nats; no KL for an autoencoder."""
+    reconstruction, kl = [], []
+    for passed in _passes(encoded, seed):
+        reconstruction.append(-passed.log_likelihood[0])
+        if encoded.model.posterior.has_density:
+            kl.append(passed.kl())
+    return tuple(np.concatenate(parts).astype("float64") if parts else None for parts in (reconstruction, kl))
+
+
+def _errors(encoded, seed):
+    """The error that p(x|z) expects, and the one that is made; nothing for a likelihood without a known deviation."""
+    expected, made, scales = 0.0, 0.0, set()
+    for passed in _passes(encoded, seed):
+        try:
+            deviation = passed.likelihood.stddev()[0]
+        except NotImplementedError:
+            return {}
+        error = passed.x - passed.model.likelihood.mean(passed.params, passed.model.spec)[0]
+        expected += np.square(deviation, dtype="float64").sum()
+        made += np.square(error, dtype="float64").sum()
+        scales |= {float(np.min(deviation)), float(np.max(deviation))}
+    mean_square = np.array([expected, made]) / encoded.x.size
+    expected, made = np.sqrt(mean_square).tolist()
+    return {"expected_error": expected, "made_error": made, "one_scale": scales.pop() if len(scales) == 1 else None}
+
+
+def _pictures(encoded, seed):
+    """How much the reconstructions explain, and how unlike them samples from the prior are."""
+    test, model = encoded["test"], encoded["test"].model
+    shown = {name: np.concatenate([decoded for _, decoded in part.reconstructions()]) for name, part in encoded.items()}
+    left, all_ = (np.square(test.x - other, dtype="float64").sum() for other in (shown["test"], test.x.mean(0)))
+    samples = decode(model, model.prior_codes(len(test), seed), test.labels)
+    found = {"explained": float(1 - left / all_) if all_ else None}
+    with contextlib.suppress(UndefinedMetricError):  # all reconstructions are the same, or they are very few
+        found |= {"unlike": _unlike(samples, shown["test"]), "floor": _unlike(shown["train"], shown["test"])}
+    return found
+
+
+def _unlike(examples, shown):
+    """The Fréchet distance of examples to reconstructions, as a share of the variance of these.
+
+    It is measured in the first principal components of the reconstructions. The KL from the aggregated posterior to the
+    prior would say the same of the codes, but its estimate from N examples is only right to within KL - log N nats.
+
+    Args:
+        examples: [N,...].
+        shown: the reconstructions [M,...].
+    """
+    centre = shown.mean(0)
+    flat, other = ((part - centre).reshape(len(part), -1) for part in (shown, examples))
+    values, vectors = np.linalg.eigh((flat @ flat.T).astype("float64"))
+    kept = slice(-min(DIRECTIONS, len(flat) // 4), None)
+    if not values[kept].min() > 0:
+        raise UndefinedMetricError("the reconstructions differ in too few directions")
+    basis = flat.T @ (vectors[:, kept] / np.sqrt(values[kept])).astype("float32")
+    flat, other = (np.asarray(part @ basis, "float64") for part in (flat, other))
+    return frechet_distance(other, flat) / float(flat.var(0, ddof=1).sum())
+
+
+def _rows(run, steps):
+    """The rows of metrics.csv from the end of a warm-up of the KL on: before it, the loss is another one."""
+    path, beta = run.path / "metrics.csv", run.recipe.model.objective.keywords().get("beta")
+    if not path.is_file():
+        return []
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        first = beta.steps / steps * rows[-1]["epoch"] if isinstance(beta, WarmUp) and steps else 0
+        return [row for row in rows if row["epoch"] >= first]
+    except (OSError, ValueError, TypeError, KeyError, IndexError) as error:
+        raise VaezooError(f"'{path}' is broken: {error}") from None
+
+
+# The checks: `Measured` → findings
+
+
+def _few(seen):
+    yield Finding(
+        "few_examples",
+        "note",
+        f"There are {len(seen.test)} test {seen.spec.kind}s: with fewer than {FEWEST} nothing about the code, the "
+        "training and the prior can be told from chance. Try more data.",
+    )
+
+
+def _data(seen):
+    likelihood, mode = seen.recipe.model.likelihood, seen.recipe.data.binarize
+    if not seen.spec.is_image:
+        return
+    if mode != "none" and seen.fitting is None:
+        yield Finding(
+            "binarization",
+            "warning",
+            f"data.binarize={mode} turns every grey level or colour into 0 or 1, and these images are no drawings in "
+            "black and white: the model learns speckle. Try data.binarize=none with "
+            "model.likelihood=discretized_logistic.",
+        )
+    binary = seen.fitting == "none" or mode != "none"
+    if binary and not likelihood.binary:
+        yield Finding(
+            "likelihood",
+            "warning",
+            f"The images hold zeros and ones alone, and the likelihood '{likelihood.name}' describes levels between "
+            "them: its bound does not compare with any other. Try model.likelihood=bernoulli.",
+        )
+
+
+def _scale(seen):
+    expected, made = seen.expected_error, seen.made_error
+    if seen.one_scale is not None and seen.one_scale <= 1.01 * SMALLEST_LEVEL_SCALE:
+        yield Finding(
+            "scale",
+            "warning",
+            f"The scale of the likelihood is at its lower limit, {SMALLEST_LEVEL_SCALE:g}: the density grows without a "
+            "bound as it shrinks, so the training fits values that are exactly alike, such as a black border. Try "
+            "model.likelihood=discretized_logistic for images, or cut what is constant out of the data.",
+        )
+    elif made and not 1 / MISJUDGED <= expected / made <= MISJUDGED:
+        effect = (expected / made) ** 2
+        more, result = ("little", "grey or blurred pictures") if effect > 1 else ("much", "samples unlike the data")
+        yield Finding(
+            "scale",
+            "warning",
+            f"The likelihood '{seen.recipe.model.likelihood.name}' expects errors of {expected:.3g}, and the "
+            f"reconstructions err by {made:.3g} (root mean squares): the reconstruction counts too {more} against the "
+            f"KL, as if beta were {effect:.2g}. The result is {result}. Try "
+            "model.likelihood={name: normal, learned: true}, or "
+            f"a scale of {made:.2g}.",
+        )
+
+
+def _weight_of_kl(seen):
+    beta = seen.recipe.model.objective.keywords().get("beta")
+    if isinstance(beta, WarmUp) and seen.steps is not None and seen.steps < beta.steps:
+        yield Finding(
+            "warm_up",
+            "warning",
+            f"The warm-up of the KL takes {beta.steps:,} steps and the training had {seen.steps:,}: at its end the KL "
+            f"counted {seen.kl_weight:.2g} instead of {beta.end:g}, so samples from the prior are not what the model "
+            "was trained for. Try a shorter warm-up (model.objective.beta.steps), or more epochs.",
+        )
+    elif seen.kl is not None and seen.kl_weight != 1 and not seen.collapsed:
+        over = seen.kl_weight > 1
+        effect = "detail that costs more code than it saves is given up, and pictures become smooth or grey"
+        if not over:
+            effect = "the code may hold more detail than the prior knows of, and samples become unlike the data"
+        yield Finding(
+            "kl_weight",
+            "note",
+            f"The KL counts {seen.kl_weight:.3g} times as much as in the bound on log p(x): {effect}. "
+            f"{_scale_of_kl(seen)} For the bound itself, set model.objective=elbo.",
+        )
+
+
+def _scale_of_kl(seen):
+    """What the two terms of the loss are, and what their weight is in other code."""
+    size, weight = seen.spec.size, seen.kl_weight
+    return (
+        f"A test example costs {seen.reconstruction:,.1f} nats of reconstruction, the sum over its {size:,} values "
+        f"({seen.reconstruction / size:.3f} each), and {seen.kl:,.1f} nats of KL, the length of its code; the loss is "
+        f"reconstruction + {weight:.3g} × KL. Code that takes the mean over the values instead needs a 'kld_weight' "
+        f"of {weight:.3g} / {size:,} = {weight / size:.2g} for the same."
+    )
+
+
+def _code(seen):
+    if seen.kl is None:
+        return
+    if seen.collapsed:
+        held = "" if seen.information is None else f" and holds {seen.information:.2f} nats about an example"
+        yield Finding(
+            "collapse",
+            "error",
+            f"The posterior has collapsed: the code has {seen.active} active units of "
+            f"{seen.latents}{held}, so every reconstruction is the mean of all {seen.spec.kind}s (a "
+            f"grey picture). {_scale_of_kl(seen)} "
+            "Try a KL warm-up (model.objective={name: beta, beta: {end: 1.0, steps: 5000}}), a smaller beta, a smaller "
+            "scale of the likelihood, a lower learning rate, or more epochs.",
+        )
+    elif seen.information is not None and seen.information < min(WEAK, np.log(len(seen.test)) / 2):
+        yield Finding(
+            "weak_code",
+            "warning",
+            f"The code holds only {seen.information:.2f} nats about an example: it tells about "
+            f"{np.exp(seen.information):.1f} groups of {seen.spec.kind}s apart. {_scale_of_kl(seen)} Try a KL warm-up, "
+            "a smaller beta, or more epochs.",
+        )
+    elif seen.kl > NOISELESS * seen.active:
+        each = seen.kl / seen.active
+        yield Finding(
+            "noiseless_code",
+            "warning",
+            f"The KL is {seen.kl:,.0f} nats, {each:.1f} for each of {seen.active} active latents: each is known to 1 "
+            f"part in {np.exp(each):,.0f} of the prior's width, nearly without noise, and codes between those of "
+            "examples mean nothing. Try more latents (model.latent_dim), or a larger beta or scale of the likelihood.",
+        )
+
+
+def _reconstruction(seen):
+    if seen.explained is not None and seen.explained < FLAT and not seen.collapsed:
+        terms = "" if seen.kl is None else f" {_scale_of_kl(seen)}"
+        yield Finding(
+            "flat_reconstructions",
+            "warning",
+            f"The reconstructions explain {max(seen.explained, 0):.0%} of the variance of the test {seen.spec.kind}s: "
+            f"they are close to the mean of all (a grey picture).{terms} Try more epochs, a larger decoder, a smaller "
+            "beta or a smaller scale of the likelihood.",
+        )
+
+
+def _training(seen):
+    gap, count = seen.train.mean() - seen.test.mean(), len(seen.test)
+    deviation = seen.test.std()
+    error = np.sqrt(seen.train.var(ddof=1) / count + seen.test.var(ddof=1) / count)
+    name = "val_loss" if seen.rows and "val_loss" in seen.rows[0] else "loss"
+    losses = np.array([row[name] for row in seen.rows])
+    best = int(losses.argmin()) if len(losses) else 0
+    worsened = name == "val_loss" and losses[-1] - losses[best] > WORSE * deviation
+    if gap > ERRORS * error or worsened:
+        text = (
+            f"The bound of training examples is {seen.train.mean():,.1f} nats and that of test examples "
+            f"{seen.test.mean():,.1f} ({count:,} of each): {gap:,.1f} ± {error:.1f} nats better on what was seen. "
+        )
+        if worsened:
+            text += (
+                f"The validation loss was lowest in epoch {seen.rows[best]['epoch']:.0f} ({losses[best]:,.1f}) and "
+                f"ended at {losses[-1]:,.1f} in epoch {seen.rows[-1]['epoch']:.0f}. "
+            )
+        flip = ", or mirrored images (data.flip=true)" * seen.spec.is_image
+        text += f"Try fewer epochs, smaller networks, more data{flip}."
+        yield Finding("overfitting", "warning", text)
+    elif len(losses) > 1:
+        epochs = int(np.ceil(LATE * (len(losses) - 1)))
+        late = losses[-1 - epochs]
+        fall, progress = late - losses[-1], losses[0] - losses[-1]
+        if fall > max(STILL * progress, WORSE * deviation):
+            yield Finding(
+                "unfinished",
+                "note",
+                f"The {'validation ' * (name != 'loss')}loss was still falling at the end: from {late:,.1f} to "
+                f"{losses[-1]:,.1f} over the last {epochs} of {seen.recipe.training.epochs} epochs. Try more of them: "
+                f"`vaezoo train --resume {seen.path} --epochs {2 * seen.recipe.training.epochs}`.",
+            )
+
+
+def _prior(seen):
+    if seen.unlike is None or seen.collapsed or seen.unlike - seen.floor <= UNLIKE:
+        return
+    text = (
+        "Samples from the prior are unlike the reconstructions: their Fréchet distance is "
+        f"{seen.unlike:.0%} of the variance of the reconstructions, and {seen.floor:.0%} for those of training "
+        "examples. The codes of the examples, all together, are not distributed as the prior. "
+    )
+    if seen.kl is None:
+        text += "The code of an autoencoder has no prior in its loss; for samples, train a recipe with a KL."
+    else:
+        text += f"Fit a prior to them: `vaezoo refit {seen.path} --prior mixture`."
+    yield Finding("prior", "warning", text)
+
+
+CHECKS = (_code, _reconstruction, _data, _scale, _weight_of_kl, _training, _prior)

@@ -1,0 +1,468 @@
+"""Every part of a model that a recipe may name: its keywords with types, ranges, defaults and meaning.
+
+The section of a part is the only place where the part's keywords are written. Class attributes are capabilities: what
+other parts and commands may ask of it.
+"""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from vaezoo.sections import Part, Section
+
+Width = Annotated[int, Field(ge=1, le=65_536)]
+Widths = Annotated[tuple[Width, ...], Field(strict=False, max_length=32)]  # YAML has lists where Python has tuples
+Hidden = Annotated[Widths, Field(description="the widths of the hidden layers in order; empty for a linear map")]
+Filters = Annotated[tuple[Width, ...], Field(strict=False, min_length=1, max_length=8)]
+KernelSize = Annotated[int, Field(ge=1, le=15)]
+Activation = Annotated[
+    Literal["relu", "gelu", "silu", "elu", "leaky_relu", "softplus", "tanh", "sigmoid"],
+    Field(description="the nonlinearity between layers, by its Keras name"),
+]
+LevelWidth = Annotated[
+    Width, Field(description="channels at the two smallest resolutions; each doubling halves them, to 16")
+]
+LadderWidth = Annotated[
+    Width, Field(description="channels at the smallest resolution; each doubling halves them, to 16")
+]
+Blocks = Annotated[int, Field(ge=0, le=16, description="residual blocks at each resolution below the half")]
+Weight = Annotated[float, Field(ge=0, le=1e6)]
+Samples = Annotated[int, Field(ge=1, le=10_000)]
+
+
+# Encoders and decoders
+
+
+class Encoder(Part):
+    """x → the parameters of q(z|x).
+
+    Attributes:
+        hierarchical: whether it gives the features of every group of a hierarchy.
+    """
+
+    kind: ClassVar = "encoder"
+    hierarchical: ClassVar[bool] = False
+
+
+class Decoder(Part):
+    """z → the parameters of p(x|z).
+
+    Attributes:
+        hierarchical: whether it is a chain of groups, each in units of its own prior.
+    """
+
+    kind: ClassVar = "decoder"
+    hierarchical: ClassVar[bool] = False
+
+
+class MLPEncoder(Encoder):
+    """Fully connected; without hidden layers a linear map."""
+
+    name: Literal["mlp"] = "mlp"
+    hidden: Hidden = (500, 500)
+    activation: Activation = "relu"
+
+
+class MLPDecoder(Decoder):
+    """Fully connected; without hidden layers a linear map."""
+
+    name: Literal["mlp"] = "mlp"
+    hidden: Hidden = (500, 500)
+    activation: Activation = "relu"
+
+
+class ConvEncoder(Encoder):
+    """Convolutions with a stride of 2."""
+
+    name: Literal["conv"] = "conv"
+    examples: ClassVar[tuple[str, ...]] = ("image",)
+    filters: Filters = Field((32, 64), description="the width of each convolution, from the image inwards")
+    kernel_size: KernelSize = Field(4, description="the side of every kernel, in pixels")
+    dense: Width = Field(512, description="the width of the dense layer between the convolutions and the parameters")
+    activation: Activation = "gelu"
+
+
+class ConvDecoder(Decoder):
+    """Transposed convolutions with a stride of 2 and a depth-to-space."""
+
+    name: Literal["conv"] = "conv"
+    examples: ClassVar[tuple[str, ...]] = ("image",)
+    filters: Filters = Field((64, 64), description="the width at each resolution below the full one, smallest first")
+    kernel_size: KernelSize = Field(3, description="the side of every kernel, in pixels")
+    dense: Width = Field(512, description="the width of the dense layer that the code enters")
+    activation: Activation = "gelu"
+
+
+class PyramidEncoder(Encoder):
+    """Convolutions, with as many levels as the image size asks for; any size from 8 pixels."""
+
+    name: Literal["pyramid"] = "pyramid"
+    examples: ClassVar[tuple[str, ...]] = ("image",)
+    width: LevelWidth = 128
+    blocks: Blocks = 0
+    activation: Activation = "gelu"
+
+
+class PyramidDecoder(Decoder):
+    """Convolutions, with as many levels as the image size asks for; any size from 8 pixels."""
+
+    name: Literal["pyramid"] = "pyramid"
+    examples: ClassVar[tuple[str, ...]] = ("image",)
+    width: LevelWidth = 128
+    blocks: Blocks = 0
+    activation: Activation = "gelu"
+
+
+class LadderEncoder(Encoder):
+    """Convolutions that give the features of every resolution; any size from 8 pixels."""
+
+    name: Literal["ladder"] = "ladder"
+    examples: ClassVar[tuple[str, ...]] = ("image",)
+    hierarchical: ClassVar[bool] = True
+    width: LadderWidth = 64
+    blocks: Annotated[int, Field(ge=0, le=16, description="residual blocks at each resolution")] = 1
+    dense: Width = Field(256, description="the number of features for the top group")
+    activation: Activation = "gelu"
+
+
+class LadderDecoder(Decoder):
+    """A hierarchy: a top group of latent_dim latents, and groups at every resolution up to the half one."""
+
+    name: Literal["ladder"] = "ladder"
+    examples: ClassVar[tuple[str, ...]] = ("image",)
+    hierarchical: ClassVar[bool] = True
+    width: LadderWidth = 64
+    channels: Width = Field(
+        4, description="latents at each place of the smallest resolution; each doubling quarters them, to 1"
+    )
+    groups: Annotated[int, Field(ge=1, le=16, description="how many at each resolution")] = 1
+    blocks: Annotated[int, Field(ge=0, le=16, description="residual blocks after each group")] = 1
+    dense: Width = Field(256, description="the width of the dense layer that the top group enters")
+    activation: Activation = "gelu"
+
+
+# Posteriors
+
+
+class Posterior(Part):
+    """q(z|x).
+
+    Attributes:
+        hierarchical: whether it reads the state of a hierarchical decoder.
+        has_density: whether q(z|x) has one; without it there is no KL, no ELBO and no NLL.
+        normal: whether q(z|x) is a multivariate normal: its moments and marginals are known, and the density of any
+            code takes one pass.
+    """
+
+    kind: ClassVar = "posterior"
+    hierarchical: ClassVar[bool] = False
+    has_density: ClassVar[bool] = True
+    normal: ClassVar[bool] = True
+
+
+class DiagonalNormal(Posterior):
+    """A normal with a diagonal covariance."""
+
+    name: Literal["diagonal_normal"] = "diagonal_normal"
+
+
+class FullNormal(Posterior):
+    """A normal with a full covariance."""
+
+    name: Literal["full_normal"] = "full_normal"
+
+
+class Point(Posterior):
+    """All mass on one code: an autoencoder without noise."""
+
+    name: Literal["point"] = "point"
+    has_density: ClassVar[bool] = False
+    normal: ClassVar[bool] = False
+
+
+class Flow(Posterior):
+    """An inverse autoregressive flow."""
+
+    name: Literal["flow"] = "flow"
+    normal: ClassVar[bool] = False
+    blocks: Annotated[int, Field(ge=0, le=64)] = Field(2, description="how many; with 0 it is the diagonal normal")
+    hidden: Annotated[Widths, Field(min_length=1)] = Field(
+        (320,), description="the widths of the hidden layers of each block's network"
+    )
+    context: Width = Field(64, description="C, how many numbers the encoder gives to every block")
+
+
+class ResidualNormal(Posterior):
+    """For each group of a hierarchy a diagonal normal, given the groups above it."""
+
+    name: Literal["residual_normal"] = "residual_normal"
+    examples: ClassVar[tuple[str, ...]] = ("image",)
+    hierarchical: ClassVar[bool] = True
+    normal: ClassVar[bool] = False
+    activation: Activation = "gelu"
+
+
+# Priors
+
+
+class Prior(Part):
+    """p(z).
+
+    Attributes:
+        learned: whether it has weights.
+        normal: whether it is a normal with a diagonal covariance.
+        of_posteriors: whether it is made of the posteriors of inputs, so that it needs the density of any code.
+        smallest_latent_dim: the smallest D that it is defined for.
+    """
+
+    kind: ClassVar = "prior"
+    learned: ClassVar[bool] = True
+    normal: ClassVar[bool] = False
+    of_posteriors: ClassVar[bool] = False
+    smallest_latent_dim: ClassVar[int] = 1
+
+
+class StandardNormal(Prior):
+    """N(0, I)."""
+
+    name: Literal["standard_normal"] = "standard_normal"
+    learned: ClassVar[bool] = False
+    normal: ClassVar[bool] = True
+
+
+class Mixture(Prior):
+    """A learned mixture of normals."""
+
+    name: Literal["mixture"] = "mixture"
+    components: Width = Field(50, description="K, how many normals")
+    covariance: Literal["diagonal", "full"] = Field("diagonal", description="of each normal")
+
+
+class VampPrior(Prior):
+    """A mixture of the posteriors of learned pseudo-inputs."""
+
+    name: Literal["vamp"] = "vamp"
+    of_posteriors: ClassVar[bool] = True
+    examples: ClassVar[tuple[str, ...]] = ("image",)
+    components: Width = Field(500, description="K, how many pseudo-inputs")
+
+
+class FlowPrior(Prior):
+    """N(0, I), bent by affine couplings (RealNVP)."""
+
+    name: Literal["flow"] = "flow"
+    smallest_latent_dim: ClassVar[int] = 2
+    blocks: Annotated[int, Field(ge=1, le=64)] = Field(8, description="how many couplings")
+    hidden: Annotated[Widths, Field(min_length=1)] = Field(
+        (256, 256), description="the widths of the hidden layers of each coupling's network"
+    )
+
+
+# Likelihoods
+
+
+class Likelihood(Part):
+    """p(x|z).
+
+    Attributes:
+        density: whether it gives densities, whose logarithm can be above 0, and not probabilities.
+        binary: whether it describes zeros and ones alone.
+    """
+
+    kind: ClassVar = "likelihood"
+    density: ClassVar[bool] = False
+    binary: ClassVar[bool] = False
+
+
+class Bernoulli(Likelihood):
+    """A Bernoulli, for zeros and ones."""
+
+    name: Literal["bernoulli"] = "bernoulli"
+    binary: ClassVar[bool] = True
+    examples: ClassVar[tuple[str, ...]] = ("image", "vector")
+
+
+class ContinuousBernoulli(Likelihood):
+    """A continuous Bernoulli, for real numbers in [0, 1]."""
+
+    name: Literal["continuous_bernoulli"] = "continuous_bernoulli"
+    density: ClassVar[bool] = True
+    examples: ClassVar[tuple[str, ...]] = ("image", "vector")
+
+
+class Normal(Likelihood):
+    """A normal with one scale for all elements."""
+
+    name: Literal["normal"] = "normal"
+    density: ClassVar[bool] = True
+    examples: ClassVar[tuple[str, ...]] = ("image", "vector")
+    scale: Annotated[float, Field(ge=1e-3, le=1e3)] = Field(
+        0.1, description="the standard deviation, in units of x; of an image these reach from 0 to 1"
+    )
+    learned: bool = Field(False, description="train the scale, from that start (Rybkin et al. 2021)")
+
+
+class DiscretizedLogistic(Likelihood):
+    """A logistic over the 256 grey levels of an image."""
+
+    name: Literal["discretized_logistic"] = "discretized_logistic"
+    examples: ClassVar[tuple[str, ...]] = ("image",)
+
+
+class LogisticMixture(Likelihood):
+    """A mixture of logistics over the 256 levels of each pixel's channels, which depend on each other."""
+
+    name: Literal["logistic_mixture"] = "logistic_mixture"
+    examples: ClassVar[tuple[str, ...]] = ("image",)
+    components: Annotated[int, Field(ge=1, le=32)] = Field(3, description="K, how many logistics for each pixel")
+
+
+class Categorical(Likelihood):
+    """One categorical distribution for each token of a sequence."""
+
+    name: Literal["categorical"] = "categorical"
+    examples: ClassVar[tuple[str, ...]] = ("sequence",)
+
+
+# Objectives
+
+
+class WarmUp(Section):
+    """A weight that moves linearly from `start` to `end` over the first `steps` steps, and stays there."""
+
+    start: Weight = Field(0.0, description="the weight at the first step")
+    end: Weight = Field(1.0, description="the weight after `steps` steps")
+    steps: Annotated[int, Field(ge=1, le=10**9)] = Field(description="of the optimizer")
+
+
+Beta = Annotated[
+    Annotated[Weight, Tag("<number>")] | Annotated[WarmUp, Tag("<warm_up>")],
+    Discriminator(lambda value: "<warm_up>" if isinstance(value, dict | WarmUp) else "<number>"),
+]
+
+
+class Objective(Part):
+    """What training minimizes.
+
+    Attributes:
+        terms: the names of its terms, from the loss back to what it is made of. All but the loss are shown.
+        has_bound: whether it has a KL, and so an ELBO.
+        shown: the terms but the loss.
+        needs_normal: what to set where the posterior is not normal; empty if it takes any posterior.
+        needs_closed_form: whether it needs a KL in closed form.
+    """
+
+    kind: ClassVar = "objective"
+    terms: ClassVar[tuple[str, ...]] = ("loss", "elbo", "reconstruction", "kl")
+    has_bound: ClassVar[bool] = True
+    shown: ClassVar[tuple[str, ...]] = ("elbo", "reconstruction", "kl")
+
+    @property
+    def needs_normal(self) -> str:  # noqa: D102  described above
+        return ""
+
+    @property
+    def needs_closed_form(self) -> bool:  # noqa: D102  described above
+        return False
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **keywords):
+        super().__pydantic_init_subclass__(**keywords)
+        cls.shown = tuple(term for term in cls.terms if term != "loss")
+
+
+class ELBO(Objective):
+    """The negative ELBO."""
+
+    name: Literal["elbo"] = "elbo"
+    samples: Samples = Field(1, description="K, the Monte-Carlo samples of the posterior for each example")
+    kl: Literal["auto", "closed_form", "monte_carlo"] = Field(
+        "auto", description="how the KL is computed; auto is the closed form where there is one"
+    )
+    gradient: Literal["reparameterized", "sticking_the_landing", "score_function"] = Field(
+        "reparameterized", description="the estimator of the encoder's gradient; of the last two the KL is monte_carlo"
+    )
+
+    @property
+    def needs_closed_form(self) -> bool:  # noqa: D102  described in the base class
+        return self.kl == "closed_form"
+
+    @property
+    def needs_normal(self) -> str:  # noqa: D102  described in the base class
+        return "" if self.gradient == "reparameterized" else "model.objective.gradient=reparameterized"
+
+    @model_validator(mode="after")
+    def _gradient_fits(self):
+        if self.gradient != "reparameterized" and self.kl == "closed_form":
+            raise ValueError(
+                f"the gradient '{self.gradient}' needs the density of each draw, and the closed form has none; "
+                "set model.objective.kl=auto"
+            )
+        if self.gradient == "score_function" and self.samples < 2:
+            raise ValueError(
+                "the gradient 'score_function' takes the other draws of an example as its control variate; "
+                "set model.objective.samples=2 or more"
+            )
+        return self
+
+
+class BetaELBO(ELBO):
+    """The ELBO with weights on its two terms."""
+
+    name: Literal["beta"] = "beta"
+    beta: Beta = Field(4.0, description="the weight of the KL: a number, or a warm-up {start, end, steps}")
+    reconstruction_weight: Weight = Field(
+        1.0, description="the weight of the reconstruction; at 0 the KL alone is left, and the decoder learns nothing"
+    )
+
+
+class FactorELBO(ELBO):
+    """The ELBO and a penalty on the total correlation, which a critic estimates."""
+
+    name: Literal["factor"] = "factor"
+    terms: ClassVar[tuple[str, ...]] = ("loss", "elbo", "reconstruction", "total_correlation", "critic", "kl")
+    gamma: Weight = Field(10.0, description="the weight of the total correlation")
+    hidden: Widths = Field((1000, 1000, 1000, 1000, 1000), description="the widths of the critic's hidden layers")
+
+
+class IWAE(Objective):
+    """The importance-weighted bound."""
+
+    name: Literal["iwae"] = "iwae"
+    samples: Samples = Field(5, description="K")
+    doubly_reparameterized: bool = Field(
+        False, description="take the gradient of Tucker et al. (2019), whose noise does not grow with K"
+    )
+
+    @property
+    def needs_normal(self) -> str:  # noqa: D102  described in the base class
+        return "model.objective.doubly_reparameterized=false" if self.doubly_reparameterized else ""
+
+
+class MIWAE(IWAE):
+    """The mean of several importance-weighted bounds."""
+
+    name: Literal["miwae"] = "miwae"
+    bounds: Samples = Field(5, description="M, how many bounds of K samples each")
+
+
+class CIWAE(IWAE):
+    """A mixture of the ELBO and the importance-weighted bound."""
+
+    name: Literal["ciwae"] = "ciwae"
+    elbo_weight: Annotated[float, Field(ge=0, le=1)] = Field(0.5, description="of the ELBO; the bound has the rest")
+
+
+class PIWAE(MIWAE):
+    """The importance-weighted bound for the decoder, the mean of several smaller ones for the encoder."""
+
+    name: Literal["piwae"] = "piwae"
+    terms: ClassVar[tuple[str, ...]] = ("loss", "elbo", "reconstruction", "inference", "kl")
+
+
+class Reconstruction(Objective):
+    """The reconstruction alone: the plain autoencoder."""
+
+    name: Literal["reconstruction"] = "reconstruction"
+    terms: ClassVar[tuple[str, ...]] = ("loss", "reconstruction")
+    has_bound: ClassVar[bool] = False
