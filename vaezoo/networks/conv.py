@@ -2,8 +2,7 @@
 
 import keras
 
-from vaezoo import part_schema
-from vaezoo.decoding import codes_of
+from vaezoo import decoding, part_schema  # import modules, not names: the Keras import hook can re-enter here
 from vaezoo.errors import VaezooError
 from vaezoo.networks.ends import (
     depth_to_space,
@@ -63,7 +62,7 @@ def conv_decoder(latent_dim, spec, params_shape, *, filters, kernel_size, dense,
     """
     height, width = _smallest_size(spec, len(filters))
     inputs = latent_inputs(latent_dim, spec.classes)
-    h = flat_features(inputs, codes_of(inputs), spec.classes)  # [B,D(+Y)]
+    h = flat_features(inputs, decoding.codes_of(inputs), spec.classes)  # [B,D(+Y)]
     h = keras.layers.Dense(dense, activation)(h)
     h = keras.layers.Dense(height * width * filters[0], activation)(h)
     h = keras.layers.Reshape((height, width, filters[0]))(h)

@@ -6,8 +6,7 @@ import itertools
 import keras
 from keras import ops
 
-from vaezoo import part_schema
-from vaezoo.decoding import codes_of
+from vaezoo import decoding, part_schema  # import modules, not names: the Keras import hook can re-enter here
 from vaezoo.networks.ends import example_features, example_inputs, flat_features, latent_inputs
 from vaezoo.networks.pyramid import NARROWEST, levels_of, padded, padded_size, pixels, refined, residual
 from vaezoo.registry import DECODERS, ENCODERS
@@ -69,7 +68,7 @@ def ladder_decoder(latent_dim, spec, params_shape, *, width, channels, groups, b
             chain.append(_group(shape, count, blocks, after, activation, f"group_{len(chain)}"))
     sizes = [latent_dim, *(block.input_shape[1][1] for block in chain[1:])]
     inputs = latent_inputs(sum(sizes), spec.classes)
-    top, *others = ops.split(codes_of(inputs), list(itertools.accumulate(sizes))[:-1], axis=-1)
+    top, *others = ops.split(decoding.codes_of(inputs), list(itertools.accumulate(sizes))[:-1], axis=-1)
     h = chain[0]({"z": top, "label": inputs["label"]} if spec.conditional else top)
     for block, eps in zip(chain[1:], others, strict=True):
         h = block([h, eps])
@@ -79,7 +78,7 @@ def ladder_decoder(latent_dim, spec, params_shape, *, width, channels, groups, b
 def _top(latent_dim, spec, shape, dense, activation):
     """eps [B,n], the top group and the label → the first state [B,h,w,F]."""
     inputs = latent_inputs(latent_dim, spec.classes)
-    h = flat_features(inputs, codes_of(inputs), spec.classes)
+    h = flat_features(inputs, decoding.codes_of(inputs), spec.classes)
     h = keras.layers.Dense(dense, activation)(h)
     h = keras.layers.Dense(shape[0] * shape[1] * shape[2], activation)(h)
     return keras.Model(inputs, keras.layers.Reshape(shape)(h), name="group_0")

@@ -4,8 +4,7 @@ import math
 
 import keras
 
-from vaezoo import part_schema
-from vaezoo.decoding import codes_of
+from vaezoo import decoding, part_schema  # import modules, not names: the Keras import hook can re-enter here
 from vaezoo.networks.ends import example_features, example_inputs, flat_features, float32_model, latent_inputs
 from vaezoo.registry import DECODERS, ENCODERS
 
@@ -41,7 +40,7 @@ def mlp_decoder(latent_dim, spec, params_shape, *, hidden, activation):
         A functional Keras model named "decoder".
     """
     inputs = latent_inputs(latent_dim, spec.classes)
-    h = flat_features(inputs, codes_of(inputs), spec.classes)  # [B,D(+Y)]
+    h = flat_features(inputs, decoding.codes_of(inputs), spec.classes)  # [B,D(+Y)]
     for width in hidden:
         h = keras.layers.Dense(width, activation)(h)
     h = keras.layers.Dense(math.prod(params_shape))(h)

@@ -5,8 +5,7 @@ import math
 
 import keras
 
-from vaezoo import part_schema
-from vaezoo.decoding import codes_of
+from vaezoo import decoding, part_schema  # import modules, not names: the Keras import hook can re-enter here
 from vaezoo.networks.ends import (
     depth_to_space,
     example_features,
@@ -64,7 +63,7 @@ def pyramid_decoder(latent_dim, spec, params_shape, *, width, blocks, activation
     height, width = padded_size(spec, len(widths))
     rows, columns = height >> len(widths), width >> len(widths)
     inputs = latent_inputs(latent_dim, spec.classes)
-    h = flat_features(inputs, codes_of(inputs), spec.classes)  # [B,D(+Y)]
+    h = flat_features(inputs, decoding.codes_of(inputs), spec.classes)  # [B,D(+Y)]
     h = keras.layers.Dense(rows * columns * widths[0])(h)
     h = keras.layers.Reshape((rows, columns, widths[0]))(h)
     for level, outer in itertools.pairwise(widths):
