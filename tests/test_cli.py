@@ -139,8 +139,7 @@ def test_bad_words_on_the_command_line(arguments, words, capsys):
 def test_data_and_recipe_that_do_not_fit(tiny_recipe, bars_file, tmp_path, capsys):
     out = tmp_path / "run"
     train = ["train", tiny_recipe, "--data", bars_file, "--out", out, "--set"]
-    odd = ["model.encoder=conv", "--set", "model.encoder.filters=[4, 4, 4, 4]"]
-    assert "8×8 does not fit 'conv' with 4 strides" in refused(capsys, *train, *odd)
+    assert "'categorical' is for sequences, not for images" in refused(capsys, *train, "model.likelihood=categorical")
     assert not out.exists()
 
 

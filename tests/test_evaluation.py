@@ -252,6 +252,43 @@ def test_an_autoencoder_has_a_reconstruction_and_active_units_alone(run_of, caps
     np.testing.assert_allclose(report["bound"]["reconstruction"]["value"], np.mean(nats), rtol=1e-6)
 
 
+def test_what_the_latents_hold_of_the_known_factors_is_measured_if_asked_for(run_of, capsys, monkeypatch):
+    path = run_of("factors", **{"data.name": "sprites"})
+    monkeypatch.setattr(evaluation.metrics, "_samples", lambda *_: (None, "a classifier takes a minute"))
+    out = done(capsys, "evaluate", path, "--limit", 1000, "--importance-samples", 2, "--disentanglement")
+    found = json.loads((path / "evaluation" / "report.json").read_text())["disentanglement"]
+    run = Run(path)
+    codes, factors = run.model.codes(run.first("test", 1000)[0]), run.data.test.factors
+    first = {name: values[:1000] for name, values in factors.items()}
+    assert list(found["factors"]) == ["shape", "scale", "orientation", "x", "y"]  # the label is the shape
+    expected = evaluation.disentanglement.mig(codes, first)
+    assert found["mig"] == pytest.approx(expected, rel=1e-6)
+    assert f"{expected['value']:.3f} ± {expected['standard_error']:.3f}" in out
+    matrix = evaluation.disentanglement.mutual_information(codes, first)
+    np.testing.assert_allclose(found["mutual_information"], matrix, rtol=1e-6)
+    assert (path / "evaluation" / "factors.png").is_file()
+    assert "explicitness" in (path / "evaluation" / "report.md").read_text()
+
+
+def test_without_known_factors_there_is_no_disentanglement(run_of, capsys):
+    path = run_of("no_factors")
+    assert main(["evaluate", str(path), "--disentanglement"]) == 2
+    line = capsys.readouterr().err
+    assert "no factors of variation are known" in line
+    assert "total correlation" in line
+    assert line.count("\n") == 1
+    assert not (path / "evaluation").exists()
+
+
+def test_the_picture_of_the_information_orders_the_latents_by_their_factors():
+    nats = [[0.1, 0.9, 0.0], [0.0, 0.0, 0.7], [1.2, 0.1, 0.0], [0.0, 0.4, 0.0]]
+    figure = plots.information(nats, ["shape", "scale", "x"], "a run\nWhich latent holds which factor")
+    axes = figure.axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["2", "0", "3", "1"]
+    np.testing.assert_allclose(axes.images[0].get_array(), np.array(nats)[[2, 0, 3, 1]].T)
+    assert_nothing_is_cut_off_or_overlaps(figure)
+
+
 def test_the_psnr_of_known_errors():
     x = np.zeros((3, 4, 4, 1))
     decoded = x + np.array([1.0, 0.1, 0.0])[:, None, None, None]

@@ -16,8 +16,12 @@ COVARIANCE = MODEL.marginal.cov  # of x
 
 
 def linear_encoder(gains, scales):
-    """q(z|x) = N(A (x - b), diag(scales^2)): the true posterior's mean, each latent scaled by a gain; and A [16,D]."""
-    matrix = MODEL.posterior_map()[0] * gains
+    """q(z|x) = N(A (x - b), diag(scales^2)), and A [16,D].
+
+    The mean is the true posterior's, each latent scaled by a gain, or all mixed by a matrix of gains [D,D].
+    """
+    gains = np.array(gains)
+    matrix = MODEL.posterior_map()[0] @ (np.diag(gains) if gains.ndim == 1 else gains)
     kernel = np.concatenate([matrix, np.zeros((PIXELS, D))], axis=1)
     bias = np.concatenate([-MODEL.offset @ matrix, inverse_softplus(np.array(scales))])
     return vae_of(MODEL, DiagonalNormal(), [kernel, bias]), matrix
@@ -35,7 +39,13 @@ def test_active_units_are_those_whose_mean_varies_by_more_than_a_hundredth():
     assert active_units(np.full((10, 4), 3.0)) == 0
 
 
-@pytest.mark.parametrize(("gains", "scales"), [([1, 1, 1], [0.3, 0.6, 1.0]), ([2, 0.5, 0], [0.5, 0.7, 1.0])])
+MIXED = [[1, 0.9, 0], [0, 1, 0], [0, 0.5, 1]]
+
+
+@pytest.mark.parametrize(
+    ("gains", "scales"),
+    [([1, 1, 1], [0.3, 0.6, 1.0]), ([2, 0.5, 0], [0.5, 0.7, 1.0]), (MIXED, [0.3, 0.4, 0.5])],
+)
 def test_mutual_information_and_marginal_kl_have_their_gaussian_closed_forms(gains, scales):
     # z is normal: mean 0, covariance C = A^T Cov(x) A + S^2. I = 1/2 log det C / det S^2.
     vae, matrix = linear_encoder(gains, scales)
@@ -43,13 +53,19 @@ def test_mutual_information_and_marginal_kl_have_their_gaussian_closed_forms(gai
     covariance = matrix.T @ COVARIANCE @ matrix + np.diag(noise)
     log_det = np.linalg.slogdet(covariance)[1]
     information, divergence = (log_det - np.log(noise).sum()) / 2, (np.trace(covariance) - D - log_det) / 2
+    correlation = (np.log(np.diag(covariance)).sum() - log_det) / 2
     found = aggregated_posterior(vae, X)
-    for values, expected in ((found.mutual_information, information), (found.marginal_kl, divergence)):
+    for values, expected in (
+        (found.mutual_information, information),
+        (found.marginal_kl, divergence),
+        (found.total_correlation, correlation),
+    ):
         error = values.std(ddof=1) / np.sqrt(len(values))
         assert abs(values.mean() - expected) < 4 * error + 0.02  # 0.02: 3,000 images are not all of p(x)
         assert error < 0.08
     assert information > 0.5
     assert divergence > 0.05
+    assert correlation > 0.2 or gains is not MIXED
     total = closed_form_kl(vae, X).mean()
     np.testing.assert_allclose(found.mutual_information.mean() + found.marginal_kl.mean(), total, atol=0.3)
 
@@ -61,6 +77,7 @@ def test_the_true_posterior_of_all_images_together_is_the_prior():
     assert expected > 3
     assert abs(found.mutual_information.mean() - expected) < 0.2
     assert abs(found.marginal_kl.mean()) < 0.05
+    assert abs(found.total_correlation.mean()) < 0.05
 
 
 def test_mutual_information_never_exceeds_the_logarithm_of_the_number_of_images():
@@ -75,6 +92,7 @@ def test_a_collapsed_code_tells_nothing():
     found = aggregated_posterior(vae, X[:500])
     np.testing.assert_allclose(found.mutual_information, 0, atol=1e-4)
     np.testing.assert_allclose(found.marginal_kl, 0, atol=1e-4)
+    np.testing.assert_allclose(found.total_correlation, 0, atol=1e-4)
     assert active_units(embed(vae, X[:500])) == 0
 
 

@@ -10,34 +10,18 @@ import tensorflow_probability as tfp
 from linear_gaussian import D as EXACT_D
 from linear_gaussian import inverse_softplus, some_model, vae_of
 from scipy import special, stats
-from small_passes import pass_of
+from small_passes import LOC, SCALE, B, D, K, batch, given_pass, linear_vae, pass_of, prior, q
 
+from vaezoo.aggregated import FactorELBO
 from vaezoo.errors import VaezooError
 from vaezoo.evaluation import gradient_noise
-from vaezoo.keras_files import load_keras_file
-from vaezoo.likelihoods import Normal
-from vaezoo.models.vae import VAE
-from vaezoo.networks import mlp_decoder, mlp_encoder
-from vaezoo.objectives import CIWAE, ELBO, IWAE, MIWAE, PIWAE, BetaELBO, FactorELBO, Reconstruction, _permuted
+from vaezoo.objectives import CIWAE, ELBO, IWAE, MIWAE, PIWAE, BetaELBO, Reconstruction
 from vaezoo.posteriors import SMALLEST_SCALE, DiagonalNormal, FullNormal, Point
-from vaezoo.priors import StandardNormal
 from vaezoo.seeds import TRAINING, fold_seed
-from vaezoo.spec import Spec
 
 tfd = tfp.distributions
 
-K, B, D = 5, 3, 2
-LOC = np.array([[0.3, -1.0], [2.0, 0.0], [-0.5, 0.7]], "float32")  # [B,D]
-SCALE = np.array([[0.5, 1.2], [0.1, 1.0], [1.5, 0.8]], "float32")
 KL = 0.5 * (LOC.astype("float64") ** 2 + SCALE.astype("float64") ** 2 - 1 - 2 * np.log(SCALE)).sum(1)  # [B]
-
-
-def q():
-    return tfd.MultivariateNormalDiag(LOC, SCALE)
-
-
-def prior():
-    return tfd.MultivariateNormalDiag(tf.zeros([D]), tf.ones([D]))
 
 
 def mixture_prior():
@@ -51,22 +35,6 @@ def sigma_points(loc, scale):
     """loc ± scale in every combination of signs: their mean of any quadratic is its exact expectation under q."""
     signs = np.array(list(itertools.product([-1.0, 1.0], repeat=loc.shape[-1])), "float32")  # [2^D,D]
     return loc + signs[:, None] * scale  # [2^D,B,D]
-
-
-def batch(samples=K):
-    """x [B,H,W,C], z [K,B,D], params of p(x|z) [K,B,H,W,C], and log p(x|z) [K,B] by SciPy."""
-    rng = np.random.default_rng(0)
-    x = rng.uniform(size=(B, 2, 2, 1)).astype("float32")
-    params = rng.normal(0.5, 0.3, (samples, B, 2, 2, 1)).astype("float32")
-    z = q().sample(samples, seed=(7, 8))
-    log_prob = stats.norm.logpdf(x.astype("float64"), params.astype("float64"), 0.2).sum((-3, -2, -1))
-    return x, z, params, log_prob
-
-
-def given_pass(samples=K, shift=0.0):
-    """The pass of that batch; `shift` moves x."""
-    x, z, params, _ = batch(samples)
-    return pass_of(q(), z, prior(), x + shift, params)
 
 
 # KL
@@ -299,24 +267,6 @@ def test_an_objective_comes_back_from_its_configuration(objective):
 # Gradients
 
 
-def linear_vae(posterior, objective, pixels=4, seed=0):
-    """Linear encoder and decoder with weights drawn by NumPy, and a normal likelihood of scale 0.4."""
-    spec, rng = Spec("image", (2, pixels // 2, 1)), np.random.default_rng(seed)
-    vae = VAE(
-        spec=spec,
-        encoder=mlp_encoder(spec, posterior.params_size(D), hidden=()),
-        posterior=posterior,
-        prior=StandardNormal(),
-        decoder=mlp_decoder(D, spec, spec.shape, hidden=()),
-        likelihood=Normal(scale=0.4),
-        objective=objective,
-        latent_dim=D,
-    )
-    for network in (vae.encoder, vae.decoder):
-        network.set_weights([rng.normal(0, 0.5, w.shape).astype("float32") for w in network.get_weights()])
-    return vae
-
-
 def closed_gradient(vae, x, beta):
     """d/d(kernel, bias) of E[loss], for a diagonal posterior, by hand.
 
@@ -475,144 +425,8 @@ def test_the_gradient_of_a_reconstruction_is_that_of_the_squared_error():
     np.testing.assert_allclose(by_bias, by_code.mean(0), rtol=1e-4, atol=1e-5)
 
 
-# The total correlation
-
-
-def factor(**keywords):
-    """A `FactorELBO` of a small critic, built for codes of D numbers."""
-    keras.utils.set_random_seed(0)
-    objective = FactorELBO(**{"hidden": (16, 16), **keywords})
-    objective.build((None, D))
-    return objective
-
-
-def logits_by_numpy(objective, z):
-    """The critic by hand [N], leaky ReLU with Keras's slope of 0.2 below zero."""
-    h, weights = np.asarray(z, "float64"), objective.critic.get_weights()
-    *hidden, last = zip(weights[::2], weights[1::2], strict=True)
-    for kernel, bias in hidden:
-        h = h @ kernel + bias
-        h = np.where(h > 0, h, 0.2 * h)
-    return (h @ last[0] + last[1])[:, 0]
-
-
-def test_the_factor_terms_are_the_elbo_the_logit_and_the_cross_entropy_of_both_kinds_of_code():
-    objective, passed = factor(gamma=3.0, samples=K), given_pass()
-    terms, true = objective.compute(passed, 0), ELBO(samples=K).compute(passed, 0)
-    assert set(terms) == set(FactorELBO.terms) == {"total_correlation", "critic", *true}
-    z = passed.z[0]
-    logit = logits_by_numpy(objective, z)
-    permuted = logits_by_numpy(objective, _permuted(z, passed.seed))
-    np.testing.assert_allclose(terms["total_correlation"], logit, rtol=1e-4)
-    np.testing.assert_allclose(terms["loss"], true["loss"] + 3.0 * logit, rtol=1e-5)
-    np.testing.assert_allclose(terms["critic"], -special.log_expit(logit) - special.log_expit(-permuted), rtol=1e-4)
-    for name in ("elbo", "reconstruction", "kl"):
-        np.testing.assert_array_equal(terms[name], true[name])
-
-
-@pytest.mark.parametrize("latent_dim", [2, 3, 6])
-def test_permuted_codes_have_the_same_marginals_and_nothing_else_in_common(latent_dim):
-    n, seed = 4000, tf.constant([3, 4])
-    cholesky = np.linalg.cholesky(np.full((latent_dim, latent_dim), 0.9) + 0.1 * np.eye(latent_dim))
-    # Noise from that very seed, as in a pass
-    z = (tf.random.stateless_normal((n, latent_dim), seed, alg="philox") @ cholesky.T.astype("float32")).numpy()
-    permuted = _permuted(z, seed).numpy()
-    np.testing.assert_array_equal(np.sort(permuted, axis=0), np.sort(z, axis=0))
-    assert (permuted != z).any(axis=0).all()
-    pairs = np.triu_indices(latent_dim, 1)
-    assert np.corrcoef(z.T)[pairs].min() > 0.8
-    for seen in (permuted, np.abs(permuted), permuted**2):  # standard errors of 1 / sqrt(n)
-        assert np.abs(np.corrcoef(seen.T)[pairs]).max() < 4.5 / np.sqrt(n)
-    sources = [
-        np.argsort(column)[np.searchsorted(np.sort(column), shuffled)]
-        for column, shuffled in zip(z.T, permuted.T, strict=True)
-    ]
-    assert (sources[0] == sources[1]).sum() < 6  # one is expected; unpermuted, all n
-    assert (_permuted(z, tf.constant([3, 5])).numpy() != permuted).any()
-    np.testing.assert_array_equal(_permuted(z, seed), permuted)
-
-
-def test_the_estimate_of_an_optimal_critic_is_the_closed_form_of_a_correlated_normal():
-    correlation = 0.8
-    closed = -0.5 * np.log(1 - correlation**2)  # -1/2 log det R = 0.511 nats
-    cholesky = tf.constant([[1.0, 0.0], [correlation, np.sqrt(1 - correlation**2)]], tf.float32)
-    objective = factor(hidden=(32, 32))
-    optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.01, 600))
-    optimizer.build(objective.trainable_variables)
-    (weights,) = objective.players(None).values()
-
-    def terms(seed, count):
-        seed = tf.convert_to_tensor(seed)
-        z = tf.random.stateless_normal((1, count, D), seed, alg="philox") @ tf.transpose(cholesky)
-        q, x = tfd.MultivariateNormalDiag(z[0], tf.ones([D])), tf.zeros([count, 1, 1, 1])  # any will do
-        return objective.compute(pass_of(q, z, prior(), x, x, seed=seed), 0)
-
-    @tf.function
-    def step(seed):
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(terms(seed, 512)["critic"])
-        optimizer.apply(tape.gradient(loss, weights), weights)
-
-    for i in range(600):
-        step(tf.constant([1, i]))
-    found = terms((2, 0), 50_000)
-    estimate = np.mean(found["total_correlation"])
-    assert abs(estimate - closed) < 0.03  # seen with three seeds: at most 0.014
-    # An indifferent critic has 2 log 2 = 1.386; the best one has 1.119.
-    assert 1.11 < np.mean(found["critic"]) < 1.13
-
-
-def test_each_weight_is_moved_by_the_gradient_of_its_own_player_alone():
-    rate, x = 0.01, np.random.default_rng(1).uniform(size=(6, 2, 2, 1)).astype("float32")
-    vae = linear_vae(DiagonalNormal(), factor(gamma=5.0))
-    seed = fold_seed(vae.seed, TRAINING, 0)
-
-    def gradients_of(term):
-        with tf.GradientTape() as tape:
-            mean = tf.reduce_mean(vae.terms(x, seed, 0)[term])
-        weights = vae.trainable_variables
-        return {w.path: g for w, g in zip(weights, tape.gradient(mean, weights), strict=True)}
-
-    by_loss, by_critic = gradients_of("loss"), gradients_of("critic")
-    critic = {weight.path for weight in vae.objective.trainable_variables}
-    model = {weight.path for weight in vae.encoder.trainable_variables + vae.decoder.trainable_variables}
-    assert {term: {w.path for w in weights} for term, weights in vae.players().items()} == {
-        "loss": model,
-        "critic": critic,
-    }
-    before = {weight.path: weight.numpy() for weight in vae.trainable_variables}
-    vae.compile(keras.optimizers.SGD(rate), jit_compile=False)
-    vae.fit(x, batch_size=6, shuffle=False, verbose=0)
-    for weight in vae.trainable_variables:
-        own, other = (by_critic, by_loss) if weight.path in critic else (by_loss, by_critic)
-        expected = before[weight.path] - rate * own[weight.path]
-        np.testing.assert_allclose(weight, expected, rtol=1e-5, atol=1e-6, err_msg=weight.path)
-        if other[weight.path] is not None:  # the decoder has no part in the critic's term
-            both = expected - rate * other[weight.path]
-            assert np.abs(weight - both).max() > 1e-5
-    assert sum(by_loss[path] is not None for path in critic) == len(critic)
-    assert sum(by_critic[w.path] is not None for w in vae.encoder.trainable_variables) == 2
-
-
 def test_one_player_minimizes_the_loss_where_an_objective_has_no_weights():
     vae = linear_vae(DiagonalNormal(), ELBO())
     ((term, weights),) = vae.players().items()
     assert term == "loss"
     assert [id(w) for w in weights] == [id(w) for w in vae.trainable_variables]
-
-
-def test_a_critic_is_saved_with_the_model_and_goes_on_learning(tmp_path):
-    vae = linear_vae(DiagonalNormal(), factor())
-    vae.compile(keras.optimizers.Adam(0.01), jit_compile=False)
-    x = np.random.default_rng(1).uniform(size=(6, 2, 2, 1)).astype("float32")
-    vae.fit(x, batch_size=6, epochs=2, verbose=0)
-    vae.save(tmp_path / "model.keras")
-    loaded = load_keras_file(tmp_path / "model.keras")
-    assert vae.objective.weights
-    for found, expected in ((loaded.weights, vae.weights), (loaded.optimizer.variables, vae.optimizer.variables)):
-        for one, other in zip(found, expected, strict=True):
-            np.testing.assert_array_equal(one, other, err_msg=other.path)
-    for model in (vae, loaded):
-        model.fit(x, batch_size=6, shuffle=False, verbose=0)
-    for one, other in zip(loaded.weights, vae.weights, strict=True):
-        np.testing.assert_array_equal(one, other, err_msg=other.path)

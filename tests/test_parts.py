@@ -61,9 +61,11 @@ def changed(section):
             case int():
                 return default + 1
             case float():
-                return {"start": 0.5, "steps": 7} if "anyOf" in properties[name] else default / 2
+                return {"start": 0.5, "steps": 7} if "anyOf" in properties[name] else default / 2 or 0.5
             case tuple():
                 return (3, 5)
+            case None:  # what the data decide
+                return 1000
 
     values = {name: other(name, defaults[name]) for name in section.keyword_names()}
     assert None not in values.values(), "a keyword of a new type: say above what else it may be"
@@ -98,7 +100,7 @@ def test_the_defaults_are_allowed(registry, name):
 @every_part
 def test_every_keyword_refuses_a_bad_value_on_one_line(registry, name):
     for keyword, default in section_of(registry, name).defaults().items():
-        bad = [object(), None, "nonsense"]
+        bad = [object(), "nonsense", *[None] * (default is not None)]
         bad += [-1] if isinstance(default, int | float) and not isinstance(default, bool) else []
         bad += [float("nan")] if isinstance(default, float) else []
         bad += [[0], [-3], ["wide"]] if isinstance(default, tuple) else []

@@ -8,12 +8,13 @@ import tensorflow_probability as tfp
 from scipy import special, stats
 from small_passes import pass_of
 
+from vaezoo.aggregated import DIPELBO, AdversarialELBO, FactorELBO, InfoELBO, TotalCorrelationELBO
 from vaezoo.decoding import Decoder
 from vaezoo.errors import VaezooError
 from vaezoo.likelihoods import Normal
 from vaezoo.models.vae import VAE
 from vaezoo.networks import mlp_decoder, mlp_encoder
-from vaezoo.objectives import ELBO, IWAE, BetaELBO, FactorELBO, Objective, Reconstruction
+from vaezoo.objectives import ELBO, IWAE, BetaELBO, Objective, Reconstruction
 from vaezoo.passes import Pass
 from vaezoo.posteriors import DiagonalNormal, Flow, FullNormal, Point
 from vaezoo.priors import Mixture, StandardNormal
@@ -312,10 +313,14 @@ class Committed(DiagonalNormal):
         ELBO(samples=K),
         BetaELBO(beta=3.0, reconstruction_weight=0.5),
         lambda: FactorELBO(hidden=(4,), gamma=2.0),
+        lambda: AdversarialELBO(hidden=(4,), beta=1.0),
+        TotalCorrelationELBO(),
+        DIPELBO(),
+        InfoELBO(),
         IWAE(samples=K),
         Reconstruction(),
     ],
-    ids=["elbo", "beta", "factor", "iwae", "reconstruction"],
+    ids=["elbo", "beta", "factor", "adversarial", "total_correlation", "dip", "info", "iwae", "reconstruction"],
 )
 def test_the_terms_of_a_posterior_enter_the_loss_and_leave_the_elbo_alone(objective):
     keras.utils.set_random_seed(0)

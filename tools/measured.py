@@ -113,6 +113,8 @@ def _what_is_trained(recipe, asked):
     for section, key, value in left_to_the_data:
         if getattr(getattr(asked, section), key) == value:
             del content[section][key]
+    if asked.model.objective.needs_dataset_size and asked.model.objective.dataset_size is None:
+        del content["model"]["objective"]["dataset_size"]
     return content
 
 

@@ -6,7 +6,6 @@ Every term is [B]: one number an example, averaged over the Monte-Carlo samples.
 
 import math
 
-import keras
 import tensorflow as tf
 
 from vaezoo import part_schema, parts  # import modules, not names: the Keras import hook can re-enter here
@@ -104,53 +103,15 @@ class BetaELBO(ELBO):
 
     def kl_weight(self, step):
         """beta at that step."""
-        if not isinstance(self.beta, part_schema.WarmUp):
-            return float(self.beta)
-        progress = tf.minimum(tf.cast(step, tf.float32) / self.beta.steps, 1.0)
-        return self.beta.start + (self.beta.end - self.beta.start) * progress
+        return at_step(self.beta, step)
 
 
-@OBJECTIVES.register(part_schema.FactorELBO)
-class FactorELBO(ELBO):
-    """loss = -ELBO + gamma TC, with TC = KL(q(z) || prod_d q(z_d)), the total correlation of the codes.
-
-    A critic tells the codes z of a batch from codes whose latents are permuted over the batch, each by itself: those
-    are draws of prod_d q(z_d). Where it is optimal, its logit is log q(z) / prod_d q(z_d), so the mean logit over z
-    estimates TC. The critic minimizes its own cross-entropy, `critic`.
-
-    With several devices, each permutes the codes of its own rows, so the update differs from that of one device.
-
-    Source: Kim & Mnih 2018, "Disentangling by Factorising", arXiv:1802.05983, algorithm 2; here one batch serves for
-    both kinds of code.
-    """
-
-    def build(self, z_shape):
-        """Make the critic: z [B,D] → a logit [B,1]."""
-        latent_dim = z_shape[-1]
-        layers = [keras.layers.Dense(width, "leaky_relu", dtype="float32") for width in self.hidden]
-        layers = [keras.Input((latent_dim,)), *layers, keras.layers.Dense(1, dtype="float32")]
-        self.critic = keras.Sequential(layers, name="critic")
-
-    def players(self, model):
-        """The critic minimizes its cross-entropy."""
-        return {"critic": self.critic.trainable_variables}
-
-    def compute(self, passed, step):
-        """The terms; see `Objective`."""
-        terms = super().compute(passed, step)
-        z = passed.z[0]  # [B,D]
-        logit, permuted = self.critic(z)[:, 0], self.critic(_permuted(z, passed.seed))[:, 0]  # [B]
-        critic = tf.nn.softplus(-logit) + tf.nn.softplus(permuted)
-        loss = terms["loss"] + self.gamma * logit
-        return {**terms, "loss": loss, "total_correlation": logit, "critic": critic}
-
-
-def _permuted(z, seed):
-    """z [B,D] with every latent permuted over the batch by itself."""
-    # Another seed than that of the noise of z: the order must not depend on z.
-    seed = tf.random.experimental.stateless_fold_in(seed, 1, alg="philox")
-    order = tf.argsort(tf.random.stateless_uniform(tf.shape(z), seed, alg="philox"), axis=0)  # [B,D]
-    return tf.transpose(tf.gather(tf.transpose(z), tf.transpose(order), batch_dims=1))
+def at_step(weight, step):
+    """A weight that is a number, or a `WarmUp` at that step."""
+    if not isinstance(weight, part_schema.WarmUp):
+        return float(weight)
+    progress = tf.minimum(tf.cast(step, tf.float32) / weight.steps, 1.0)
+    return weight.start + (weight.end - weight.start) * progress
 
 
 @OBJECTIVES.register(part_schema.IWAE)
@@ -259,3 +220,22 @@ class Reconstruction(Objective):
         """The terms; see `Objective`."""
         reconstruction = -tf.reduce_mean(passed.log_likelihood, axis=0)  # [B]
         return {"loss": reconstruction, "reconstruction": reconstruction}
+
+
+@OBJECTIVES.register(part_schema.RegularizedReconstruction)
+class RegularizedReconstruction(Reconstruction):
+    """loss = -log p(x|z) + code_weight |z|^2 / 2 + decoder_weight |decoder|^2 / 2: a regularized autoencoder.
+
+    Codes near 0 and a smooth decoder take the place of the noise of a VAE. The last term is over all weights of the
+    decoder, once for the batch.
+
+    Source: Ghosh et al. 2020, "From variational to deterministic autoencoders", arXiv:1903.12436, equations 8 to 10.
+    """
+
+    def compute(self, passed, step):
+        """The terms; see `Objective`."""
+        terms = super().compute(passed, step)
+        code = tf.reduce_mean(tf.reduce_sum(passed.z**2, axis=-1), axis=0) / 2  # [B]
+        decoder = tf.add_n([tf.nn.l2_loss(weight.value) for weight in passed.model.decoder.trainable_variables])
+        loss = terms["loss"] + self.code_weight * code + self.decoder_weight * decoder
+        return {"loss": loss, "reconstruction": terms["reconstruction"], "code": code}

@@ -335,7 +335,7 @@ class WarmUp(Section):
     steps: Annotated[int, Field(ge=1, le=10**9)] = Field(description="of the optimizer")
 
 
-Beta = Annotated[
+Scheduled = Annotated[
     Annotated[Weight, Tag("<number>")] | Annotated[WarmUp, Tag("<warm_up>")],
     Discriminator(lambda value: "<warm_up>" if isinstance(value, dict | WarmUp) else "<number>"),
 ]
@@ -350,12 +350,15 @@ class Objective(Part):
         shown: the terms but the loss.
         needs_normal: what to set where the posterior is not normal; empty if it takes any posterior.
         needs_closed_form: whether it needs a KL in closed form.
+        needs_dataset_size: whether it has a keyword `dataset_size`, which `vaezoo train` sets to the number of
+            training examples.
     """
 
     kind: ClassVar = "objective"
     terms: ClassVar[tuple[str, ...]] = ("loss", "elbo", "reconstruction", "kl")
     has_bound: ClassVar[bool] = True
     shown: ClassVar[tuple[str, ...]] = ("elbo", "reconstruction", "kl")
+    needs_dataset_size: ClassVar[bool] = False
 
     @property
     def needs_normal(self) -> str:  # noqa: D102  described above
@@ -410,7 +413,7 @@ class BetaELBO(ELBO):
     """The ELBO with weights on its two terms."""
 
     name: Literal["beta"] = "beta"
-    beta: Beta = Field(4.0, description="the weight of the KL: a number, or a warm-up {start, end, steps}")
+    beta: Scheduled = Field(4.0, description="the weight of the KL: a number, or a warm-up {start, end, steps}")
     reconstruction_weight: Weight = Field(
         1.0, description="the weight of the reconstruction; at 0 the KL alone is left, and the decoder learns nothing"
     )
@@ -423,6 +426,88 @@ class FactorELBO(ELBO):
     terms: ClassVar[tuple[str, ...]] = ("loss", "elbo", "reconstruction", "total_correlation", "critic", "kl")
     gamma: Weight = Field(10.0, description="the weight of the total correlation")
     hidden: Widths = Field((1000, 1000, 1000, 1000, 1000), description="the widths of the critic's hidden layers")
+
+
+class CapacityELBO(ELBO):
+    """The reconstruction, and a KL that is held at a capacity."""
+
+    name: Literal["capacity"] = "capacity"
+    gamma: Weight = Field(1000.0, description="the weight of the distance of the KL to its capacity")
+    capacity: Scheduled = Field(25.0, description="C in nats: a number, or a warm-up {start, end, steps}")
+    # The score function would need the sign of the distance, which is known only after the draws.
+    gradient: Literal["reparameterized", "sticking_the_landing"] = Field(
+        "reparameterized", description="the estimator of the encoder's gradient"
+    )
+
+
+class TotalCorrelationELBO(ELBO):
+    """The ELBO with weights on the three parts of its KL: information, total correlation, and the rest."""
+
+    name: Literal["total_correlation"] = "total_correlation"
+    terms: ClassVar[tuple[str, ...]] = (
+        "loss",
+        "elbo",
+        "reconstruction",
+        "total_correlation",
+        "mutual_information",
+        "dimension_kl",
+        "kl",
+    )
+    needs_dataset_size: ClassVar[bool] = True
+    alpha: Weight = Field(1.0, description="the weight of I(x; z)")
+    beta: Weight = Field(6.0, description="the weight of the total correlation")
+    gamma: Weight = Field(1.0, description="the weight of the KL of each latent's marginal to the prior")
+    estimator: Literal["stratified", "weighted"] = Field(
+        "stratified", description="how the batch stands for all examples; weighted is a lower bound of log q(z)"
+    )
+    dataset_size: Annotated[int, Field(ge=2, le=10**10)] | None = Field(
+        None, description="N, the number of training examples; null lets the data say it"
+    )
+
+    @property
+    def needs_normal(self) -> str:  # noqa: D102  described in the base class
+        return "model.objective=factor"
+
+
+class DIPELBO(ELBO):
+    """The ELBO, and a penalty on a covariance of the codes that is not the identity."""
+
+    name: Literal["dip"] = "dip"
+    terms: ClassVar[tuple[str, ...]] = ("loss", "elbo", "reconstruction", "dip", "kl")
+    of: Literal["means", "codes"] = Field("codes", description="whose covariance: means is DIP-VAE-I, codes DIP-VAE-II")
+    off_diagonal: Weight = Field(10.0, description="the weight of the squared covariances of two latents")
+    diagonal: Weight = Field(10.0, description="the weight of the squared differences of the variances from 1")
+
+    @property
+    def needs_normal(self) -> str:  # noqa: D102  described in the base class
+        return "model.objective=info"
+
+
+class InfoELBO(ELBO):
+    """The reconstruction, a part of the KL, and the maximum mean discrepancy of all codes to the prior."""
+
+    name: Literal["info"] = "info"
+    terms: ClassVar[tuple[str, ...]] = ("loss", "elbo", "reconstruction", "mmd", "kl")
+    alpha: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.5, description="how much of the information I(x; z) is not paid for; with 1 the KL is left out"
+    )
+    divergence: Annotated[float, Field(ge=1, le=1e6)] = Field(
+        1000.0, description="the weight of the distance of all codes to the prior; the MMD has alpha + this - 1"
+    )
+    kernel: Literal["rbf", "imq"] = Field("imq", description="exp(-s) or 1 / (1 + s), of the squared distance s")
+    bandwidth: Annotated[float, Field(gt=0, le=1e6)] = Field(
+        1.0, description="the unit of length of the kernel, in standard deviations of the prior"
+    )
+
+
+class AdversarialELBO(ELBO):
+    """The reconstruction, a part of the KL, and a critic that tells the codes from draws of the prior."""
+
+    name: Literal["adversarial"] = "adversarial"
+    terms: ClassVar[tuple[str, ...]] = ("loss", "elbo", "reconstruction", "adversarial", "critic", "kl")
+    beta: Scheduled = Field(0.0, description="the weight of the KL: a number, or a warm-up {start, end, steps}")
+    weight: Weight = Field(1.0, description="the weight of the encoder's loss against the critic")
+    hidden: Widths = Field((1000, 1000), description="the widths of the critic's hidden layers")
 
 
 class IWAE(Objective):
@@ -466,3 +551,12 @@ class Reconstruction(Objective):
     name: Literal["reconstruction"] = "reconstruction"
     terms: ClassVar[tuple[str, ...]] = ("loss", "reconstruction")
     has_bound: ClassVar[bool] = False
+
+
+class RegularizedReconstruction(Reconstruction):
+    """The reconstruction, and penalties on the length of the code and on the weights of the decoder."""
+
+    name: Literal["rae"] = "rae"
+    terms: ClassVar[tuple[str, ...]] = ("loss", "reconstruction", "code")
+    code_weight: Weight = Field(0.01, description="of half the squared length of the code")
+    decoder_weight: Weight = Field(1e-3, description="of half the squared length of all weights of the decoder")

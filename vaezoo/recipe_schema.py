@@ -91,7 +91,7 @@ class Data(Section):
     """Which examples, how many of them are held out, and whether images are made black and white."""
 
     name: Annotated[str, Field(pattern=r"^[^\x00]+$", max_length=4096)] = Field(
-        "glyphs", description="glyphs, shapes, a tensorflow-datasets name, a folder of images, an .npy or .npz file"
+        "glyphs", description="glyphs, shapes, sprites, a tensorflow-datasets name, a folder of images, an .npy or .npz"
     )
     binarize: Literal["auto", "none", "threshold", "dynamic"] = Field(
         "auto",

@@ -21,6 +21,9 @@ def add_commands(commands):
         default="auto",
         help="compare samples in the features of a classifier of the data (auto), or of inception for FID and KID",
     )
+    command.add_argument(
+        "--disentanglement", action="store_true", help="how the latents hold the known factors: MIG, DCI, ..."
+    )
     command.add_argument("--seed", type=int, default=0, metavar="N", help="the seed of every draw (0)")
     command.add_argument(
         "--out", metavar="DIR", help="the folder of the report (default: RUN/evaluation, or evaluation-2, ...)"
@@ -39,7 +42,13 @@ def _evaluate(arguments):
     with _folder(out):
         with progress_bar("NLL") as progress:
             report, per_example = evaluate(
-                run, arguments.importance_samples, arguments.limit, arguments.seed, progress, arguments.features
+                run,
+                samples=arguments.importance_samples,
+                limit=arguments.limit,
+                seed=arguments.seed,
+                progress=progress,
+                features=arguments.features,
+                disentangled=arguments.disentanglement,
             )
         drawn = pictures(report)
         for name, (_, figure) in drawn.items():

@@ -8,7 +8,7 @@ from vaezoo.config import load_recipe, parse_assignments
 from vaezoo.errors import VaezooError
 
 SHORTCUTS = {
-    "data": ("data.name", "DATA", "glyphs, shapes, a name of tensorflow-datasets, a folder, a .npy or .npz file"),
+    "data": ("data.name", "DATA", "glyphs, shapes, sprites, a name of tensorflow-datasets, a folder, an .npy or .npz"),
     "crop": ("data.crop", "C", "center, pad or stretch: how an image gets the proportions of the image size"),
     "epochs": ("training.epochs", "N", "passes over the training images"),
     "precision": ("training.precision", "P", "float32, mixed_float16 or mixed_bfloat16"),

@@ -1,9 +1,10 @@
 """Data sets by name or path, as splits of examples and labels."""
 
+import importlib
 import os
 
 from vaezoo.data.binarization import BINARIZATIONS, binarize
-from vaezoo.data.dataset import Data
+from vaezoo.data.dataset import DRAWN, Data
 from vaezoo.data.preparation import Preparation
 from vaezoo.data.split import Split
 from vaezoo.errors import VaezooError
@@ -26,10 +27,10 @@ def load_data(
     """A data set by name or path, divided into training, validation and test examples.
 
     Args:
-        name: "glyphs" (grey digits) or "shapes" (in colour), drawn here without a download; or an image set of
-            tensorflow-datasets, as "mnist" or "emnist/letters"; or the path of your own data: a folder of images, or
-            an .npy or .npz file of images [N,H,W] or [N,H,W,C], vectors [N,F] or token sequences [N,T] (a folder with
-            the name of a known set is given as "./mnist").
+        name: "glyphs" (grey digits), "shapes" (in colour) or "sprites" (the grid of factors of dSprites), drawn here
+            without a download; or an image set of tensorflow-datasets, as "mnist" or "emnist/letters"; or the path of
+            your own data: a folder of images, or an .npy or .npz file of images [N,H,W] or [N,H,W,C], vectors [N,F] or
+            token sequences [N,T] (a folder with the name of a known set is given as "./mnist").
         image_size: (H, W), or one number for both, that every image is brought to. None keeps the size of the images;
             those of a folder or of tensorflow-datasets that differ in size, and those of a folder that are larger than
             256 pixels, become 64×64, or 32×32 if most are smaller than 64.
@@ -56,14 +57,8 @@ def load_data(
     if seed < 0:
         raise VaezooError(f"seed {seed} is negative: it must be 0 or more.")
     options = preparation, validation, seed, memory_limit
-    if name == "glyphs":
-        from vaezoo.data.glyphs import Glyphs
-
-        return Glyphs.load(*options)
-    if name == "shapes":
-        from vaezoo.data.shapes import Shapes
-
-        return Shapes.load(*options)
+    if name in DRAWN:
+        return importlib.import_module(f"vaezoo.data.{name}").load(*options)
     if _is_path(name):
         from vaezoo.data import files
 
@@ -75,7 +70,7 @@ def load_data(
 
 def canonical_name(name):
     """The name of a known set unchanged, or the absolute path of the user's own data: valid in any working folder."""
-    if name in ("glyphs", "shapes") or not _is_path(name):
+    if name in DRAWN or not _is_path(name):
         return name
     return os.path.realpath(os.path.expanduser(name))
 

@@ -205,7 +205,7 @@ def _split(x, spec, labels, stream, preparation):
             part *= 255
         if x.dtype.kind == "f" and spec.is_image:
             part = np.clip(part, 0, 1)
-        return _fitted(part, preparation) if resize else part
+        return preparation.fit_array(part) if resize else part
 
     if stream:
         return ReaderSplit(read, np.arange(len(x)), spec, dtype, labels)
@@ -219,10 +219,3 @@ def _parts(x):
     """Slices that divide the rows into parts of about CHUNK bytes."""
     step = max(1, CHUNK // (math.prod(x.shape[1:]) * x.dtype.itemsize))
     return [slice(start, start + step) for start in range(0, len(x), step)]
-
-
-def _fitted(images, preparation):
-    import tensorflow as tf
-
-    with tf.device("CPU:0"):
-        return preparation.fit(tf.constant(images)).numpy()

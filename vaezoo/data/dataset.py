@@ -8,6 +8,9 @@ from vaezoo.data.split import HELD_OUT, Split
 from vaezoo.errors import VaezooError, printable
 from vaezoo.spec import Spec
 
+# The sets that are drawn on this machine, without a download; `load` of the module of that name makes one.
+DRAWN = ("glyphs", "shapes", "sprites")
+
 
 @dataclasses.dataclass(frozen=True)
 class Data:

@@ -23,3 +23,6 @@ class Glyphs(DrawnSet):
     }
     SECONDS = 15
     draw = staticmethod(drawing.draw)
+
+
+load = Glyphs.load

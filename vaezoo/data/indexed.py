@@ -67,7 +67,7 @@ class ArraySplit(IndexedSplit):
 
 
 class ReaderSplit(IndexedSplit):
-    """A split read when needed, for data sets that do not fit in memory.
+    """A split read or drawn when needed, for data sets that do not fit in memory.
 
     Args:
         read: int64 indices [B] → examples [B,...]; called from several threads.
@@ -75,20 +75,22 @@ class ReaderSplit(IndexedSplit):
         spec: a `Spec`, with the number of classes if there are labels.
         dtype: of what `read` returns: that of the spec, or "uint8" for images (0..255).
         labels: integers [N], or None.
+        factors: name → array [N].
     """
 
-    def __init__(self, read, indices, spec, dtype, labels=None):
-        super().__init__(len(indices), spec, labels)
+    def __init__(self, read, indices, spec, dtype, labels=None, factors=None):
+        super().__init__(len(indices), spec, labels, factors)
         self.reader, self.indices, self.dtype = read, np.asarray(indices), dtype
 
     def take(self, indices):
         """The part of the split at these indices; nothing is read."""
         labels = None if self.labels is None else self.labels[indices]
-        return ReaderSplit(self.reader, self.indices[indices], self.spec, self.dtype, labels)
+        factors = {name: values[indices] for name, values in self.factors.items()}
+        return ReaderSplit(self.reader, self.indices[indices], self.spec, self.dtype, labels, factors)
 
     def in_memory(self):
         """The same split as an ArraySplit."""
-        return ArraySplit(self.reader(self.indices), self.spec, self.labels)
+        return ArraySplit(self.reader(self.indices), self.spec, self.labels, self.factors)
 
     def _examples(self, indices):
         import tensorflow as tf

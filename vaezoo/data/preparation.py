@@ -84,6 +84,13 @@ class Preparation:
             images = tf.where(inside, tf.pad(images, around), colour.astype("float32"))
         return tf.cast(images, dtype)
 
+    def fit_array(self, images):
+        """`fit` for an array of images, on the CPU."""
+        import tensorflow as tf
+
+        with tf.device("CPU:0"):
+            return self.fit(tf.constant(images)).numpy()
+
     def _background(self, channels):
         """The background as an array [C], 0..255."""
         return np.asarray(Image.new(MODES[channels], (1, 1), self.background)).reshape(channels)

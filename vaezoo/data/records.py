@@ -7,6 +7,7 @@ import numpy as np
 from vaezoo.data.indexed import ArraySplit
 from vaezoo.data.split import Split, fold, on_cpu
 
+FACTOR = "label_"  # begins the name of a feature that is a known factor, and not the name of the factor
 FILES_AT_ONCE = 8  # read side by side, so that neighbours in a file are not neighbours in an epoch
 
 
@@ -25,15 +26,16 @@ class RecordSplit(Split):
         preparation: how images are brought to the shape of the spec; None if they have it.
         record_bytes: mean size of a record.
         block_bytes: memory to shuffle in.
+        bits: whether the pixels are stored as 0 and 1, which become 0 and 255.
         positions: the records that belong to the split, sorted; None for all of them.
     """
 
-    def __init__(self, files, lengths, features, spec, preparation, record_bytes, block_bytes, positions=None):
+    def __init__(self, files, lengths, features, spec, preparation, record_bytes, block_bytes, bits, positions=None):
         total = sum(lengths)
         self.positions = np.arange(total) if positions is None else positions
         super().__init__(len(self.positions), spec)
         self.files, self.lengths, self.features = list(map(str, files)), list(lengths), features
-        self.preparation = preparation
+        self.preparation, self.bits = preparation, bits
         self.record_bytes, self.block_bytes = record_bytes, block_bytes
         self.block = int(np.clip(block_bytes / max(record_bytes, 1), 1, total))
 
@@ -41,8 +43,17 @@ class RecordSplit(Split):
         """The part of the split at these indices; nothing is read."""
         return RecordSplit(
             self.files, self.lengths, self.features, self.spec, self.preparation, self.record_bytes,
-            self.block_bytes, self.positions[indices],
+            self.block_bytes, self.bits, self.positions[indices],
         )  # fmt: skip
+
+    def stored_as_bits(self):
+        """Whether the pixels of the first 100 images are 0 and 1, as those of dsprites: nearly black, out of 255."""
+        import tensorflow as tf
+
+        with tf.device("CPU:0"):
+            records = next(iter(self._ordered_keys(100, 100)))
+            files = tf.io.parse_example(records, self.features)["image"]
+            return max(int(tf.reduce_max(self._decoded(file))) for file in files) == 1
 
     def in_memory(self):
         """The same split as an ArraySplit, with labels and factors."""
@@ -57,7 +68,9 @@ class RecordSplit(Split):
             for name, part in chunk.items():
                 columns[name][start:stop] = part
             start = stop
-        return ArraySplit(columns.pop("image"), self.spec, columns.pop("label", None), columns)
+        images, labels = columns.pop("image"), columns.pop("label", None)
+        factors = {name.removeprefix(FACTOR): values for name, values in columns.items()}
+        return ArraySplit(images, self.spec, labels, factors)
 
     def _epoch_keys(self, seed, batch_size, steps):
         import tensorflow as tf
@@ -114,8 +127,15 @@ class RecordSplit(Split):
     def _decode(self, file):
         import tensorflow as tf
 
-        image = tf.io.decode_image(file, channels=self.spec.shape[-1], expand_animations=False)
+        image = self._decoded(file)
+        if self.bits:
+            image = tf.where(image > 0, tf.constant(255, tf.uint8), tf.constant(0, tf.uint8))
         return self.preparation.fit(image) if self.preparation else image
+
+    def _decoded(self, file):
+        import tensorflow as tf
+
+        return tf.io.decode_image(file, channels=self.spec.shape[-1], expand_animations=False)
 
 
 def _shuffled(values, seed):

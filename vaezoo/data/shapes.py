@@ -152,3 +152,6 @@ class Shapes(DrawnSet):
     }
     SECONDS = 20
     draw = staticmethod(draw)
+
+
+load = Shapes.load

@@ -4,7 +4,7 @@ import numpy as np
 
 from vaezoo.data import binarization
 from vaezoo.data.binarization import check_binarization, ink_above, pixel_noise
-from vaezoo.errors import VaezooError, errors_of_readers
+from vaezoo.errors import VaezooError, errors_of_readers, unknown
 
 # The purpose of a random stream. It is folded into the seed, so that no two purposes share random numbers.
 ORDER, TRAINING_PIXELS, ORDERED_PIXELS = 0x6F72646572, 0x747261696E, 0x706978656C73
@@ -39,8 +39,39 @@ class Split:
         return self.spec.classes > 0
 
     def take(self, indices):
-        """The part of the split at these sorted indices, as a split of the same type."""
+        """The part of the split at these indices, as a split of the same type; streamed records keep their order."""
         raise NotImplementedError
+
+    def with_factors(self, **wanted):
+        """The examples with these known factors: those of a traversal if all factors but one are given.
+
+        Args:
+            **wanted: the value of each factor, or several values of which any will do. "label" is a factor too, where
+                the labels are held in memory.
+
+        Returns:
+            A split, in the order of `factors` with the last of them varying fastest.
+
+        Raises:
+            VaezooError: if no factors are known, for one that is not among them, or if no example has them all.
+        """
+        known = self.factors if self.labels is None else {**self.factors, "label": self.labels}
+        if not known:
+            raise VaezooError(
+                "these examples have no known factors: use sprites, shapes or glyphs, or a set of tensorflow-datasets "
+                "with factors that fits in memory."
+            )
+        having = np.ones(self.size, bool)
+        for name, values in wanted.items():
+            if name not in known:
+                raise unknown("factor", name, known)
+            having &= np.isin(known[name], values)
+        indices = np.flatnonzero(having)
+        if not len(indices):
+            given = " and ".join(f"{name}={values}" for name, values in wanted.items())
+            raise VaezooError(f"none of these {self.size:,} examples has {given}: ask for fewer factors at once.")
+        order = np.lexsort([known[name][indices] for name in reversed(known)])
+        return self.take(indices[order])
 
     def _epoch_keys(self, seed, batch_size, steps):
         """The order of one epoch: a dataset of `steps` batches of keys; seed is a stateless tensor [2]."""

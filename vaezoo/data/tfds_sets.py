@@ -13,8 +13,8 @@ import urllib.request
 import numpy as np
 
 from vaezoo.cache import cache_folder
-from vaezoo.data.dataset import make_data
-from vaezoo.data.records import RecordSplit
+from vaezoo.data.dataset import DRAWN, make_data
+from vaezoo.data.records import FACTOR, RecordSplit
 from vaezoo.errors import VaezooError, unknown
 from vaezoo.spec import Spec
 
@@ -82,7 +82,8 @@ def read(builder, name, preparation, validation, seed, memory_limit, factors=())
         validation: fraction of the training images to hold out.
         seed: chooses the validation images.
         memory_limit: bytes of decoded images above which they are streamed.
-        factors: names of scalar features to keep as known factors, if the set is held in memory.
+        factors: names of scalar features to keep as known factors, if the set is held in memory. An integer feature
+            "label_NAME", as dsprites, shapes3d and smallnorb have, is one in any set: the factor "NAME".
     """
     import tensorflow_datasets as tfds
 
@@ -98,11 +99,12 @@ def read(builder, name, preparation, validation, seed, memory_limit, factors=())
         notes = ("the images differ in size; each becomes {}×{}: data.image_size sets another".format(*SIZE_OF_MIXED),)
     label = "label" in features and features["label"]
     labelled = isinstance(label, tfds.features.ClassLabel) and not label.shape and bool(label.num_classes)
+    factors = [*factors, *filter(lambda name: _is_factor(name, features[name]), features)]
     wanted = ["image", *(["label"] if labelled else []), *factors]
     shape = (*(preparation.image_size or (height, width)), channels or 3)
     spec = Spec("image", shape, classes=label.num_classes if labelled else 0)
 
-    def split(name):
+    def split(name, bits):
         info = splits[name]
         return RecordSplit(
             files=info.filepaths,
@@ -113,15 +115,25 @@ def read(builder, name, preparation, validation, seed, memory_limit, factors=())
             record_bytes=info.num_bytes / max(info.num_examples, 1),
             # Four blocks are held at once (read ahead, shuffled, copied), and the model needs memory too.
             block_bytes=memory_limit / 8,
+            bits=bits,
         )
 
-    test = next((split(name) for name in ("test", "validation") if name in splits), None)
-    train = split("train")
+    bits = split("train", bits=False).stored_as_bits()
+    test = next((split(name, bits) for name in ("test", "validation") if name in splits), None)
+    train = split("train", bits)
     if (len(train) + len(test or ())) * math.prod(shape) <= memory_limit:
         train, test = train.in_memory(), test and test.in_memory()
+    elif factors:
+        left_out = ", ".join(name.removeprefix(FACTOR) for name in factors)
+        notes += (f"the images do not fit in memory, so they are streamed without their known factors: {left_out}",)
     class_names = tuple(label.names) if labelled else None
     more = {"image_size": preparation.image_size, "notes": notes}
     return make_data(name, train, test, class_names, validation, seed, **more)
+
+
+def _is_factor(name, feature):
+    """Whether a feature holds the index of a known factor: an integer for each image, called "label_..."."""
+    return name.startswith(FACTOR) and feature.shape == () and np.issubdtype(feature.np_dtype, np.integer)
 
 
 def _builder(name):
@@ -129,8 +141,10 @@ def _builder(name):
 
     base, _, config = name.partition("/")
     if not is_name(name) and not (base and os.path.isdir(_shared_folder() / base)):  # nor the user's own prepared set
-        names = [*tfds.list_builders(with_community_datasets=False), "glyphs", "shapes"]
-        hint = "Give glyphs, shapes, an image set of tensorflow-datasets such as mnist, or a path to your own data."
+        names = [*tfds.list_builders(with_community_datasets=False), *DRAWN]
+        hint = (
+            f"Give {', '.join(DRAWN)}, an image set of tensorflow-datasets such as mnist, or a path to your own data."
+        )
         raise unknown("data set", name, names, hint)
     try:
         return place(lambda folder: tfds.builder(name, data_dir=folder))
@@ -164,8 +178,7 @@ def _check_network(builder):
         except OSError as error:
             raise VaezooError(
                 f"'{builder.name}' is not on disk and {host} cannot be reached to download it ({error}). Check the "
-                "network, or set TFDS_DATA_DIR to a folder that already holds it; `glyphs` and `shapes` need no "
-                "download."
+                f"network, or set TFDS_DATA_DIR to a folder that already holds it; {', '.join(DRAWN)} need no download."
             ) from None
 
 

@@ -2,8 +2,10 @@
 
 report, per_example = evaluation.evaluate(Run("runs/mlp_vae"), samples=1000)
 found = evaluation.estimate_nll(model, x, samples=5000)        # found.nll [N], found.curve [P,N]
+found = evaluation.disentanglement.mig(codes, factors)         # of any model: codes [N,D], factors by name, each [N]
 """
 
+from vaezoo.evaluation import disentanglement
 from vaezoo.evaluation.encoded import Encoded
 from vaezoo.evaluation.features import FeatureSpace, feature_space, inception_space
 from vaezoo.evaluation.gradients import GradientNoise, gradient_noise
@@ -34,6 +36,7 @@ __all__ = [
     "active_units",
     "aggregated_posterior",
     "closed_form_kl",
+    "disentanglement",
     "estimate_nll",
     "evaluate",
     "feature_space",

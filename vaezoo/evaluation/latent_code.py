@@ -70,11 +70,14 @@ class AggregatedPosterior(NamedTuple):
     Attributes:
         mutual_information: [M], whose mean estimates I(x; z) = E log q(z|x) / q(z).
         marginal_kl: [M], whose mean estimates KL(q(z) || p(z)) = E log q(z) / p(z).
+        total_correlation: [M], whose mean estimates KL(q(z) || prod_d q(z_d)), how far the latents are from
+            independent; None where the marginals of q(z|x) are not known, as of a flow.
         examples: N. The estimate of I(x; z) is at most log N, however much more the code holds of unseen examples.
     """
 
     mutual_information: np.ndarray
     marginal_kl: np.ndarray
+    total_correlation: np.ndarray | None
     examples: int
 
     @property
@@ -116,19 +119,31 @@ def aggregated_posterior(model, x, labels=None, seed=0):
         log_own.append(passed.q.log_prob(passed.z)[0])
     z, log_own = tf.concat(z, 0), np.concatenate(log_own).astype("float64")  # [M,D], [M]
     log_sum = np.full(len(z), -np.inf)
+    log_sums = np.full(z.shape, -np.inf) if model.posterior.normal else None  # of the marginals, [M,D]
     for passed in encoded.passes(known):
         size = passed.q.batch_shape[0]  # B
+        marginals = tfd.Normal(passed.q.mean(), passed.q.stddev()) if model.posterior.normal else None  # [B,D]
         step = max(1, AT_ONCE // (size * model.latent_dim))
         for start in range(0, len(z), step):
             codes = z[start : start + step, tf.newaxis]  # [m,1,D]
             codes = tf.broadcast_to(codes, [codes.shape[0], size, model.latent_dim])
-            log_q = np.asarray(passed.q.log_prob(codes), "float64")  # [m,B]
-            log_sum[start : start + step] = np.logaddexp(
-                log_sum[start : start + step], np.logaddexp.reduce(log_q, axis=1)
-            )
+            rows = slice(start, start + step)
+            log_sum[rows] = np.logaddexp(log_sum[rows], _log_sum(passed.q.log_prob(codes)))
+            if marginals is not None:
+                log_sums[rows] = np.logaddexp(log_sums[rows], _log_sum(marginals.log_prob(codes)))
     log_aggregated = log_sum - math.log(len(known))
     log_prior = np.asarray(encoded.prior.log_prob(z), "float64")
-    return AggregatedPosterior(log_own - log_aggregated, log_aggregated - log_prior, len(known))
+    return AggregatedPosterior(
+        mutual_information=log_own - log_aggregated,
+        marginal_kl=log_aggregated - log_prior,
+        total_correlation=None if log_sums is None else log_aggregated - (log_sums - math.log(len(known))).sum(1),
+        examples=len(known),
+    )
+
+
+def _log_sum(log_densities):
+    """log sum_n exp of [M,N,...] → [M,...], in float64."""
+    return np.asarray(tf.reduce_logsumexp(log_densities, axis=1), "float64")
 
 
 def _one_for_all_draws(passed):

@@ -9,6 +9,7 @@ from vaezoo.decoding import group_slices
 from vaezoo.errors import VaezooError, unknown
 from vaezoo.evaluation import latent_code
 from vaezoo.evaluation.classifier import SIZE
+from vaezoo.evaluation.disentanglement import disentanglement, mutual_information, require_scikit_learn
 from vaezoo.evaluation.encoded import encode
 from vaezoo.evaluation.features import FEATURES, feature_space, inception_space
 from vaezoo.evaluation.nll import estimate_nll
@@ -31,7 +32,7 @@ SAMPLE_SETS = 3  # drawn from the model one after the other, for a standard erro
 SMALLEST_ERROR = 1e-10  # mean square of a reconstruction: one that is exact has 100 dB, not infinitely many
 
 
-def evaluate(run, samples=100, limit=None, seed=0, progress=None, features="auto"):
+def evaluate(run, samples=100, limit=None, seed=0, progress=None, features="auto", disentangled=False):
     """Measure a run on its test examples, binarized as the recipe says.
 
     Args:
@@ -42,6 +43,7 @@ def evaluate(run, samples=100, limit=None, seed=0, progress=None, features="auto
         progress: called with the share of the NLL that is done, in (0, 1].
         features: in which samples are compared with real images: "auto" for those of a classifier of this data set, or
             "inception" for the FID and the KID.
+        disentangled: whether to measure how the latents hold the known factors of the test examples.
 
     Returns:
         (report, per_example). The report is a mapping fit for JSON. A metric in it is {"value", "standard_error"}, in
@@ -49,8 +51,8 @@ def evaluate(run, samples=100, limit=None, seed=0, progress=None, features="auto
         "nll", "elbo", "effective_samples"; it is empty for an autoencoder.
 
     Raises:
-        VaezooError: for samples, a limit or a seed out of range, unknown features, or features=inception where its
-            weights cannot be downloaded.
+        VaezooError: for samples, a limit or a seed out of range, unknown features, features=inception where its weights
+            cannot be downloaded, or disentangled=True where no factors are known.
     """
     if limit is not None and limit < 1:
         raise VaezooError(f"a limit of {limit} test examples; give at least 1")
@@ -66,6 +68,7 @@ def evaluate(run, samples=100, limit=None, seed=0, progress=None, features="auto
     if features == "inception":
         spec.require_image("InceptionV3")
         space = inception_space(spec, recipe.data)  # before the NLL: its weights may be missing
+    factors = _factors(run, limit) if disentangled else None
     x, labels = run.first("test", limit)
     encoded = encode(model, x, labels if model.spec.conditional else None)
     report = {
@@ -94,6 +97,7 @@ def evaluate(run, samples=100, limit=None, seed=0, progress=None, features="auto
         report |= {"bound": _reconstruction_alone(encoded), "nll": None}
     report["psnr"] = metric(psnr(encoded)) if spec.is_image else None
     report["code"] = _code(model, encoded, seed)
+    report["disentanglement"] = None if factors is None else _disentanglement(encoded.means(), factors, seed)
     report["samples"], report["samples_left_out"] = _samples(run, len(x), labels, seed, space)
     return report | {"versions": versions(), "seconds": round(time.perf_counter() - started, 1)}, per_example
 
@@ -147,6 +151,7 @@ def _code(model, encoded, seed):
     means = encoded.means()
     per_latent = latent_code.kl_per_latent(model, encoded)
     found = latent_code.aggregated_posterior(model, encoded, seed=seed)
+    correlation = found and found.total_correlation
     groups = [
         {
             "latents": own.stop - own.start,
@@ -162,8 +167,35 @@ def _code(model, encoded, seed):
         "groups": groups,  # of a hierarchy, from the top down
         "mutual_information": found and metric(found.mutual_information),
         "marginal_kl": found and metric(found.marginal_kl),
+        "total_correlation": None if correlation is None else metric(correlation),
         "log_examples": found and found.bound,
     }
+
+
+def _factors(run, limit):
+    """The known factors of the first test examples, name → [N]; the label is one if no other is the same."""
+    test = run.data.test
+    factors = {name: values[:limit] for name, values in test.factors.items()}
+    if not factors:
+        raise VaezooError(
+            f"no factors of variation are known of '{run.data.name}', and the disentanglement metrics need them; train "
+            "on sprites, glyphs, shapes or a set of tensorflow-datasets that has them. Without factors there are the "
+            "total correlation, in every report, and `evaluation.udr`, which compares several models"
+        )
+    require_scikit_learn()  # before the NLL, which takes minutes
+    labels = None if test.labels is None else test.labels[:limit]
+    if labels is not None and not any(np.array_equal(labels, values) for values in factors.values()):
+        factors = {"label": labels, **factors}
+    return factors
+
+
+def _disentanglement(codes, factors, seed):
+    found = disentanglement(codes, factors, seed)
+    try:
+        nats = mutual_information(codes, {name: factors[name] for name in found["factors"]}).tolist()
+    except UndefinedMetricError:
+        nats = None
+    return {**found, "mutual_information": nats}  # [D][factors]
 
 
 def _samples(run, count, labels, seed, space):

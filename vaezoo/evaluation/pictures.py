@@ -31,4 +31,8 @@ def pictures(report):
         active = np.array(report["code"]["variance_of_means"]) > ACTIVE
         title = f"{headline(report)}\n{active.sum()} of {len(kl)} latents are active"
         drawn["latents.png"] = "the KL of each latent, the largest first", plots.latent_bars(kl, active, title)
+    if (found := report["disentanglement"]) and found["mutual_information"]:
+        title = f"{headline(report)}\nWhich latent holds which factor"
+        figure = plots.information(found["mutual_information"], list(found["factors"]), title)
+        drawn["factors.png"] = "the mutual information between each latent and each factor", figure
     return drawn

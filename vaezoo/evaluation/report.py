@@ -44,8 +44,30 @@ def rows(report):
         most = f"I(x; z); this estimate is at most log N = {code['log_examples']:.2f}"
         yield "", "mutual information", _value(code["mutual_information"]), "", most
         yield "", "marginal KL", _value(code["marginal_kl"]), "", "KL(q(z) ‖ p(z)); KL = I(x; z) + this"
+    if code["total_correlation"]:
+        meaning = "KL(q(z) ‖ Π q(z_d)), a part of the marginal KL; 0 where the latents are independent"
+        yield "", "total correlation", _value(code["total_correlation"]), "", meaning
+    if report["disentanglement"]:
+        section = "factors"
+        for name, (title, meaning) in DISENTANGLEMENT.items():
+            if name in report["disentanglement"]:
+                yield section, title, _value(report["disentanglement"][name], ".3f"), "", meaning
+                section = ""
     if report["samples"]:
         yield from _rows_of_samples(report["samples"])
+
+
+DISENTANGLEMENT = {
+    "beta_vae_score": ("beta-VAE score", "which factor two examples share, told from their codes; 1 is best"),
+    "factor_vae_score": ("FactorVAE score", "which factor is fixed, told from the latent that varies least"),
+    "mig": ("MIG", "gap in information between the two best latents of a factor"),
+    "sap": ("SAP", "gap in predictive power between the two best latents of a factor"),
+    "dci_disentanglement": ("DCI disentanglement", "whether a latent matters to one factor alone"),
+    "dci_completeness": ("DCI completeness", "whether one latent alone matters to a factor"),
+    "dci_informativeness": ("DCI informativeness", "how well the code predicts the factors"),
+    "modularity": ("modularity", "whether a latent is informative of one factor alone"),
+    "explicitness": ("explicitness", "how well a linear classifier of the code tells the values of a factor"),
+}
 
 
 def _rows_of_samples(samples):
@@ -73,6 +95,8 @@ def _value(metric, digits=".2f"):
 def remarks(report):
     """What a reader should know about the metrics of this run, a sentence or two each."""
     yield from _on_the_code(report)
+    if report["disentanglement"]:
+        yield from _on_the_factors(report["disentanglement"])
     if report["nll"]:
         yield _on_the_importance_samples(report["nll"]["curve"])
     if report["density"]:
@@ -116,6 +140,19 @@ def _on_the_code(report):
         yield "The KL of each latent is defined for a normal posterior and a diagonal normal prior alone."
     elif report["bound"]["kl"]["value"] - sum(per_latent) > CORRELATED:
         yield "The KL of each latent is that of its marginal: the cost of the correlations of q(z|x) is left out."
+
+
+def _on_the_factors(found):
+    factors = ", ".join(f"{name} ({count})" for name, count in found["factors"].items())
+    yield (
+        f"The factors and the number of their values: {factors}. The codes are the means of q(z|x) of "
+        f"{found['points']:,} examples. Such metrics differ much between seeds: compare medians of several trainings."
+    )
+    for name, reason in found["factors_left_out"].items():
+        yield f"The factor '{name}' is left out: {reason}."
+    for reason in dict.fromkeys(found["left_out"].values()):
+        names = [DISENTANGLEMENT[name][0] for name, other in found["left_out"].items() if other == reason]
+        yield f"{', '.join(names)} left out: {reason}."
 
 
 def _on_the_importance_samples(curve):

@@ -3,14 +3,16 @@
 import keras
 
 from vaezoo import decoding, part_schema  # import modules, not names: the Keras import hook can re-enter here
-from vaezoo.errors import VaezooError
 from vaezoo.networks.ends import (
+    cropped,
     depth_to_space,
     example_features,
     example_inputs,
     flat_features,
     float32_model,
     latent_inputs,
+    padded,
+    padded_size,
 )
 from vaezoo.registry import DECODERS, ENCODERS
 
@@ -20,19 +22,15 @@ def conv_encoder(spec, params_size, *, filters, kernel_size, dense, activation):
     """A convolutional encoder: image [B,H,W,C] → params [B,P].
 
     Args:
-        spec: the `Spec` of images whose H and W are multiples of 2 to the power of len(filters); where it has classes,
-            the label joins the features before the dense layer.
+        spec: the `Spec` of images, which are padded to a height and a width that the strides divide; where it has
+            classes, the label joins the features before the dense layer.
         params_size: P, the number of parameters of q(z|x).
 
     Returns:
         A functional Keras model named "encoder".
-
-    Raises:
-        VaezooError: for images that the strides do not divide.
     """
-    _smallest_size(spec, len(filters))
     inputs = example_inputs(spec)
-    h = example_features(inputs, spec)
+    h = padded(example_features(inputs, spec), spec, len(filters))
     for width in filters:
         h = keras.layers.Conv2D(width, kernel_size, strides=2, padding="same", activation=activation)(h)
     h = flat_features(inputs, h, spec.classes)
@@ -50,17 +48,14 @@ def conv_decoder(latent_dim, spec, params_shape, *, filters, kernel_size, dense,
 
     Args:
         latent_dim: D.
-        spec: the `Spec` of images whose H and W are multiples of 2 to the power of len(filters); where it has classes,
-            the label joins the code.
+        spec: the `Spec` of images, of which padding is cut off at the end; where it has classes, the label joins the
+            code.
         params_shape: (H, W, P*C), P parameters of p(x|z) for each channel of each pixel.
 
     Returns:
         A functional Keras model named "decoder".
-
-    Raises:
-        VaezooError: for images that the strides do not divide.
     """
-    height, width = _smallest_size(spec, len(filters))
+    height, width = (side >> len(filters) for side in padded_size(spec, len(filters)))
     inputs = latent_inputs(latent_dim, spec.classes)
     h = flat_features(inputs, decoding.codes_of(inputs), spec.classes)  # [B,D(+Y)]
     h = keras.layers.Dense(dense, activation)(h)
@@ -69,16 +64,4 @@ def conv_decoder(latent_dim, spec, params_shape, *, filters, kernel_size, dense,
     for level in filters[1:]:
         h = keras.layers.Conv2DTranspose(level, kernel_size, strides=2, padding="same", activation=activation)(h)
     h = keras.layers.Conv2D(4 * params_shape[-1], kernel_size, padding="same")(h)  # [B,H/2,W/2,4PC]
-    return float32_model(inputs, depth_to_space(h), "decoder")
-
-
-def _smallest_size(spec, levels):
-    """The height and width after `levels` halvings."""
-    height, width, _ = spec.shape
-    step = 2**levels
-    if height % step or width % step:
-        raise VaezooError(
-            f"an image of {height}×{width} does not fit 'conv' with {levels} strides of 2: height and width must be "
-            f"multiples of {step}; set data.image_size, or give fewer filters"
-        )
-    return height // step, width // step
+    return float32_model(inputs, cropped(depth_to_space(h), spec), "decoder")

@@ -41,6 +41,24 @@ def depth_to_space(h):
     return keras.layers.Reshape((2 * rows, 2 * columns, channels))(h)
 
 
+def padded_size(spec, levels):
+    """H and W of images, rounded up to multiples of 2 to the power of the levels."""
+    step = 2**levels
+    return tuple(-(-side // step) * step for side in spec.shape[:2])
+
+
+def padded(image, spec, levels):
+    """The image, with zeros below and to the right up to its padded size."""
+    below, right = (padded - side for padded, side in zip(padded_size(spec, levels), spec.shape[:2], strict=True))
+    return keras.layers.ZeroPadding2D(((0, below), (0, right)))(image) if below or right else image
+
+
+def cropped(h, spec):
+    """Of [B,h,w,P] of the padded size, the part of the image's size."""
+    below, right = (padded - side for padded, side in zip(h.shape[1:3], spec.shape[:2], strict=True))
+    return keras.layers.Cropping2D(((0, below), (0, right)))(h) if below or right else h
+
+
 def float32_model(inputs, params, name):
     """The functional model from `inputs` to the parameters of a distribution, in float32 under every precision."""
     return keras.Model(inputs, keras.layers.Activation("linear", dtype="float32", name="params")(params), name=name)

@@ -7,8 +7,8 @@ import keras
 from keras import ops
 
 from vaezoo import decoding, part_schema  # import modules, not names: the Keras import hook can re-enter here
-from vaezoo.networks.ends import example_features, example_inputs, flat_features, latent_inputs
-from vaezoo.networks.pyramid import NARROWEST, levels_of, padded, padded_size, pixels, refined, residual
+from vaezoo.networks.ends import example_features, example_inputs, flat_features, latent_inputs, padded, padded_size
+from vaezoo.networks.pyramid import NARROWEST, levels_of, pixels, refined, residual
 from vaezoo.registry import DECODERS, ENCODERS
 
 

@@ -7,12 +7,15 @@ import keras
 
 from vaezoo import decoding, part_schema  # import modules, not names: the Keras import hook can re-enter here
 from vaezoo.networks.ends import (
+    cropped,
     depth_to_space,
     example_features,
     example_inputs,
     flat_features,
     float32_model,
     latent_inputs,
+    padded,
+    padded_size,
 )
 from vaezoo.registry import DECODERS, ENCODERS
 
@@ -80,8 +83,7 @@ def pixels(h, params_shape, spec):
     # The four pixels of a square begin equal, so that no checkerboard is left in the pictures (Aitken et al. 2017,
     # arXiv:1707.02937).
     head.kernel.assign(keras.ops.tile(head.kernel[..., : params_shape[-1]], (1, 1, 1, 4)))
-    below, right = (padded - side for padded, side in zip(h.shape[1:3], spec.shape[:2], strict=True))
-    return keras.layers.Cropping2D(((0, below), (0, right)))(h) if below or right else h
+    return cropped(h, spec)
 
 
 def levels_of(spec):
@@ -92,18 +94,6 @@ def levels_of(spec):
 def _widths(spec, width):
     """The channels of each level, from the smallest grid outwards: halved with every doubling but the first."""
     return [width, *(max(min(NARROWEST, width), width >> number) for number in range(levels_of(spec) - 1))]
-
-
-def padded_size(spec, levels):
-    """H and W of images, rounded up to multiples of 2 to the power of the levels."""
-    step = 2**levels
-    return tuple(-(-side // step) * step for side in spec.shape[:2])
-
-
-def padded(image, spec, levels):
-    """The image, with zeros below and to the right up to its padded size."""
-    below, right = (padded - side for padded, side in zip(padded_size(spec, levels), spec.shape[:2], strict=True))
-    return keras.layers.ZeroPadding2D(((0, below), (0, right)))(image) if below or right else image
 
 
 def refined(h, width, blocks, activation):

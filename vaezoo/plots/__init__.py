@@ -1,7 +1,7 @@
 """Pictures: arrays in, a matplotlib Figure or the frames of an animation out. Nothing here knows a model."""
 
 from vaezoo.plots.curves import training_curves
-from vaezoo.plots.evaluation import latent_bars, nll_curve
+from vaezoo.plots.evaluation import information, latent_bars, nll_curve
 from vaezoo.plots.film import image_film, latent_film, round_trip, save_gif, sweep_film
 from vaezoo.plots.grids import axis_grid, image_grid, number, panels_of_images, reconstructions, ticks, tile
 from vaezoo.plots.latent_map import Plane, latent_map, latent_maps, manifold_and_map, plane_of
@@ -11,6 +11,7 @@ __all__ = [
     "axis_grid",
     "image_film",
     "image_grid",
+    "information",
     "latent_bars",
     "latent_film",
     "latent_map",

@@ -1,4 +1,4 @@
-"""Pictures of an evaluation: the NLL by the number of samples, and the KL of each latent."""
+"""Pictures of an evaluation: the NLL by the number of samples, the KL of each latent, and what each latent holds."""
 
 import numpy as np
 from matplotlib.ticker import MaxNLocator
@@ -72,3 +72,29 @@ def latent_bars(kl, active, title=""):
 
 def _nats(value):
     return f"{value:.2f}".replace("-", "−")
+
+
+def information(nats, factors, title=""):
+    """The mutual information between latents and factors, as a matrix; the latents in the order of their factors.
+
+    Args:
+        nats: [D,F].
+        factors: the F names.
+        title: above the picture.
+
+    Returns:
+        The Figure.
+    """
+    nats = np.asarray(nats)
+    order = np.lexsort((-nats.max(1), nats.argmax(1)))  # by the factor that a latent holds most of
+    figure = Figure(figsize=(1.6 + 0.55 * len(nats), 1.6 + 0.5 * len(factors)), dpi=DPI, layout="constrained")
+    axes = plain_axes(figure, title, "latent", "")
+    axes.grid(False)
+    panel = axes.imshow(nats[order].T, cmap="Blues", vmin=0, aspect="auto")
+    axes.set_xticks(range(len(nats)), order)
+    axes.set_yticks(range(len(factors)), factors)
+    for (row, column), value in np.ndenumerate(nats[order].T):
+        colour = "white" if value > 0.6 * nats.max() else "black"
+        axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color=colour)
+    figure.colorbar(panel, ax=axes, label="nats", fraction=0.05)
+    return figure

@@ -101,7 +101,13 @@ def prepare(recipe, warn, devices=None, cache=None, quiet=False):
     settings = settings.model_copy(update={"batch_size": _batch_size(data, settings, devices, warn)})
     steps, steps_per_call = epoch_shape(len(data.train), settings.batch_size)
     settings = settings.model_copy(update={"epochs": settings.epochs or _epochs(steps)})
-    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update=decided), "training": settings})
+    recipe = recipe.model_copy(
+        update={
+            "model": _counted(recipe.model, len(data.train)),
+            "data": recipe.data.model_copy(update=decided),
+            "training": settings,
+        }
+    )
     with devices.errors_of_others(), devices.strategy.scope():
         keras.utils.set_random_seed(settings.seed)  # the initial weights
         model = build_model(recipe, data.spec)
@@ -170,6 +176,14 @@ def _check_likelihood(recipe, model, data, warn):
             f"{recipe.data.binarize} leaves zeros and ones; its metrics do not compare with those of 'bernoulli'. "
             "Set data.binarize=none."
         )
+
+
+def _counted(model, examples):
+    """The model with the number of training examples, where its objective asks for that and the recipe leaves it."""
+    objective = model.objective
+    if not objective.needs_dataset_size or objective.dataset_size is not None:
+        return model
+    return model.model_copy(update={"objective": objective.model_copy(update={"dataset_size": examples})})
 
 
 def _batch_size(data, settings, devices, warn):
