@@ -344,9 +344,9 @@ def test_a_trained_ladder_is_evaluated_and_drawn_by_groups(bars_file, tmp_path):
     run = Run(train(small_recipe("ladder_vae", bars_file), tmp_path / "run", quiet=True).path)
     report, _ = evaluate(run, samples=5)
     groups = report["code"]["groups"]
-    assert [group["latents"] for group in groups] == [32, 64]
+    assert [group["latents"] for group in groups] == [32, 64, 64]  # of 8×8 images: the top, and two of 4×4
     assert sum(group["kl"] for group in groups) == pytest.approx(report["bound"]["kl"]["value"], rel=0.05)
     assert sum(group["active_units"] for group in groups) == report["code"]["active_units"]
     assert "group 2" in as_text(report)
-    assert draw_traversal(run, index=0).arrays["examples"].shape == (2, 11, 8, 8, 1)
+    assert draw_traversal(run, index=0).arrays["examples"].shape == (3, 11, 8, 8, 1)
     assert draw_traversal(run, index=0, top=3).arrays["axes"].shape == (3,)

@@ -495,7 +495,7 @@ class InfoELBO(ELBO):
         1000.0, description="the weight of the distance of all codes to the prior; the MMD has alpha + this - 1"
     )
     kernel: Literal["rbf", "imq"] = Field("imq", description="exp(-s) or 1 / (1 + s), of the squared distance s")
-    bandwidth: Annotated[float, Field(gt=0, le=1e6)] = Field(
+    bandwidth: Annotated[float, Field(ge=1e-3, le=1e3)] = Field(
         1.0, description="the unit of length of the kernel, in standard deviations of the prior"
     )
 
