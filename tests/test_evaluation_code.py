@@ -66,6 +66,7 @@ def test_mutual_information_and_marginal_kl_have_their_gaussian_closed_forms(gai
     assert information > 0.5
     assert divergence > 0.05
     assert correlation > 0.2 or gains is not MIXED
+    assert not found.saturated
     total = closed_form_kl(vae, X).mean()
     np.testing.assert_allclose(found.mutual_information.mean() + found.marginal_kl.mean(), total, atol=0.3)
 
@@ -84,6 +85,7 @@ def test_mutual_information_never_exceeds_the_logarithm_of_the_number_of_images(
     vae, _ = linear_encoder([20, 20, 20], [1e-2, 1e-2, 1e-2])  # a code that tells any two images apart
     found = aggregated_posterior(vae, X[:40])
     assert found.bound == np.log(40)
+    assert found.saturated
     np.testing.assert_allclose(found.mutual_information, np.log(40), atol=1e-3)
 
 

@@ -11,12 +11,13 @@ import json
 import statistics
 from pathlib import Path
 
+import numpy as np
 from measured import run, trained, write_csv
 
 from vaezoo.atomic import write_file, write_text
 from vaezoo.config import load_recipe
 from vaezoo.errors import unknown
-from vaezoo.evaluation import aggregated_posterior, disentanglement
+from vaezoo.evaluation import disentanglement
 from vaezoo.evaluation.encoded import encode
 from vaezoo.plots.style import DPI, PALETTE, Figure, plain_axes
 
@@ -32,7 +33,7 @@ METRICS = (
     *("beta_vae_score", "factor_vae_score", "mig", "sap", "dci_disentanglement", "dci_completeness"),
     *("dci_informativeness", "modularity", "explicitness"),
 )
-SHOWN = ("elbo", "reconstruction", "total_correlation", *METRICS)
+SHOWN = ("elbo", "reconstruction", "gaussian_total_correlation", *METRICS)
 POINTS = 10_000  # test images that the metrics are of
 
 
@@ -77,18 +78,29 @@ def row(name, seed, options):
 
 
 def metrics_of(trained_run):
-    """The bound of all test images; the total correlation and the metrics of the first POINTS of them."""
+    """The bound of all test images; the total correlation and the metrics of the first POINTS of them.
+
+    The total correlation is that of a normal with the covariance of the codes, as in Locatello et al. 2019: these codes
+    tell 10,000 images apart, and then no estimate from the posteriors can be trusted.
+    """
     x, _ = trained_run.first("test", POINTS)
     encoded, test = encode(trained_run.model, x), json.loads((trained_run.path / "test.json").read_text())
     factors = {name: values[: len(x)] for name, values in trained_run.data.test.factors.items()}
     found = disentanglement.disentanglement(encoded.means(), factors)
     return {
         **{name: round(test[name], 2) for name in ("elbo", "reconstruction", "kl")},
-        "total_correlation": round(float(aggregated_posterior(trained_run.model, encoded).total_correlation.mean()), 3),
+        "gaussian_total_correlation": round(gaussian_total_correlation(encoded), 3),
         **{name: round(found[name]["value"], 3) if name in found else None for name in METRICS},
         "steps": trained_run.model.optimizer.iterations.numpy().item() if trained_run.model.optimizer else None,
         "training_seconds": round(test["training_seconds"]),
     }
+
+
+def gaussian_total_correlation(encoded):
+    """-1/2 log det of the correlations of the codes z ~ q(z|x) over all examples, in nats."""
+    variances = np.concatenate([np.square(passed.q.stddev()) for passed in encoded.passes()])
+    covariance = np.cov(encoded.means().T) + np.diag(variances.mean(0))
+    return float((np.log(np.diag(covariance)).sum() - np.linalg.slogdet(covariance)[1]) / 2)
 
 
 def as_markdown(rows):
@@ -116,7 +128,7 @@ def plane(rows):
     axes = plain_axes(figure, "Reconstruction against independence", "total correlation, nats", "reconstruction, nats")
     for number, name in enumerate(dict.fromkeys(each["method"] for each in rows)):
         own = [each for each in rows if each["method"] == name]
-        points = [[each[key] for each in own] for key in ("total_correlation", "reconstruction")]
+        points = [[each[key] for each in own] for key in ("gaussian_total_correlation", "reconstruction")]
         axes.scatter(*points, color=PALETTE[number % len(PALETTE)], label=name, s=36)
     axes.legend(frameon=False, fontsize=8)
     return figure

@@ -18,6 +18,7 @@ tfd = tfp.distributions
 ACTIVE = 0.01  # the variance of a latent's posterior mean above which it is active (Burda et al. 2016, section 5)
 CODES = 1000  # drawn to estimate the aggregated posterior; the density of each is computed under every posterior
 CODES_OF_SLOW = 200  # codes, and posteriors, where the density of a code not drawn from q takes a pass for each latent
+SATURATED = 0.5  # nats below log N from which an estimate of I(x; z) is taken for the bound itself
 AT_ONCE = 2**22  # numbers, 16 MB
 
 
@@ -84,6 +85,14 @@ class AggregatedPosterior(NamedTuple):
     def bound(self):
         """log N, in nats."""
         return math.log(self.examples)
+
+    @property
+    def saturated(self):
+        """Whether the code tells all examples apart: q(z) at a code is then 1/N of the posterior that drew it.
+
+        So the density is far too high, and the estimates of what follows from it are: of the total correlation too.
+        """
+        return bool(self.mutual_information.mean() > self.bound - SATURATED)
 
 
 def aggregated_posterior(model, x, labels=None, seed=0):

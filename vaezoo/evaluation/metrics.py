@@ -151,7 +151,7 @@ def _code(model, encoded, seed):
     means = encoded.means()
     per_latent = latent_code.kl_per_latent(model, encoded)
     found = latent_code.aggregated_posterior(model, encoded, seed=seed)
-    correlation = found and found.total_correlation
+    correlation = found.total_correlation if found and not found.saturated else None
     groups = [
         {
             "latents": own.stop - own.start,

@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+from vaezoo.evaluation.latent_code import SATURATED
 from vaezoo.tables import aligned
 
 COLLAPSED = 0.1  # nats of I(x; z): no example can be told from another
@@ -45,7 +46,7 @@ def rows(report):
         yield "", "mutual information", _value(code["mutual_information"]), "", most
         yield "", "marginal KL", _value(code["marginal_kl"]), "", "KL(q(z) ‖ p(z)); KL = I(x; z) + this"
     if code["total_correlation"]:
-        meaning = "KL(q(z) ‖ Π q(z_d)), a part of the marginal KL; 0 where the latents are independent"
+        meaning = "KL(q(z) ‖ Π q(z_d)); 0 where the latents are independent"
         yield "", "total correlation", _value(code["total_correlation"]), "", meaning
     if report["disentanglement"]:
         section = "factors"
@@ -128,10 +129,11 @@ def _on_the_code(report):
             f"{latents - active} of {latents} latents are not in use: their posterior is the prior for every {kind}, "
             "and they cost nothing. To bring more into use, try a KL warm-up, a smaller beta, or a weaker decoder."
         )
-    elif information and information["value"] > code["log_examples"] - 0.5:
+    elif information and information["value"] > code["log_examples"] - SATURATED:
         yield (
             f"The mutual information is near log N = {code['log_examples']:.2f}, the most that {report['examples']:,} "
-            f"{kind}s can show: the code tells them all apart, and holds that much or more."
+            f"{kind}s can show: the code tells them all apart, and holds that much or more. So "
+            "the marginal KL is an upper estimate, and the total correlation is left out."
         )
     if information is None:
         yield "The mutual information is not estimated: the density of a group of latents depends on the groups above."
