@@ -10,7 +10,9 @@ import tensorflow_probability as tfp
 from scipy import integrate, special, stats
 from small_passes import LOC, SCALE, B, D, K, given_pass, linear_vae, pass_of, prior, q
 
-from vaezoo.aggregated import (
+from vaezoo.keras_files import load_keras_file
+from vaezoo.objectives import ELBO, Reconstruction, RegularizedReconstruction
+from vaezoo.objectives.aggregated import (
     DIPELBO,
     KERNELS,
     AdversarialELBO,
@@ -22,8 +24,6 @@ from vaezoo.aggregated import (
     _permuted,
     _squared_mmd,
 )
-from vaezoo.keras_files import load_keras_file
-from vaezoo.objectives import ELBO, Reconstruction, RegularizedReconstruction
 from vaezoo.posteriors import DiagonalNormal, Point
 from vaezoo.seeds import TRAINING, fold_seed
 

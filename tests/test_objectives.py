@@ -12,10 +12,10 @@ from linear_gaussian import inverse_softplus, some_model, vae_of
 from scipy import special, stats
 from small_passes import LOC, SCALE, B, D, K, batch, given_pass, linear_vae, pass_of, prior, q
 
-from vaezoo.aggregated import FactorELBO
 from vaezoo.errors import VaezooError
 from vaezoo.evaluation import gradient_noise
 from vaezoo.objectives import CIWAE, ELBO, IWAE, MIWAE, PIWAE, BetaELBO, Reconstruction
+from vaezoo.objectives.aggregated import FactorELBO
 from vaezoo.posteriors import SMALLEST_SCALE, DiagonalNormal, FullNormal, Point
 from vaezoo.seeds import TRAINING, fold_seed
 

@@ -8,13 +8,13 @@ import tensorflow_probability as tfp
 from scipy import special, stats
 from small_passes import pass_of
 
-from vaezoo.aggregated import DIPELBO, AdversarialELBO, FactorELBO, InfoELBO, TotalCorrelationELBO
 from vaezoo.decoding import Decoder
 from vaezoo.errors import VaezooError
 from vaezoo.likelihoods import Normal
 from vaezoo.models.vae import VAE
 from vaezoo.networks import mlp_decoder, mlp_encoder
 from vaezoo.objectives import ELBO, IWAE, BetaELBO, Objective, Reconstruction
+from vaezoo.objectives.aggregated import DIPELBO, AdversarialELBO, FactorELBO, InfoELBO, TotalCorrelationELBO
 from vaezoo.passes import Pass
 from vaezoo.posteriors import DiagonalNormal, Flow, FullNormal, Point
 from vaezoo.priors import Mixture, StandardNormal

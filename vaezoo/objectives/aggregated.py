@@ -9,14 +9,15 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from vaezoo import objectives, part_schema  # import modules, not names: the Keras import hook can re-enter here
+from vaezoo import part_schema
+from vaezoo.objectives.bounds import ELBO, at_step
 from vaezoo.registry import OBJECTIVES
 
 tfd = tfp.distributions
 
 
 @OBJECTIVES.register(part_schema.CapacityELBO)
-class CapacityELBO(objectives.ELBO):
+class CapacityELBO(ELBO):
     """loss = -E_q[log p(x|z)] + gamma |KL - C|, with the mean KL of the batch and a capacity C that rises, in nats.
 
     The code is let to hold C nats about an example: at first so few that only the factors that help the reconstruction
@@ -28,12 +29,12 @@ class CapacityELBO(objectives.ELBO):
     def compute(self, passed, step):
         """The terms; see `Objective`."""
         terms = super().compute(passed, step)
-        distance = tf.abs(tf.reduce_mean(terms["kl"]) - objectives.at_step(self.capacity, step))
+        distance = tf.abs(tf.reduce_mean(terms["kl"]) - at_step(self.capacity, step))
         return {**terms, "loss": terms["reconstruction"] + self.gamma * distance}
 
 
 @OBJECTIVES.register(part_schema.TotalCorrelationELBO)
-class TotalCorrelationELBO(objectives.ELBO):
+class TotalCorrelationELBO(ELBO):
     """loss = -E_q[log p(x|z)] + alpha I(x; z) + beta TC + gamma KL_d: the KL in three parts, each with a weight.
 
     With q(z) the aggregated posterior, KL = I(x; z) + KL(q(z) || p(z)), and the latter is TC = KL(q(z) || prod_d
@@ -87,7 +88,7 @@ def _log_weights(batch, dataset_size, stratified):
 
 
 @OBJECTIVES.register(part_schema.DIPELBO)
-class DIPELBO(objectives.ELBO):
+class DIPELBO(ELBO):
     """loss = -ELBO + off_diagonal sum_{d != e} C_de^2 + diagonal sum_d (C_dd - 1)^2, with C a covariance of the codes.
 
     C is that of the means of q(z|x) over the batch (DIP-VAE-I), or that of the codes themselves: the same, and the
@@ -111,7 +112,7 @@ class DIPELBO(objectives.ELBO):
 
 
 @OBJECTIVES.register(part_schema.InfoELBO)
-class InfoELBO(objectives.ELBO):
+class InfoELBO(ELBO):
     """loss = -E_q[log p(x|z)] + (1 - alpha) KL + (alpha + divergence - 1) MMD^2(q(z), p(z)).
 
     alpha is the weight of the information I(x; z) in what is maximized, and `divergence` that of the distance of q(z)
@@ -150,7 +151,7 @@ def _squared_mmd(a, b, kernel, bandwidth):
 
 
 @OBJECTIVES.register(part_schema.AdversarialELBO)
-class AdversarialELBO(objectives.ELBO):
+class AdversarialELBO(ELBO):
     """loss = -E_q[log p(x|z)] + beta KL + weight E_q(z)[-log D(z)]: the adversarial autoencoder.
 
     A critic tells draws of the prior, D(z) near 1, from the codes of the batch, D(z) near 0; the encoder moves its
@@ -170,7 +171,7 @@ class AdversarialELBO(objectives.ELBO):
 
     def kl_weight(self, step):
         """beta at that step."""
-        return objectives.at_step(self.beta, step)
+        return at_step(self.beta, step)
 
     def compute(self, passed, step):
         """The terms; see `Objective`."""
@@ -194,7 +195,7 @@ def _prior_codes(passed, count):
 
 
 @OBJECTIVES.register(part_schema.FactorELBO)
-class FactorELBO(objectives.ELBO):
+class FactorELBO(ELBO):
     """loss = -ELBO + gamma TC, with TC = KL(q(z) || prod_d q(z_d)), the total correlation of the codes.
 
     A critic tells the codes z of a batch from codes whose latents are permuted over the batch, each by itself: those

@@ -1,8 +1,4 @@
-"""Objectives: one pass over a batch → the loss to minimize and the terms to watch, in nats.
-
-Every term is [B]: one number an example, averaged over the Monte-Carlo samples. `reconstruction` is -E_q[log p(x|z)],
-`kl` is KL(q(z|x) || p(z)), and `elbo` is always the true bound, -(reconstruction + kl), whatever is minimized.
-"""
+"""Objectives of one example at a time: bounds on log p(x), and the reconstruction alone."""
 
 import math
 
