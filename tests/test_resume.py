@@ -347,7 +347,10 @@ def kill_trainings(folder, bars_file, kills, *cases):
 @pytest.mark.slow
 def test_every_recipe_survives_sigkill(bars_file, tmp_path, record_property):
     precisions, compilations = ("float32", "mixed_float16", "mixed_bfloat16"), ("graph", "xla")
-    cases = [(name, precisions[i % 3], compilations[i % 2]) for i, name in enumerate([*recipe_names(), *VARIANTS])]
+    # These differ from beta_vae in their objectives alone, which have no weights: there is no other state to restore.
+    same_state = {"capacity_vae", "dip_vae", "info_vae", "tc_vae"}
+    names = [*recipe_names(), *VARIANTS]
+    cases = [(name, precisions[i % 3], compilations[i % 2]) for i, name in enumerate(names) if name not in same_state]
     report = kill_trainings(tmp_path, bars_file, 2, *cases)
     assert report["different"] == []
     assert report["kills"] >= 20
