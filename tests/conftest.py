@@ -52,6 +52,8 @@ def small_recipe(name, bars_file, **overrides):
         for side in ("encoder", "decoder")
         for key, value in sizes[getattr(model, side).name].items()
     }
+    if "hidden" in model.objective.keywords():  # of a critic
+        parts["model.objective.hidden"] = [8]
     settings = {"data.name": str(bars_file), "training.epochs": 3, "training.batch_size": 10}
     return load_recipe(name, {**changes, **parts, **settings, **overrides})
 
