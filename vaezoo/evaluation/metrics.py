@@ -9,7 +9,8 @@ from vaezoo.decoding import group_slices
 from vaezoo.errors import VaezooError, unknown
 from vaezoo.evaluation import latent_code
 from vaezoo.evaluation.classifier import SIZE
-from vaezoo.evaluation.disentanglement import disentanglement, mutual_information, require_scikit_learn
+from vaezoo.evaluation.disentanglement import disentanglement, mutual_information
+from vaezoo.evaluation.disentanglement.reading import require_scikit_learn
 from vaezoo.evaluation.encoded import encode
 from vaezoo.evaluation.features import FEATURES, feature_space, inception_space
 from vaezoo.evaluation.nll import estimate_nll
