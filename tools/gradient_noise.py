@@ -81,8 +81,7 @@ def main(argv=None):
     options = parser.parse_args(argv)
     changes = {"data.name": options.data, "training.epochs": options.epochs, "model.latent_dim": 10}
     setup = prepare(load_recipe("mlp_vae", changes), print)
-    read = {"first_epoch": 0, **setup.batches}
-    batches = setup.data.train.training_batches(setup.recipe.training.batch_size, setup.steps, **read)
+    batches = setup.data.train.training_batches(setup.recipe.training.batch_size, setup.steps, **setup.batches)
     measure = Measure(next(iter(batches)), options.samples, options.draws)
     setup.model.fit(batches, epochs=options.epochs, steps_per_epoch=setup.steps, verbose=0, callbacks=[measure])
     options.out.mkdir(parents=True, exist_ok=True)

@@ -4,14 +4,13 @@ python tools/image_table.py ./photos ./icons --minutes 10     # the same command
 """
 
 import argparse
-import csv
 import json
 import math
 import time
 from pathlib import Path
 
 import keras
-from measured import run, write_csv
+from measured import images_per_second, run, write_csv
 
 from vaezoo.atomic import write_text
 from vaezoo.config import load_recipe
@@ -75,8 +74,7 @@ def _row(data, name, path, refitted, samples):
     before, after = reports
     dimensions, found = before["dimensions"], Run(path)
     test = json.loads((path / "test.json").read_text())
-    with open(path / "metrics.csv", newline="") as file:
-        rates = [float(row["images_per_second"]) for row in csv.DictReader(file)]
+    rates = images_per_second(found)
 
     def distance(report):
         return report["samples"] and round(report["samples"]["frechet_distance"]["value"], 1)

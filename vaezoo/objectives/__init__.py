@@ -41,3 +41,7 @@ __all__ = [
     "RegularizedReconstruction",
     "TotalCorrelationELBO",
 ]
+
+# Keras files name the module of a class, and are refused if the class is elsewhere: this name must not change.
+for _name in __all__:
+    globals()[_name].__module__ = __name__
