@@ -2,13 +2,18 @@
 
 import csv
 import json
+from types import SimpleNamespace
 
+import disentanglement_table
+import gradient_noise
 import measured
+import numpy as np
 import precision_table
 import pytest
 import reproduce_iwae
 import zoo_table
 from conftest import small_recipe
+from test_plots import assert_nothing_is_cut_off_or_overlaps
 
 from vaezoo.errors import VaezooError
 from vaezoo.training.setup import prepare
@@ -85,3 +90,45 @@ def test_what_a_run_decided_by_its_data_is_no_other_setting(bars_file):
     assert measured._what_is_trained(resolved, asked) == measured._what_is_trained(asked, asked)
     other = asked.model_copy(update={"training": asked.training.model_copy(update={"seed": 1})})
     assert measured._what_is_trained(resolved, other) != measured._what_is_trained(other, other)
+
+
+def test_the_size_of_the_data_that_a_run_was_told_is_no_other_setting(bars_file):
+    asked = small_recipe("tc_vae", bars_file)
+    decided = prepare(asked, print).recipe
+    assert decided.model.objective.dataset_size == 380  # of the 400, without those to validate
+    assert measured._what_is_trained(decided, asked) == measured._what_is_trained(asked, asked)
+    other = small_recipe("tc_vae", bars_file, **{"model.objective.beta": 2.0})
+    assert measured._what_is_trained(decided, other) != measured._what_is_trained(other, other)
+
+
+def test_the_axes_of_the_gradients_have_numbers_and_no_formulas():
+    rows = [
+        {"epoch": epoch, "estimator": name, "variance": variance * 10.0**epoch}
+        for epoch in range(3)
+        for name, variance in (("score function", 5), ("reparameterized", 0.1))
+    ]
+    figure = gradient_noise.picture(rows)
+    assert_nothing_is_cut_off_or_overlaps(figure)
+    (axes,) = figure.axes
+    labels = [label.get_text() for axis in (axes.xaxis, axes.yaxis) for label in axis.get_ticklabels()]
+    assert "100" in labels
+    assert not any("$" in label or "." in label.removeprefix("0.") for label in labels)
+
+
+def test_the_table_of_disentanglement_has_medians_and_ranges():
+    rows = [
+        {"method": name, **dict.fromkeys(disentanglement_table.SHOWN, value)}
+        for name, value in (("vae", 0.5), ("vae", 0.1), ("vae", 0.3), ("tc_vae", None), ("tc_vae", -2.0))
+    ]
+    lines = disentanglement_table.as_markdown(rows).splitlines()
+    assert lines[:2] == ["| | `vae` | `tc_vae` |", "|-|-|-|"]
+    assert "| mig | 0.3 (0.1–0.5) | −2 |" in lines
+
+
+def test_the_total_correlation_of_the_table_is_the_closed_form_of_a_normal():
+    rng, n = np.random.default_rng(0), 4000
+    means, scale = rng.multivariate_normal([0, 0], [[1, 0.9], [0.9, 1]], n), 0.5
+    q = SimpleNamespace(stddev=lambda: np.full((n, 2), scale))
+    encoded = SimpleNamespace(passes=lambda: [SimpleNamespace(q=q)], means=lambda: means)
+    expected = -0.5 * np.log(1 - (0.9 / 1.25) ** 2)
+    assert abs(disentanglement_table.gaussian_total_correlation(encoded) - expected) < 0.03

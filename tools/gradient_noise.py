@@ -11,6 +11,7 @@ import argparse
 from pathlib import Path
 
 import keras
+from matplotlib.ticker import MaxNLocator
 from measured import run, write_csv
 
 from vaezoo.atomic import write_file
@@ -67,6 +68,8 @@ def picture(rows):
         own = [row for row in rows if row["estimator"] == name]
         axes.plot([row["epoch"] for row in own], [row["variance"] for row in own], color=colour, label=name)
     axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:,g}")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False, fontsize=8)
     return figure
 
