@@ -91,7 +91,9 @@ class Data(Section):
     """Which examples, how many of them are held out, and whether images are made black and white."""
 
     name: Annotated[str, Field(pattern=r"^[^\x00]+$", max_length=4096)] = Field(
-        "glyphs", description="glyphs, shapes, sprites, a tensorflow-datasets name, a folder of images, an .npy or .npz"
+        "glyphs",
+        description="glyphs, shapes, sprites, folk_melodies, a tensorflow-datasets name, a folder of images or tunes, "
+        "an .npy or .npz",
     )
     binarize: Literal["auto", "none", "threshold", "dynamic"] = Field(
         "auto",
@@ -109,11 +111,16 @@ class Data(Section):
         description='white, black, grey or "#rrggbb": what transparency lies on, and what padding is filled with',
     )
     flip: bool = Field(False, description="mirror training images left to right at random")
+    bars: Annotated[int, Field(ge=1, le=64)] = Field(2, description="the length of a melody, in bars of 16 sixteenths")
+    transpose: Literal["key", "none", "random"] = Field(
+        "key",
+        description="melodies to C major or A minor (key), as written (none), or in training to any key at random",
+    )
 
     @property
     def preparation(self) -> dict[str, Any]:
-        """How images are brought to one size: keywords of `load_data`."""
-        return {"image_size": self.image_size, "crop": self.crop, "background": self.background}
+        """How images are brought to one size, and tunes to one length and key: keywords of `load_data`."""
+        return {key: getattr(self, key) for key in ("image_size", "crop", "background", "bars", "transpose")}
 
 
 class Training(Section):

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from vaezoo.errors import VaezooError
 
 AXES = {"image": "HWC", "vector": "F", "sequence": "T"}  # kind → the names of the axes of an example
+NOTATIONS = ("melody",)  # what the tokens of a sequence can mean
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,12 +21,14 @@ class Spec:
             of tokens, int32.
         levels: V, the number of values that an element can take, for a sequence; None for real numbers.
         classes: Y, the number of classes of the label; 0 where there is no label.
+        notation: "melody" if the tokens of a sequence are those of vaezoo.music; None otherwise.
     """
 
     kind: str
     shape: tuple[int, ...]
     levels: int | None = None
     classes: int = 0
+    notation: str | None = None
 
     def __post_init__(self):
         if self.kind not in AXES:
@@ -42,6 +45,11 @@ class Spec:
             raise VaezooError(f"levels is {self.levels}; it must be a whole number, at least 1")
         if self.classes != 0 and not _counts(self.classes):
             raise VaezooError(f"classes is {self.classes}; it must be a whole number, at least 0")
+        if self.notation is not None and (self.kind != "sequence" or self.notation not in NOTATIONS):
+            raise VaezooError(
+                f"the notation {self.notation!r} of '{self.kind}'; allowed: None, or {', '.join(NOTATIONS)} for a "
+                "sequence"
+            )
 
     @classmethod
     def of(cls, given: "Spec | Iterable[int]", classes: int = 0) -> "Spec":
@@ -78,6 +86,8 @@ class Spec:
         return self.kind == "image"
 
     def __str__(self):
+        if self.notation == "melody":
+            return f"melodies of {self.shape[0]} sixteenths"
         sizes = "×".join(map(str, self.shape))
         return {
             "image": f"images of {sizes}",
@@ -89,6 +99,11 @@ class Spec:
         """Raise a VaezooError unless the examples are images; `what` is what needs them, as in "a picture"."""
         if not self.is_image:
             raise VaezooError(f"{what} needs images, and these examples are {self}")
+
+    def require_melody(self, what: str) -> None:
+        """Raise a VaezooError unless the examples are melodies; `what` is what needs them, as in "a piano roll"."""
+        if self.notation != "melody":
+            raise VaezooError(f"{what} needs melodies, and these examples are {self}")
 
 
 def _counts(number):

@@ -4,7 +4,8 @@ import importlib
 import os
 
 from vaezoo.data.binarization import BINARIZATIONS, binarize
-from vaezoo.data.dataset import DRAWN, Data
+from vaezoo.data.dataset import DRAWN, MELODIES, Data
+from vaezoo.data.melodies import Windows
 from vaezoo.data.preparation import Preparation
 from vaezoo.data.split import Split
 from vaezoo.errors import VaezooError
@@ -18,6 +19,8 @@ def load_data(
     image_size=None,
     crop="center",
     background="white",
+    bars=2,
+    transpose="key",
     validation=0.05,
     seed=0,
     memory_limit=2 * 2**30,
@@ -37,6 +40,10 @@ def load_data(
         crop: what happens to the proportions of an image that is brought to another size: "center" cuts it to those of
             image_size around its centre, "pad" fits it in on a background, "stretch" changes them.
         background: a colour such as "white" or "#ff8000": what transparency in a folder lies on, and padding.
+        bars: the length of a melody, 1..64 bars of 16 sixteenths; used for music only.
+        transpose: used for music only. "key" brings every tune to a signature without sharps and flats (C major, A
+            minor, D dorian); "none" keeps it as written; "random" is "key", and `training_batches(transpose=True)`
+            moves each window by -5..6 semitones, drawn anew each time.
         validation: fraction of the training examples to hold out, in [0, 0.5]; 0 for none.
         seed: chooses the validation examples, an int >= 0.
         memory_limit: bytes; a set that needs more when decoded is streamed from disk. (An .npz is always held, up to
@@ -52,6 +59,7 @@ def load_data(
         VaezooError: for a name, path, file or setting that cannot be used; the message says how to fix it.
     """
     preparation = Preparation(image_size, crop, background)
+    windows = Windows(bars, transpose)
     if not 0 <= validation <= 0.5:
         raise VaezooError(f"validation {validation} is not in [0, 0.5]: it is the fraction held out of training.")
     if seed < 0:
@@ -59,6 +67,10 @@ def load_data(
     options = preparation, validation, seed, memory_limit
     if name in DRAWN:
         return importlib.import_module(f"vaezoo.data.{name}").load(*options)
+    if _is_melodies(name):
+        from vaezoo.data import folk_melodies
+
+        return folk_melodies.load(name, preparation, windows, validation, seed)
     if _is_path(name):
         from vaezoo.data import files
 
@@ -70,9 +82,13 @@ def load_data(
 
 def canonical_name(name):
     """The name of a known set unchanged, or the absolute path of the user's own data: valid in any working folder."""
-    if name in DRAWN or not _is_path(name):
+    if name in DRAWN or _is_melodies(name) or not _is_path(name):
         return name
     return os.path.realpath(os.path.expanduser(name))
+
+
+def _is_melodies(name):
+    return isinstance(name, str) and name.split("/")[0] == MELODIES
 
 
 def _is_path(name):

@@ -10,6 +10,7 @@ from vaezoo.spec import Spec
 
 # The sets that are drawn on this machine, without a download; `load` of the module of that name makes one.
 DRAWN = ("glyphs", "shapes", "sprites")
+MELODIES = "folk_melodies"  # and "folk_melodies/essen"
 
 
 @dataclasses.dataclass(frozen=True)

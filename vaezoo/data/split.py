@@ -5,10 +5,11 @@ import numpy as np
 from vaezoo.data import binarization
 from vaezoo.data.binarization import check_binarization, ink_above, pixel_noise
 from vaezoo.errors import VaezooError, errors_of_readers, unknown
+from vaezoo.music import CLASSES, FIRST
 
 # The purpose of a random stream. It is folded into the seed, so that no two purposes share random numbers.
 ORDER, TRAINING_PIXELS, ORDERED_PIXELS = 0x6F72646572, 0x747261696E, 0x706978656C73
-HELD_OUT, FILE_ORDER, FLIPS = 0x68656C64, 0x66696C6573, 0x666C697073
+HELD_OUT, FILE_ORDER, FLIPS, KEYS = 0x68656C64, 0x66696C6573, 0x666C697073, 0x6B657973
 READ_AT_ONCE = 1000  # examples in a batch of `first`
 
 
@@ -92,6 +93,7 @@ class Split:
         *,
         binarize="none",
         flip=False,
+        transpose=False,
         seed=0,
         labels=False,
         first_epoch=0,
@@ -104,6 +106,7 @@ class Split:
             steps_per_epoch: batches in an epoch; at most len(split) // batch_size.
             binarize: one of BINARIZATIONS, for images; "dynamic" makes a new draw each time an image is read.
             flip: mirror every second image, drawn anew each time, left to right.
+            transpose: move every melody by -5..6 semitones, drawn anew each time, within the range of the tokens.
             seed: the seed of the run, an int >= 0.
             labels: whether batches have labels.
             first_epoch: the epoch to start at; the batches are those of an uninterrupted run from there on.
@@ -115,13 +118,15 @@ class Split:
 
         Raises:
             VaezooError: if an epoch needs more examples than there are, if there are no labels, or for a binarization
-                or a flip that is unknown or not of images.
+                or a flip that is unknown or not of images, or a transposition that is not of melodies.
         """
         import tensorflow as tf
 
         self._check(batch_size, binarize, seed, labels)
         if flip:
             self.spec.require_image("flip=True (instead of False)")
+        if transpose:
+            self.spec.require_melody("transpose=True (instead of False)")
         self._check_epoch(batch_size, steps_per_epoch)
         mode = binarize
 
@@ -133,7 +138,9 @@ class Split:
             x, label = self._read(keys)
             if flip:
                 x = _flipped(x, fold([seed, FLIPS], epoch, step))
-            x = binarization.binarize(_unit(x), mode, fold([seed, TRAINING_PIXELS], epoch, step))
+            if transpose:
+                x = _transposed(x, fold([seed, KEYS], epoch, step))
+            x = binarization.binarize(self._typed(x), mode, fold([seed, TRAINING_PIXELS], epoch, step))
             return {"x": x, "label": label} if labels else {"x": x}
 
         with tf.device("CPU:0"):
@@ -170,7 +177,7 @@ class Split:
 
         def batch(keys, noise=None):
             x, label = self._read(keys)
-            x = _unit(x)
+            x = self._typed(x)
             x = binarization.binarize(x, mode) if noise is None else ink_above(noise, x)
             return {"x": x, "label": label} if labels else {"x": x}
 
@@ -212,6 +219,14 @@ class Split:
         if count is not None and count < 0:
             raise VaezooError(f"count {count} is negative: it must be 0 or more.")
         return self.size if count is None else min(count, self.size)
+
+    def _typed(self, x):
+        """Examples as they are held → of the type of the spec; uint8 images 0..255 become float32 in [0, 1]."""
+        import tensorflow as tf
+
+        if x.dtype != tf.uint8:
+            return x
+        return tf.cast(x, tf.float32) / 255 if self.spec.is_image else tf.cast(x, self.spec.dtype)
 
     def _check(self, batch_size, mode, seed, labels):
         check_binarization(mode)
@@ -260,8 +275,15 @@ def _flipped(images, seed):
     return tf.where(drawn, tf.reverse(images, [2]), images)
 
 
-def _unit(x):
-    """uint8 images 0..255 → float32 in [0, 1]; examples of other types are unchanged."""
+def _transposed(melodies, seed):
+    """Each melody [B,T] moved by a number of semitones from -5 to 6, or less where a pitch would leave the range."""
     import tensorflow as tf
 
-    return tf.cast(x, tf.float32) / 255 if x.dtype == tf.uint8 else x
+    tokens = tf.cast(melodies, tf.int32)
+    shape = [tf.shape(tokens)[0], 1]
+    semitones = tf.random.stateless_uniform(shape, seed, -5, 7, tf.int32, alg="philox")
+    pitched = tokens >= FIRST
+    room_up = CLASSES - 1 - tf.reduce_max(tokens, 1, keepdims=True)
+    room_down = tf.reduce_min(tf.where(pitched, tokens, CLASSES - 1), 1, keepdims=True) - FIRST
+    semitones = tf.clip_by_value(semitones, -room_down, tf.maximum(room_up, 0))
+    return tf.cast(tf.where(pitched, tokens + semitones, tokens), melodies.dtype)

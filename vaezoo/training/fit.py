@@ -189,6 +189,7 @@ def _train(run, setup, state, started, quiet, animate, checkpoint_every):
                     settings.batch_size,
                     setup.steps,
                     flip=setup.recipe.data.flip,
+                    transpose=setup.recipe.data.transpose == "random",
                     first_epoch=state.epoch,
                     first_step=state.step,
                     **setup.batches,

@@ -70,6 +70,8 @@ class Setup:
         if data.spec.is_image:
             keys = (*["crop"] * (data.image_size is not None), "binarize", *["flip"] * self.recipe.data.flip)
             lines.append("data: " + ", ".join(f"{key}={getattr(self.recipe.data, key)}" for key in keys))
+        if data.spec.notation == "melody":
+            lines.append(f"data: bars={self.recipe.data.bars}, transpose={self.recipe.data.transpose}")
         return "\n".join([*lines, *data.notes, *["skipped.txt names them all"] * bool(data.skipped)])
 
 
@@ -97,6 +99,8 @@ def prepare(recipe, warn, devices=None, cache=None, quiet=False):
     data = load_recipe_data(recipe, cache, quiet)
     if recipe.data.flip:
         data.spec.require_image("data.flip=true")
+    if recipe.data.transpose == "random":
+        data.spec.require_melody("data.transpose=random")
     decided = {"image_size": data.image_size, "binarize": _binarization(recipe, data)}
     settings = settings.model_copy(update={"batch_size": _batch_size(data, settings, devices, warn)})
     steps, steps_per_call = epoch_shape(len(data.train), settings.batch_size)

@@ -1,0 +1,80 @@
+"""A tune: complete bars of one melody, whatever it was read from."""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from vaezoo.music.keys import Key
+from vaezoo.music.tokens import HIGHEST, LOWEST, STEPS, Note, tokens_of, transposed
+
+# The metres that are taken, each with its sixteenths. Two bars of 2/4 make one bar of 16 steps.
+METRES = {"4/4": 16, "2/2": 16, "2/4": 8}
+MOST_BARS = 4096  # of a part: a file of a few bytes may name a rest of a year
+
+
+class UnusableTuneError(ValueError):
+    """A tune that is left out. The message is the reason, in the words for a count, as in "12 in 6/8"."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Tune:
+    """A melody in complete bars.
+
+    Attributes:
+        title: its title, or the name of its file.
+        metre: one of METRES; of a tune that changes its metre, that of its first part.
+        key: its `Key`, at its beginning.
+        parts: uint8 [16 * n] each: what lies between bars that are left out. No window spans two parts.
+        left_out: the number of bars that are left out, since their length is not that of the metre.
+    """
+
+    title: str
+    metre: str
+    key: Key
+    parts: tuple[np.ndarray, ...]
+    left_out: int = 0
+
+    @property
+    def bars(self):
+        """The number of bars of 16 steps, in all parts."""
+        return sum(map(len, self.parts)) // STEPS
+
+    def transposed(self, semitones):
+        """The same tune in another key.
+
+        Raises:
+            UnusableTuneError: if a pitch leaves the range of the tokens.
+        """
+        pitches = np.concatenate(self.parts)
+        pitches = pitches[pitches >= 2].astype(int) - 2 + LOWEST + semitones
+        if pitches.size and not LOWEST <= pitches.min() <= pitches.max() <= HIGHEST:
+            raise UnusableTuneError("beyond the range of a piano")
+        return dataclasses.replace(self, parts=tuple(transposed(part, semitones) for part in self.parts))
+
+
+def quantized(notes, steps):
+    """Notes at any times as tokens: starts and ends are rounded to the nearest sixteenth.
+
+    A triplet of eighths so begins at the steps 0, 1 and 3. Of two notes that round to the same step, the first is kept:
+    it is the one on the beat.
+
+    Args:
+        notes: (start, length, pitch) in the order of their starts, in sixteenths.
+        steps: T; notes that begin beyond it are left out.
+
+    Returns:
+        uint8 [T].
+
+    Raises:
+        UnusableTuneError: for a pitch that is out of the range of the tokens.
+    """
+    rounded = [Note(start := _nearest(at), max(_nearest(at + length) - start, 1), pitch) for at, length, pitch in notes]
+    try:
+        return tokens_of([note for note in rounded if note.start < steps], steps)
+    except ValueError:
+        raise UnusableTuneError("beyond the range of a piano") from None
+
+
+def _nearest(time):
+    return math.floor(time + 0.5)
