@@ -515,7 +515,7 @@ def test_vectors_that_are_not_of_zeros_and_ones_are_refused_by_the_bernoulli_alo
     [
         (DiscretizedLogistic, Spec("vector", (3,)), "bernoulli or continuous_bernoulli or normal"),
         (Categorical, IMAGE, "bernoulli or continuous_bernoulli or normal or discretized_logistic or logistic_mixture"),
-        (Normal, TOKENS, "categorical"),
+        (Normal, TOKENS, "categorical or autoregressive"),
     ],
 )
 def test_examples_of_another_kind_are_refused_with_the_likelihoods_that_fit(likelihood, spec, fitting):

@@ -21,6 +21,7 @@ REGISTRIES = (ENCODERS, POSTERIORS, PRIORS, DECODERS, LIKELIHOODS, OBJECTIVES)
 PARTS = [(registry, name) for registry in REGISTRIES for name in registry.names()]
 BASES = (posteriors.Posterior, priors.Prior, likelihoods.Likelihood, objectives.Objective)
 IMAGE = Spec("image", (8, 8, 1))
+SEQUENCE = Spec("sequence", (16 * 17,), 3)  # bars of 16 steps, and of 17
 
 NETWORKS = (ENCODERS, DECODERS)  # functions that make one; every other part is a layer
 
@@ -39,13 +40,15 @@ def section_of(registry, name):
     return registry.kind.parts[name]
 
 
-def sizes_of(registry):
+def sizes_of(registry, name):
     """What comes before the keywords: an encoder or a decoder is made for examples of some shape."""
-    return {ENCODERS: (IMAGE, 4), DECODERS: (2, IMAGE, IMAGE.shape)}.get(registry, ())
+    image = "image" in section_of(registry, name).examples
+    spec, params_shape = (IMAGE, IMAGE.shape) if image else (SEQUENCE, (*SEQUENCE.shape, 2))
+    return {ENCODERS: (spec, 4), DECODERS: (2, spec, params_shape)}.get(registry, ())
 
 
 def make(registry, name, **keywords):
-    return registry[name](*sizes_of(registry), **keywords)
+    return registry[name](*sizes_of(registry, name), **keywords)
 
 
 def changed(section):
@@ -200,7 +203,7 @@ def test_a_network_comes_back_from_its_configuration(registry, name):
 def test_a_part_is_made_from_the_section_of_a_recipe(registry, name):
     section = section_of(registry, name)
     values = changed(section)
-    created, made = registry.create(section(**values), *sizes_of(registry)), make(registry, name, **values)
+    created, made = registry.create(section(**values), *sizes_of(registry, name)), make(registry, name, **values)
     if registry in NETWORKS:
         layers = [[(type(layer), layer.output.shape) for layer in network.layers] for network in (created, made)]
         assert layers[0] == layers[1]

@@ -165,6 +165,56 @@ def _axis_to_front(tensor):
     return tf.transpose(tensor, [rank - 1, *range(rank - 1)])
 
 
+# Tokens
+
+
+class Tokens(_Plain):
+    """Sequences of tokens, each given those before it: see `likelihoods.Autoregressive`.
+
+    Args:
+        params: the features of each step [...,T,F].
+        network: the `Autoregressive` likelihood.
+        spec: the `Spec` of the sequences.
+    """
+
+    def __init__(self, params, network, spec, name="Tokens"):
+        parameters = dict(locals())
+        self.params, self.network, self.spec = tf.convert_to_tensor(params), network, spec
+        super().__init__(tf.int32, parameters)
+
+    @classmethod
+    def _parameter_properties(cls, dtype, num_classes=None):
+        return {"params": tfp.util.ParameterProperties(event_ndims=2)}
+
+    def _event_shape_tensor(self):
+        return tf.constant(self.spec.shape, tf.int32)
+
+    def _event_shape(self):
+        return tf.TensorShape(self.spec.shape)
+
+    def logits(self, x):
+        """The logits of each step given the true tokens x [...,T] before it: [...,T,V]."""
+        batch = tf.broadcast_dynamic_shape(tf.shape(self.params)[:-2], tf.shape(x)[:-1])
+        x = tf.broadcast_to(x, tf.concat([batch, self.spec.shape], axis=0))
+        params = tf.broadcast_to(self.params, tf.concat([batch, tf.shape(self.params)[-2:]], axis=0))
+        rows = tf.reshape(params, tf.concat([[-1], params.shape[-2:]], axis=0))
+        logits = self.network.teacher_forced(rows, tf.reshape(x, [-1, *self.spec.shape]), self.spec)
+        return tf.reshape(logits, tf.concat([batch, tf.shape(logits)[1:]], axis=0))
+
+    def _log_prob(self, x):
+        x = tf.cast(x, tf.int32)
+        logits = self.logits(x)
+        x = tf.broadcast_to(x, tf.shape(logits)[:-1])
+        return -tf.reduce_sum(tf.nn.sparse_softmax_cross_entropy_with_logits(x, logits), axis=-1)
+
+    def _sample_n(self, n, seed=None):
+        params = tf.broadcast_to(self.params, tf.concat([[n], tf.shape(self.params)], axis=0))
+        return self.network.drawn(params, self.spec, 1.0, tfp.random.sanitize_seed(seed))
+
+    def _mode(self):
+        return self.network.example(self.params, self.spec)
+
+
 # Codes
 
 

@@ -28,6 +28,14 @@ class Likelihood(parts.Part):
 
     params_per_element = 1
 
+    def build(self, params_shape, levels=None):
+        """Make the weights, for params of that shape and, of sequences, V = `levels` tokens."""
+
+    def build_from_config(self, config):
+        """Build as before saving; files of earlier versions hold one shape alone."""
+        shapes = config.get("shapes_dict", {})
+        self.build(shapes.get("params_shape", config.get("input_shape")), shapes.get("levels"))
+
     def params_shape(self, spec):
         """The shape of the parameters of one example."""
         return (*spec.shape[:-1], self.params_per_element * spec.shape[-1])
@@ -43,6 +51,21 @@ class Likelihood(parts.Part):
     def example(self, params, spec):
         """params → the example to show: the mean of p(x|z), or the most likely tokens."""
         return self.mean(params, spec)
+
+    def decoded(self, params, spec):
+        """params → what an exported decoder gives: the mean, or where there is none the example to show."""
+        return self.mean(params, spec)
+
+    def drawn(self, params, spec, temperature, seed):
+        """params → tokens drawn at a temperature, a function of the stateless seed [2].
+
+        The probabilities of each token are raised to the power 1 / temperature: at 1 they are those of p(x|z), and
+        towards 0 the most likely token is left.
+
+        Raises:
+            VaezooError: where the examples are not tokens.
+        """
+        raise VaezooError(f"a temperature is for sequences of tokens, and these examples are {spec}; leave it out")
 
     def check(self, x, spec):
         """Raise a VaezooError if the examples x [N,...] are nothing that this likelihood describes."""
@@ -136,7 +159,7 @@ class ContinuousBernoulli(Likelihood):
 class Normal(Likelihood):
     """p(x|z) = N(x; params, scale^2 I), with one scale for all pixels."""
 
-    def build(self, input_shape):
+    def build(self, params_shape, levels=None):
         """Make the weight of a learned scale."""
         if self.learned:
             start = parts.raw_scale(self.scale, distributions.SMALLEST_LEVEL_SCALE)
@@ -244,6 +267,107 @@ class Categorical(Likelihood):
             raise VaezooError(
                 f"the tokens must be from 0 to {spec.levels - 1}, and these go from {np.min(x)} to {np.max(x)}"
             )
+
+    def drawn(self, params, spec, temperature, seed):
+        """Tokens [...,T], int32; see `Likelihood`."""
+        return ops.argmax(params + temperature * _gumbel(ops.shape(params), seed), axis=-1)
+
+
+@LIKELIHOODS.register(part_schema.Autoregressive)
+class Autoregressive(Likelihood):
+    """p(x|z) = prod_t Categorical(x_t; softmax(l_t)), where the logits l_t depend on z and on x_1 ... x_(t-1).
+
+    The decoder gives F features of z for each step. A GRU reads them and the token before; the logits are a linear map
+    of its state and the features. With a span, the GRU begins anew after so many steps: then a step depends on the
+    steps before that only through z, as the bars of Roberts et al. 2018, arXiv:1803.05428, section 3.2.
+    """
+
+    def params_shape(self, spec):
+        """(T, F): features of each step."""
+        if self.span and spec.shape[0] % self.span:
+            raise VaezooError(
+                f"the likelihood 'autoregressive' begins anew every {self.span} steps, and these examples are {spec}; "
+                f"set model.likelihood.span to a divisor of {spec.shape[0]}, or to null"
+            )
+        return (*spec.shape, self.features)
+
+    def build(self, params_shape, levels=None):
+        """Make the GRU and the map to the logits of V = `levels` tokens."""
+        self.gru = keras.layers.GRU(self.units, return_sequences=True, dtype="float32", name="gru")
+        self.logits = keras.layers.Dense(levels, dtype="float32", name="logits")
+        self.gru.build((None, None, self.features + levels))
+        self.logits.build((None, None, self.units + self.features))
+
+    def distribution(self, params, spec):
+        """params [...,T,F] are features."""
+        return distributions.Tokens(params, self, spec)
+
+    def mean(self, params, spec):
+        """None: the tokens of a step depend on those before it."""
+        raise VaezooError("an autoregressive likelihood has no mean; use the most likely tokens")
+
+    def example(self, params, spec):
+        """The most likely token of each step [...,T], int32, given those chosen before it."""
+        return self._generated(params, spec)
+
+    decoded = example
+
+    def drawn(self, params, spec, temperature, seed):
+        """Tokens [...,T], int32, step by step; see `Likelihood`."""
+        shape = (*ops.shape(params)[:-1], spec.levels)
+        return self._generated(params, spec, temperature * _gumbel(shape, seed))
+
+    def teacher_forced(self, params, x, spec):
+        """The logits of each step given the true tokens before it.
+
+        Args:
+            params: features [N,T,F].
+            x: tokens [N,T], int32.
+
+        Returns:
+            [N,T,V].
+        """
+        span = self.span or spec.shape[0]
+        rows, tokens = ops.reshape(params, (-1, span, self.features)), ops.reshape(x, (-1, span))
+        before = ops.pad(ops.one_hot(tokens[:, :-1], spec.levels), [[0, 0], [1, 0], [0, 0]])  # none before the first
+        h = self.gru(ops.concatenate([rows, before], axis=-1))
+        logits = self.logits(ops.concatenate([h, rows], axis=-1))  # [N*T/S,S,V]
+        return ops.reshape(logits, (-1, *spec.shape, spec.levels))
+
+    def _generated(self, params, spec, noise=None):
+        """The tokens [...,T] that have the largest logit, plus noise [...,T,V], each given those chosen before it."""
+        span = self.span or spec.shape[0]
+        rows = ops.reshape(params, (-1, span, self.features))
+        noise = None if noise is None else ops.reshape(noise, (-1, span, spec.levels))
+        nothing = ops.zeros_like(rows[:, 0, :1])  # [N,1]
+        state, token, tokens = ops.repeat(nothing, self.units, -1), ops.repeat(nothing, spec.levels, -1), []
+        for t in range(span):
+            features = rows[:, t]
+            h, (state,) = self.gru.cell(ops.concatenate([features, token], axis=-1), [state])
+            logits = self.logits(ops.concatenate([h, features], axis=-1))
+            # Not argmax: Keras's needs an operation that LiteRT has not.
+            chosen = ops.top_k(logits if noise is None else logits + noise[:, t], 1)[1][:, 0]
+            token = ops.one_hot(chosen, spec.levels)
+            tokens.append(chosen)
+        return ops.reshape(ops.stack(tokens, axis=1), (-1, *ops.shape(params)[1:-2], *spec.shape))
+
+    def check(self, x, spec):
+        """Refuse what is no token of the vocabulary."""
+        super().check(x, spec)
+        _check_tokens(x, spec)
+
+
+def _check_tokens(x, spec):
+    if np.min(x, initial=0) < 0 or np.max(x, initial=0) >= spec.levels:
+        raise VaezooError(
+            f"the tokens must be from 0 to {spec.levels - 1}, and these go from {np.min(x)} to {np.max(x)}"
+        )
+
+
+def _gumbel(shape, seed):
+    """Noise of the standard Gumbel distribution: the largest of logits + noise is a draw from their softmax."""
+    uniform = tf.random.stateless_uniform(shape, seed, minval=1e-30, maxval=1.0)
+    return -tf.math.log(-tf.math.log(uniform))
 
 
 def _mean_of_levels(loc, scale):

@@ -141,6 +141,25 @@ class LadderDecoder(Decoder):
     activation: Activation = "gelu"
 
 
+class RecurrentEncoder(Encoder):
+    """A GRU that reads a sequence in both directions."""
+
+    name: Literal["recurrent"] = "recurrent"
+    examples: ClassVar[tuple[str, ...]] = ("sequence",)
+    units: Width = Field(256, description="the width of the GRU, in each direction")
+
+
+class ConductorDecoder(Decoder):
+    """A GRU that gives an embedding for each bar of a sequence, and a network from it to the steps of the bar."""
+
+    name: Literal["conductor"] = "conductor"
+    examples: ClassVar[tuple[str, ...]] = ("sequence",)
+    span: Annotated[int, Field(ge=1, le=65_536)] = Field(16, description="the steps of a bar")
+    units: Width = Field(256, description="the width of the GRU over the bars")
+    hidden: Hidden = (512,)
+    activation: Activation = "relu"
+
+
 # Posteriors
 
 
@@ -267,11 +286,13 @@ class Likelihood(Part):
     Attributes:
         density: whether it gives densities, whose logarithm can be above 0, and not probabilities.
         binary: whether it describes zeros and ones alone.
+        autoregressive: whether each element depends on those before it: then there is no mean, only a most likely path.
     """
 
     kind: ClassVar = "likelihood"
     density: ClassVar[bool] = False
     binary: ClassVar[bool] = False
+    autoregressive: ClassVar[bool] = False
 
 
 class Bernoulli(Likelihood):
@@ -322,6 +343,19 @@ class Categorical(Likelihood):
 
     name: Literal["categorical"] = "categorical"
     examples: ClassVar[tuple[str, ...]] = ("sequence",)
+
+
+class Autoregressive(Likelihood):
+    """A categorical distribution for each token of a sequence, given the tokens before it."""
+
+    name: Literal["autoregressive"] = "autoregressive"
+    examples: ClassVar[tuple[str, ...]] = ("sequence",)
+    autoregressive: ClassVar[bool] = True
+    features: Width = Field(64, description="how many numbers the decoder gives for each step of the sequence")
+    units: Width = Field(128, description="the width of the GRU that reads the tokens before")
+    span: Annotated[int, Field(ge=1, le=65_536)] | None = Field(
+        None, description="after how many steps the GRU begins anew, as at a bar line; null for never"
+    )
 
 
 # Objectives
@@ -417,6 +451,7 @@ class BetaELBO(ELBO):
     reconstruction_weight: Weight = Field(
         1.0, description="the weight of the reconstruction; at 0 the KL alone is left, and the decoder learns nothing"
     )
+    free_bits: Weight = Field(0.0, description="the KL of an example that costs nothing, in bits (Roberts et al. 2018)")
 
 
 class FactorELBO(ELBO):

@@ -9,7 +9,8 @@ from vaezoo.networks.made import MaskedDense
 def standalone_decoder(vae):
     """z [B,D] → the mean of p(x|z); {"z", "label"} → the mean for a conditional model.
 
-    Of an image that is an image [B,H,W,C] in [0, 1], of a sequence the probability of each token [B,T,V].
+    Of an image that is an image [B,H,W,C] in [0, 1], of a sequence the probability of each token [B,T,V]. Under an
+    autoregressive likelihood it is the most likely tokens [B,T], int32, with the loop over the steps inside.
 
     Args:
         vae: a `VAE`.
@@ -17,9 +18,9 @@ def standalone_decoder(vae):
     Returns:
         A functional Keras model of Keras's own layers and operations alone, float32, with a copy of the weights.
     """
-    twin = _copy(vae.decoder, _in_float32)
-    mean = vae.likelihood.mean(twin.output, vae.spec)
-    return keras.Model(twin.input, keras.layers.Identity(name=vae.spec.kind, dtype="float32")(mean), name="decoder")
+    decoded = vae.likelihood.decoded(vae.decoder.output, vae.spec)
+    output = keras.layers.Identity(name=vae.spec.kind, dtype="float32")(decoded)
+    return _copy(keras.Model(vae.decoder.input, output, name="decoder"), _in_float32)
 
 
 def standalone_encoder(vae):

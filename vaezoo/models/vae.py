@@ -69,7 +69,7 @@ class VAE(keras.Model):
         shapes = (
             (self.posterior, self.encoder.output_shape, decoding.group_shapes(self.decoder), self.dtype_policy.name),
             (self.prior, codes, self.spec.shape),
-            (self.likelihood, self.decoder.output_shape),
+            (self.likelihood, self.decoder.output_shape, self.spec.levels),
             (self.objective, codes),
         )
         for part, *sizes in shapes:
@@ -122,18 +122,23 @@ class VAE(keras.Model):
 
         return self.prior.distribution(encode)
 
-    def sample(self, n, seed=0, label=None):
+    def sample(self, n, seed=0, label=None, temperature=None):
         """Draw examples from the prior.
 
         Args:
             n: how many.
             seed: an integer; the same one gives the same examples.
             label: a class, or one for each example [n], for a conditional model.
+            temperature: of sequences, draw the tokens from p(x|z) too, with their probabilities to the power
+                1 / temperature; None for the most likely tokens.
 
         Returns:
             Examples [n,...] to show, of codes z ~ p(z); images are in [0, 1].
         """
-        return self.examples(self.prior_codes(n, seed), label)
+        z = self.prior_codes(n, seed)
+        if temperature is None:
+            return self.examples(z, label)
+        return self.likelihood.drawn(self._decoder(label)(z), self.spec, temperature, fold_seed(seed, SAMPLING, 1))
 
     def prior_codes(self, n, seed=0):
         """Codes z ~ p(z) [n,D]: those of the examples that `sample` draws with that seed."""

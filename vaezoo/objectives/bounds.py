@@ -51,16 +51,20 @@ class ELBO(Objective):
     """loss = -ELBO = -E_q[log p(x|z)] + KL(q(z|x) || p(z)) (Kingma & Welling 2014, equation 3)."""
 
     reconstruction_weight = 1.0
+    free_nats = 0.0  # the KL of an example that costs nothing
 
     def compute(self, passed, step):
         """The terms; see `Objective`."""
         draws = passed if self.gradient == "reparameterized" else _with_fixed_density(passed, self.gradient)
         reconstruction = -tf.reduce_mean(draws.log_likelihood, axis=0)  # [B]
         kl = draws.kl(self.kl if draws is passed else "monte_carlo")  # [B]
-        loss = self.reconstruction_weight * reconstruction + self.kl_weight(step) * kl
+        weight, free = self.kl_weight(step), self.free_nats
+        if free:
+            weight *= tf.cast(kl > free, kl.dtype)  # an example with less has no gradient of the KL
+        loss = self.reconstruction_weight * reconstruction + weight * (kl - free)
         terms = {"loss": loss, "elbo": -reconstruction - kl, "reconstruction": reconstruction, "kl": kl}
         if self.gradient == "score_function":
-            losses = self.kl_weight(step) * draws.log_ratio - self.reconstruction_weight * draws.log_likelihood
+            losses = weight * draws.log_ratio - self.reconstruction_weight * draws.log_likelihood
             terms["loss"] += _score(passed, draws, tf.stop_gradient(losses), self.samples)
         return terms
 
@@ -100,6 +104,11 @@ class BetaELBO(ELBO):
     def kl_weight(self, step):
         """beta at that step."""
         return at_step(self.beta, step)
+
+    @property
+    def free_nats(self):
+        """The free bits, in nats."""
+        return self.free_bits * math.log(2)
 
 
 def at_step(weight, step):
