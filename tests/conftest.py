@@ -42,11 +42,16 @@ VARIANTS = {
 
 
 def small_recipe(name, bars_file, **overrides):
-    """A recipe of the zoo or a variant, with narrow networks, on the bars: three epochs of two calls of 19 steps."""
+    """A recipe of the zoo or a variant, with narrow networks, on the bars: three epochs of two calls of 19 steps.
+
+    One for tokens trains on `tokens.npz`, the same bars as sequences, which is in the folder of `bars_file`.
+    """
     name, changes = VARIANTS.get(name, (name, {}))
     sizes = {"mlp": {"hidden": [8]}, "conv": {"filters": [3, 4], "dense": 8}, "pyramid": {"width": 4}}
-    sizes["ladder"] = {"width": 4, "dense": 8}
-    model = load_recipe(name).model
+    sizes |= {"ladder": {"width": 4, "dense": 8}, "conductor": {"units": 4, "hidden": [8]}}
+    model, data = load_recipe(name).model, bars_file
+    if "image" not in model.likelihood.examples:
+        data = bars_file.with_name("tokens.npz")
     parts = {
         f"model.{side}.{key}": value
         for side in ("encoder", "decoder")
@@ -54,16 +59,27 @@ def small_recipe(name, bars_file, **overrides):
     }
     if "hidden" in model.objective.keywords():  # of a critic
         parts["model.objective.hidden"] = [8]
-    settings = {"data.name": str(bars_file), "training.epochs": 3, "training.batch_size": 10}
+    settings = {"data.name": str(data), "training.epochs": 3, "training.batch_size": 10}
     return load_recipe(name, {**changes, **parts, **settings, **overrides})
 
 
 @pytest.fixture(scope="session")
 def bars_file(tmp_path_factory):
-    """A labelled .npz of bars, 8×8: 400 to train (20 of them to validate, by default) and 100 to test."""
+    """A labelled .npz of bars, 8×8: 400 to train (20 of them to validate, by default) and 100 to test.
+
+    Beside it is tokens.npz: the upper four rows of each as a sequence of 32 zeros and ones.
+    """
     path = tmp_path_factory.mktemp("bars") / "bars.npz"
     images, labels = bars(500)
     np.savez(path, x_train=images[:400], y_train=labels[:400], x_test=images[400:], y_test=labels[400:])
+    tokens = images.reshape(500, 64)[:, :32] // 255
+    np.savez(
+        path.with_name("tokens.npz"),
+        tokens=tokens[:400],
+        labels=labels[:400],
+        test_tokens=tokens[400:],
+        test_labels=labels[400:],
+    )
     return path
 
 

@@ -20,16 +20,19 @@ SHAPE = (8, 8, 1)
 @pytest.mark.parametrize("name", recipe_names())
 def test_distributions_and_terms_are_float32(name, precision, bars_file):
     recipe = small_recipe(name, bars_file, **{"training.precision": precision})
-    model = build_model(recipe, Spec("image", SHAPE, classes=8))
-    batch = {"x": np.ones((2, *SHAPE), "float32"), "label": [0, 1]}
+    image = "image" in recipe.model.likelihood.examples
+    spec = Spec("image", SHAPE, classes=8) if image else Spec("sequence", (32,), 2, classes=8)
+    model = build_model(recipe, spec)
+    batch = {"x": np.ones((2, *spec.shape), spec.dtype), "label": [0, 1]}
     tf.config.run_functions_eagerly(True)
     try:
         passed = model.forward(batch, model.objective.samples, (1, 2))
         terms = model.objective.compute(passed, 0)
     finally:
         tf.config.run_functions_eagerly(False)
-    tensors = [passed.x, passed.z, passed.params, passed.log_likelihood, *terms.values()]
-    seen = {tf.as_dtype(t.dtype) for t in (passed.q, passed.prior, passed.likelihood, *tensors)}
+    tensors = [passed.z, passed.params, passed.log_likelihood, *terms.values()]
+    seen = {tf.as_dtype(t.dtype) for t in (passed.q, passed.prior, *tensors)}
+    assert passed.x.dtype == passed.likelihood.dtype == spec.dtype
     assert {layer.compute_dtype for layer in model.encoder.layers + model.decoder.layers if layer.weights} == {
         precision.removeprefix("mixed_")
     }

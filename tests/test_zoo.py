@@ -17,15 +17,22 @@ from vaezoo.keras_files import check_keras_file
 from vaezoo.models.standalone import standalone_decoder, standalone_encoder
 from vaezoo.part_schema import WarmUp
 from vaezoo.registry import DECODERS, ENCODERS, LIKELIHOODS, OBJECTIVES, POSTERIORS, PRIORS
+from vaezoo.spec import Spec
 
 CASES = [(name, conditional) for name in recipe_names() for conditional in (False, True)]
 IMAGE_SHAPE = (8, 8, 1)
 
 
+def spec_of(name):
+    """Small examples of the kind that the recipe is for."""
+    image = "image" in load_recipe(name).model.likelihood.examples
+    return Spec("image", IMAGE_SHAPE) if image else Spec("sequence", (32,), 5)
+
+
 def inputs_of(model, count=32):
     """A batch for a conditional model; for every other one a bare array, which is short for {"x": array}."""
-    rng = np.random.default_rng(0)
-    x = (rng.random((count, *IMAGE_SHAPE)) > 0.5).astype("float32")
+    rng, spec = np.random.default_rng(0), model.spec
+    x = rng.integers(spec.levels or 2, size=(count, *spec.shape)).astype(spec.dtype)
     return {"x": x, "label": np.arange(count) % 10} if model.spec.conditional else x
 
 
@@ -41,7 +48,7 @@ def trained(tmp_path_factory):
     models = {}
     for name, conditional in CASES:
         folder = tmp_path_factory.mktemp(f"{name}-{conditional}")
-        model = vaezoo.create_model(name, IMAGE_SHAPE, conditional=conditional)
+        model = vaezoo.create_model(name, spec_of(name), conditional=conditional)
         model.compile(keras.optimizers.Adam(1e-3), run_eagerly=True)  # tracing 22 models takes longer than their steps
         logs = model.fit(inputs_of(model), batch_size=16, verbose=0).history
         model.save(folder / "model.keras")
@@ -106,14 +113,14 @@ def test_what_an_app_calls(trained, case):
     assert model.encode(x, label).sample(3).shape == (3, *code.shape)
     reconstruction = model(inputs).numpy()
     np.testing.assert_allclose(reconstruction, model.examples(code, label), atol=1e-6)
-    assert reconstruction.shape == (32, *IMAGE_SHAPE)
+    assert reconstruction.shape == (32, *model.spec.shape)
     assert reconstruction.min() >= 0
-    assert reconstruction.max() <= 1
+    assert reconstruction.max() <= (model.spec.levels or 2) - 1
     log_probability = model.decode(z, z_label).log_prob(x[:5])
     assert log_probability.shape == (5,)
     one_class = 3 if model.spec.conditional else None
     samples = model.sample(4, seed=7, label=one_class)
-    assert samples.shape == (4, *IMAGE_SHAPE)
+    assert samples.shape == (4, *model.spec.shape)
     np.testing.assert_array_equal(samples, model.sample(4, seed=7, label=one_class))
     assert np.abs(samples - model.sample(4, seed=8, label=one_class)).max() > 0
 
@@ -124,7 +131,7 @@ import json, sys
 sys.modules["vaezoo"] = None
 import keras, numpy as np
 for folder, codes, examples in json.load(open(sys.argv[1])):
-    arrays = lambda v: {k: np.asarray(a, "int32" if k == "label" else "float32") for k, a in v.items()}
+    arrays = lambda v: {k: np.asarray(a, "float32" if k in ("z", "image") else "int32") for k, a in v.items()}
     unpack = lambda v: v if len(v) > 1 else next(iter(v.values()))
     decoder = keras.models.load_model(folder + "/decoder.keras")
     np.save(folder + "/decoded.npy", decoder.predict(unpack(arrays(codes)), verbose=0))
@@ -145,8 +152,8 @@ for folder, codes, examples in json.load(open(sys.argv[1])):
     subprocess.run([sys.executable, "-c", script, path], check=True, cwd=tmp_path, env={**os.environ})
     for model, _, folder in trained.values():
         decoded = np.load(folder / "decoded.npy")
-        assert decoded.dtype == np.float32
-        assert 0 <= decoded.min() <= decoded.max() <= 1
+        assert decoded.dtype == model.spec.dtype
+        assert 0 <= decoded.min() <= decoded.max() <= (model.spec.levels or 2) - 1
         np.testing.assert_allclose(decoded, model.examples(*codes_of(model)), atol=1e-6)
         np.testing.assert_allclose(np.load(folder / "loc.npy"), model.codes(inputs_of(model)), atol=1e-5)
 

@@ -7,7 +7,7 @@ import keras
 
 # Import modules, not names: the Keras import hook can re-enter here. They fill the registries, Keras's too, which opens
 # no file that names a class it has not met.
-from vaezoo import decoding, keras_files, likelihoods, networks, objectives, optimizer, posteriors, priors  # noqa: F401
+from vaezoo import decoding, keras_files, likelihoods, music, networks, objectives, optimizer, posteriors, priors  # noqa: F401
 from vaezoo.config import load_recipe
 from vaezoo.errors import VaezooError
 from vaezoo.models import vae as vae_module
@@ -19,12 +19,12 @@ from vaezoo.weight_limit import weights_within
 LARGEST_MODEL = 2**31  # bytes of weights; training takes three times as much
 
 
-def create_model(name, spec=(28, 28, 1), classes=10, **overrides):
+def create_model(name, spec=None, classes=10, **overrides):
     """A new, untrained model from a recipe.
 
     Args:
         name: the name of a recipe, or the path of a YAML file.
-        spec: what an example is: (H, W, C) of images, (F,) of vectors, or a `Spec`.
+        spec: what an example is: (H, W, C) of images, (F,) of vectors, or a `Spec`; None for `default_spec`.
         classes: Y, the number of classes of the label, used if the model is conditional.
         **overrides: keys of the recipe's `model` section, as in latent_dim=8, conditional=True, likelihood="normal".
 
@@ -36,7 +36,14 @@ def create_model(name, spec=(28, 28, 1), classes=10, **overrides):
             of weights.
     """
     recipe = load_recipe(name, {f"model.{key}": value for key, value in overrides.items()})
-    return build_model(recipe, Spec.of(spec, classes))
+    return build_model(recipe, Spec.of(default_spec(recipe) if spec is None else spec, classes))
+
+
+def default_spec(recipe: Recipe) -> Spec:
+    """The examples of a recipe at its default size: melodies for a likelihood of tokens, else images of 28×28×1."""
+    if recipe.model.likelihood.examples == ("sequence",):
+        return Spec("sequence", (music.STEPS * recipe.data.bars,), music.CLASSES, notation="melody")
+    return Spec("image", (28, 28, 1))
 
 
 def build_model(recipe: Recipe, spec: Spec):

@@ -59,17 +59,19 @@ class Encoded:
 
     def means(self):
         """The code of each example without noise [N,D]: the mean of q(z|x), where that is known."""
-        decoder_of, mean = self.model.decoder_of, self.model.posterior.mean
-        parts = [mean(self.params_of(rows), decoder_of(self.batch(rows))) for rows in self._batches()]
-        return np.concatenate(parts)
+        return np.concatenate([code for _, code, _ in self.codes()])
+
+    def codes(self):
+        """Examples [B,...], their codes without noise [B,D], and their labels [B] or None, batch by batch."""
+        for rows in self._batches():
+            batch = self.batch(rows)
+            code = self.model.posterior.mean(self.params_of(rows), self.model.decoder_of(batch))
+            yield batch["x"], code, batch.get("label")
 
     def reconstructions(self):
         """Pairs of examples and their decoded means [B,...], batch by batch: what the model makes of each, no noise."""
-        model = self.model
-        for rows in self._batches():
-            batch = self.batch(rows)
-            code = model.posterior.mean(self.params_of(rows), model.decoder_of(batch))
-            yield batch["x"], np.asarray(model.examples(code, batch.get("label")))
+        for x, code, label in self.codes():
+            yield x, np.asarray(self.model.examples(code, label))
 
     def _batches(self, indices=None):
         count = len(self) if indices is None else len(indices)

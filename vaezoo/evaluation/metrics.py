@@ -8,6 +8,7 @@ import numpy as np
 from vaezoo.decoding import group_slices
 from vaezoo.errors import VaezooError, unknown
 from vaezoo.evaluation import latent_code
+from vaezoo.evaluation.accuracy import accuracy
 from vaezoo.evaluation.classifier import SIZE
 from vaezoo.evaluation.disentanglement import disentanglement, mutual_information
 from vaezoo.evaluation.disentanglement.reading import require_scikit_learn
@@ -97,6 +98,7 @@ def evaluate(run, samples=100, limit=None, seed=0, progress=None, features="auto
     else:
         report |= {"bound": _reconstruction_alone(encoded), "nll": None}
     report["psnr"] = metric(psnr(encoded)) if spec.is_image else None
+    report["accuracy"] = None if spec.levels is None else _accuracy(encoded)
     report["code"] = _code(model, encoded, seed)
     report["disentanglement"] = None if factors is None else _disentanglement(encoded.means(), factors, seed)
     report["samples"], report["samples_left_out"] = _samples(run, len(x), labels, seed, space)
@@ -118,6 +120,12 @@ def psnr(encoded):
     """
     errors = [np.square(x - decoded, dtype="float64").mean((1, 2, 3)) for x, decoded in encoded.reconstructions()]
     return -10 * np.log10(np.maximum(np.concatenate(errors), SMALLEST_ERROR))
+
+
+def _accuracy(encoded):
+    found = accuracy(encoded)
+    most_common = found.pop("most_common")
+    return {name: metric(values[np.isfinite(values)]) for name, values in found.items()} | {"most_common": most_common}
 
 
 def _reconstruction_alone(encoded):

@@ -27,6 +27,8 @@ def rows(report):
     if report["psnr"]:
         meaning = "of the reconstructions, decoded from the means of q(z|x)"
         yield "", "PSNR", f"{_value(report['psnr'])} dB", "", meaning
+    if report["accuracy"]:
+        yield from _rows_of_accuracy(report["accuracy"])
     if bound["kl"]:
         method = {"closed_form": "in closed form", "monte_carlo": "from samples"}[bound["kl_method"]]
         yield in_nats("", "KL", bound["kl"], f"KL(q(z|x) ‖ p(z)), {method}")
@@ -56,6 +58,18 @@ def rows(report):
                 section = ""
     if report["samples"]:
         yield from _rows_of_samples(report["samples"])
+
+
+def _rows_of_accuracy(accuracy):
+    meanings = {
+        "tokens": f"right tokens of the reconstructions; {accuracy['most_common']:.3f} for the most common token alone",
+        "changes": "the same, where the token is not the most common one",
+        "perfect": "reconstructions without an error",
+        "teacher_forced": "right tokens, given the true ones before",
+    }
+    for key, meaning in meanings.items():
+        if key in accuracy:
+            yield "", f"accuracy: {key.replace('_', ' ')}", _value(accuracy[key], ".4f"), "", meaning
 
 
 DISENTANGLEMENT = {
