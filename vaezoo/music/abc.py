@@ -23,11 +23,11 @@ _LENGTH = r"\d{0,4}(?:/+\d{0,4})?"
 _NOTE = rf"(\^\^?|__?|=)?([A-Ga-g])([,']*)({_LENGTH})"
 _MUSIC = re.compile(
     rf"""
-      "[^"]*" | !\w[^!\s]*! | \+\w[^+\s]*\+ | \{{[^}}]*\}} | &[^|]*       # skipped
-    | \[(?P<field>[A-Za-z]):(?P<value>[^\]]*)\]
+      "[^"]{{0,200}}" | !\w[^!\s]{{0,40}}! | \+\w[^+\s]{{0,40}}\+ | \{{[^}}]{{0,200}}\}} | &[^|]*  # skipped
+    | \[(?P<field>[A-Za-z]):(?P<value>[^\]]{{0,200}})\]
     | (?P<bar>:*\[?\|[|\]:]*|::+)(?P<after>\d[\d,-]*)?
     | \[\s*(?P<ending>\d[\d,-]*)
-    | \[(?P<chord>[^\]|]*)\](?P<chord_length>{_LENGTH})
+    | \[(?P<chord>[^\]|]{{0,200}})\](?P<chord_length>{_LENGTH})
     | \((?P<tuplet>[2-9])(?::(?P<time>\d?)(?::(?P<count>\d?))?)?
     | (?P<note>{_NOTE})
     | (?P<rest>[zxZX])(?P<rest_length>{_LENGTH})
@@ -301,7 +301,8 @@ class _Reader:
         if not self.bars:
             raise UnusableTuneError("without notes")
         if not metres:
-            raise UnusableTuneError(f"in {self.bars[0].metre}" if self.bars[0].metre not in (None, "none") else "free")
+            usual = re.fullmatch(r"\d{1,2}/\d{1,2}", self.bars[0].metre or "")
+            raise UnusableTuneError(f"in {usual[0]}" if usual else "without a usual metre")
         runs, left_out = _runs(self.bars)
         parts = tuple(filter(len, (_tokens(run) for run in runs)))
         if not parts:
