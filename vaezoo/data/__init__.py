@@ -74,7 +74,7 @@ def load_data(
     if _is_path(name):
         from vaezoo.data import files
 
-        return files.load(name, *options, cache, quiet)
+        return files.load(name, preparation, windows, validation, seed, memory_limit, cache, quiet)
     from vaezoo.data import tfds_sets
 
     return tfds_sets.load(name, *options)

@@ -1,23 +1,31 @@
-"""Your own data: a folder of image files, an .npy or an .npz."""
+"""Your own data: a folder of images or of music, a file of music, an .npy or an .npz."""
 
 import os
 import pathlib
 
+from vaezoo.data.listing import KINDS, list_files, one_file
 from vaezoo.errors import VaezooError
 
 
-def load(path, preparation, validation, seed, memory_limit, cache, quiet):
+def load(path, preparation, windows, validation, seed, memory_limit, cache, quiet):
     """The data set at a path; see load_data."""
-    from vaezoo.data import arrays, folders
+    from vaezoo.data import arrays, folders, music_files
 
     name, path = str(path), pathlib.Path(path).expanduser()
     if not os.path.exists(path):  # unlike Path.exists, this accepts any text
         raise VaezooError(
-            f"'{name}' does not exist: give a folder of images, an .npy or .npz file of images, vectors or tokens, or "
-            "the name of a data set."
+            f"'{name}' does not exist: give a folder of images or of music, an .npy or .npz file of images, vectors or "
+            "tokens, or the name of a data set."
         )
+    if path.suffix.lower() in KINDS["music"] and path.is_file():
+        return music_files.load(name, one_file(path), preparation, windows, validation, seed)
     if path.is_dir():
-        return folders.load(name, path, preparation, validation, seed, memory_limit, cache, quiet)
+        listing = list_files(name, path)
+        if listing.kind == "music":
+            return music_files.load(name, listing, preparation, windows, validation, seed)
+        return folders.load(name, listing, preparation, validation, seed, memory_limit, cache, quiet)
     if path.suffix in (".npy", ".npz") and path.is_file():
         return arrays.load(name, path, preparation, validation, seed, memory_limit)
-    raise VaezooError(f"'{name}' is neither a folder nor an .npy or .npz file: put image files into a folder.")
+    raise VaezooError(
+        f"'{name}' is neither a folder nor an .npy, .npz, .mid or .abc file: put image files into a folder."
+    )

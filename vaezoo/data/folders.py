@@ -8,7 +8,7 @@ import numpy as np
 from vaezoo.data.dataset import make_data, name_classes
 from vaezoo.data.decoded import describe_skipped, read_images, used_files
 from vaezoo.data.indexed import ReaderSplit
-from vaezoo.data.listing import first_names, list_images
+from vaezoo.data.listing import first_names
 from vaezoo.errors import printable
 from vaezoo.spec import Spec
 
@@ -17,7 +17,7 @@ from vaezoo.spec import Spec
 COPIES = 3
 
 
-def load(name, root, preparation, validation, seed, memory_limit, cache, quiet):
+def load(name, listing, preparation, validation, seed, memory_limit, cache, quiet):
     """The data set in a folder.
 
     Its sub-folders are the classes, in the order of their names, however deep the images lie in them. Images directly
@@ -29,7 +29,7 @@ def load(name, root, preparation, validation, seed, memory_limit, cache, quiet):
 
     Args:
         name: as given to load_data.
-        root: path of the folder.
+        listing: the `Listing` of the folder.
         preparation: a `Preparation`; without image_size, `decided_size` decides.
         validation: fraction of the training images to hold out.
         seed: chooses the validation images.
@@ -40,7 +40,6 @@ def load(name, root, preparation, validation, seed, memory_limit, cache, quiet):
     Raises:
         VaezooError: for a folder that cannot be used, or one of which more than half of the images cannot be.
     """
-    listing = list_images(name, root)
     images = read_images(name, listing, preparation, memory_limit, cache, quiet)
     used = used_files(listing, images.skipped)
     classes = listing.classes and np.array(listing.classes)[used]

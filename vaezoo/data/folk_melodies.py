@@ -9,9 +9,10 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from vaezoo.data import tfds_sets
-from vaezoo.data.melodies import make_melodies
+from vaezoo.data.melodies import count_of_tunes, make_melodies
 from vaezoo.errors import VaezooError, unknown
 from vaezoo.music.abc import read_abc
+from vaezoo.music.duplicates import groups_of
 from vaezoo.music.keys import Key
 from vaezoo.music.tokens import STEPS
 from vaezoo.music.tunes import METRES, Tune
@@ -55,7 +56,8 @@ class FolkMelodies(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             "metre": tfds.features.ClassLabel(names=list(METRES)),
             "minor": np.bool_,
             "sharps": np.int64,
-            "transposition": np.int64,
+            "transposition": np.int64,  # semitones to a signature without sharps and flats
+            "group": np.int64,  # the number of the first of its versions
         }
         return tfds.core.DatasetInfo(
             builder=self,
@@ -69,27 +71,27 @@ class FolkMelodies(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return {"train": self._generate_examples()}
 
     def _generate_examples(self):
-        left_out, number = collections.Counter(), 0
+        left_out, tunes, labels = collections.Counter(), [], []
         for folder, collection in COLLECTIONS[self.builder_config.name].items():
             for path in sorted((corpus() / folder).glob("*.abc")):
-                tunes, reasons = read_abc(path.read_text(encoding="utf-8", errors="replace"))
+                found, reasons = read_abc(path.read_text(encoding="utf-8", errors="replace"))
                 left_out += reasons
-                for tune in tunes:
-                    yield (
-                        number,
-                        {
-                            "tokens": np.concatenate(tune.parts),
-                            "bars": [len(part) // STEPS for part in tune.parts],
-                            "title": tune.title,
-                            "collection": collection,
-                            "metre": tune.metre,
-                            "minor": tune.key.minor,
-                            "sharps": tune.key.sharps,
-                            "transposition": tune.key.to_natural,
-                        },
-                    )
-                    number += 1
-        self.info.metadata["left_out"] = dict(left_out.most_common())
+                tunes += found
+                labels += [collection] * len(found)
+        self.info.metadata["left_out"] = dict(left_out)
+        for number, (tune, label, group) in enumerate(zip(tunes, labels, groups_of(tunes), strict=True)):
+            row = {
+                "tokens": np.concatenate(tune.parts),
+                "bars": [len(part) // STEPS for part in tune.parts],
+                "title": tune.title,
+                "collection": label,
+                "metre": tune.metre,
+                "minor": tune.key.minor,
+                "sharps": tune.key.sharps,
+                "transposition": tune.key.to_natural,
+                "group": group,
+            }
+            yield number, row
 
 
 def corpus():
@@ -117,19 +119,18 @@ def load(name, preparation, windows, validation, seed):
     if config not in COLLECTIONS:
         raise unknown("configuration of 'folk_melodies'", config, COLLECTIONS)
     builder = FolkMelodies.prepared(config)
-    collections_, metres = (builder.info.features[key].names for key in ("collection", "metre"))
-    tunes, labels = [], []
-    for row in tfds.as_numpy(builder.as_dataset(split="train")):
-        ends = np.cumsum(row["bars"])[:-1] * STEPS
-        key = Key(int(row["sharps"]), bool(row["minor"]))
-        tunes.append(Tune(row["title"].decode(), metres[row["metre"]], key, tuple(np.split(row["tokens"], ends))))
-        labels.append(collections_[row["collection"]])
-    left_out = builder.info.metadata.get("left_out", {})
-    notes = [TERMS[config]]
-    if left_out:
-        most = ", ".join(f"{count:,} {reason}" for reason, count in list(left_out.items())[:6])
-        notes.append(f"left out {sum(left_out.values()):,} tunes: {most}{', ...' * (len(left_out) > 6)}")
-    data = make_melodies(name, tunes, labels, windows, validation, seed, notes=notes)
+    names = {key: builder.info.features[key].names for key in ("collection", "metre")}
+    columns = next(iter(builder.as_dataset(split="train").ragged_batch(builder.info.splits["train"].num_examples)))
+    columns = {key: column.numpy() for key, column in columns.items()}
+    tunes = []
+    for number, tokens in enumerate(columns["tokens"]):
+        title, metre = columns["title"][number].decode(), names["metre"][columns["metre"][number]]
+        key = Key(int(columns["sharps"][number]), bool(columns["minor"][number]))
+        parts = np.split(tokens, np.cumsum(columns["bars"][number])[:-1] * STEPS)
+        tunes.append(Tune(title, metre, key, tuple(parts)))
+    labels = [names["collection"][label] for label in columns["collection"]]
+    notes = [TERMS[config], *count_of_tunes(builder.info.metadata.get("left_out", {}))]
+    data = make_melodies(name, tunes, labels, windows, validation, seed, group=columns["group"], notes=notes)
     if preparation.image_size is not None:
         data.spec.require_image(f"image_size={preparation.image_size} (instead of None)")
     return data

@@ -1,25 +1,32 @@
-"""The image files of a folder, and the class of each: what is found before any of them is opened."""
+"""The images of a folder, or its music, and the class of each file: what is found before any of them is opened."""
 
 import collections
 import csv
 import dataclasses
 import os
+from pathlib import Path
 
 import numpy as np
 
 from vaezoo.data.split import FILE_ORDER
 from vaezoo.errors import VaezooError
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+KINDS = {
+    "image": (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"),
+    "music": (".mid", ".midi", ".abc"),
+}
+NOUNS = {"image": "image", "music": "file"}
+EXTENSIONS = {extension: kind for kind, extensions in KINDS.items() for extension in extensions}
 TABLE = "labels.csv"
 NAMED = 3  # names in a line
 
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """The image files of a folder.
+    """The image files of a folder, or its files of music.
 
     Attributes:
+        kind: of all the files: one of KINDS.
         root: the folder.
         files: paths relative to it, in a fixed shuffled order, so that the first are of many classes; those of `train`
             come before those of `test`.
@@ -30,6 +37,7 @@ class Listing:
         notes: lines about what was found.
     """
 
+    kind: str
     root: str
     files: list[str]
     stamps: list[tuple[int, int]]
@@ -43,7 +51,7 @@ class Listing:
         return os.path.join(self.root, self.files[number])
 
 
-def list_images(name, root):
+def list_files(name, root):
     """The `Listing` of a folder.
 
     Args:
@@ -51,8 +59,8 @@ def list_images(name, root):
         root: its path.
 
     Raises:
-        VaezooError: for a folder without images or that cannot be read, a link that leads out of it, classes in only
-            one of two splits, or a labels.csv that does not fit the images.
+        VaezooError: for a folder without images and music, with both, or that cannot be read, a link that leads out of
+            it, classes in only one of two splits, or a labels.csv that does not fit the files.
     """
     has_splits = all(os.path.isdir(os.path.join(root, part)) for part in ("train", "test"))
     parts = ("train", "test") if has_splits else ("",)
@@ -63,23 +71,37 @@ def list_images(name, root):
         found = _walk(root, part, others)
         if not found:
             raise VaezooError(
-                f"there are no images in '{folder}': give files with extension {', '.join(EXTENSIONS)}"
+                f"there are no images in '{folder}', and no music: give files with extension {', '.join(EXTENSIONS)}"
                 f"{'; it holds ' * bool(others)}{_kinds(others)}."
             )
         order = np.random.default_rng([0, FILE_ORDER]).permutation(len(found))
         splits.append([found[i] for i in order])
     files, stamps = ([file[i] for split in splits for file in split] for i in (0, 1))
+    kind, *more = sorted({EXTENSIONS[_ending(file)] for file in files})
+    if more:
+        count = sum(EXTENSIONS[_ending(file)] == "music" for file in files)
+        raise VaezooError(
+            f"'{name}' holds {len(files) - count:,} images and {count:,} files of music: give a folder with one kind."
+        )
     if os.path.exists(os.path.join(root, TABLE)):
-        classes, folders = _labels_of(root, files), set()
+        classes, folders = _labels_of(root, files, NOUNS[kind]), set()
     else:
-        classes, folders = _sub_folders(name, root, parts, splits, notes)
+        classes, folders = _sub_folders(name, root, parts, splits, notes, NOUNS[kind])
     if others:
-        notes.append(f"left out {_kinds(others)}: no image files")
-    return Listing(str(root), files, stamps, [len(split) for split in splits], classes, folders, notes)
+        notes.append(f"left out {_kinds(others)}: no {kind} files")
+    return Listing(kind, str(root), files, stamps, [len(split) for split in splits], classes, folders, notes)
+
+
+def one_file(path):
+    """The `Listing` of a single file."""
+    path = Path(path)
+    status = path.stat()
+    stamp = status.st_size, status.st_mtime_ns
+    return Listing(EXTENSIONS[_ending(path.name)], str(path.parent), [path.name], [stamp], [1], None, set(), [])
 
 
 def _walk(root, part, others):
-    """The images in a part of the root, by name: [(path relative to the root, (size, time))]; counts other files."""
+    """The files in a part of the root, by name: [(path relative to the root, (size, time))]; counts the others."""
     found, waiting = [], [part]
     while waiting:
         place = waiting.pop()
@@ -95,7 +117,7 @@ def _walk(root, part, others):
             continue  # a run of vaezoo, whose pictures are no examples
         folders = []
         for entry in entries:
-            path, ending = os.path.join(place, entry.name), os.path.splitext(entry.name)[1].lower()
+            path, ending = os.path.join(place, entry.name), _ending(entry.name)
             if entry.name.startswith("."):
                 continue
             linked = entry.is_symlink()
@@ -112,6 +134,10 @@ def _walk(root, part, others):
     return found
 
 
+def _ending(name):
+    return os.path.splitext(name)[1].lower()
+
+
 def _stamp(entry):
     try:
         status = entry.stat()
@@ -124,7 +150,7 @@ def _kinds(others):
     return ", ".join(f"{count:,} {kind}" for kind, count in others.most_common(5)) + ", ..." * (len(others) > 5)
 
 
-def _sub_folders(name, root, parts, splits, notes):
+def _sub_folders(name, root, parts, splits, notes, noun):
     """(the top sub-folder that each file lies in, the names of all of them); (None, empty) without classes."""
     classes, folders = [], set()
     for part, split in zip(parts, splits, strict=True):
@@ -135,7 +161,7 @@ def _sub_folders(name, root, parts, splits, notes):
                 folders |= {each.name for each in entries if each.is_dir() and not each.name.startswith(".")}
         elif any(tops):
             where = os.path.join(name, part) if part else name
-            notes.append(f"images lie both beside and in the sub-folders of '{where}': no classes")
+            notes.append(f"{noun}s lie both beside and in the sub-folders of '{where}': no classes")
         classes.append(None if None in tops else tops)
     if None not in classes:
         return [top for tops in classes for top in tops], folders
@@ -144,7 +170,7 @@ def _sub_folders(name, root, parts, splits, notes):
     return None, set()
 
 
-def _labels_of(root, files):
+def _labels_of(root, files, noun):
     """The label of each file, from labels.csv."""
     path = os.path.join(root, TABLE)
     _refuse_escape(path, root)
@@ -154,7 +180,7 @@ def _labels_of(root, files):
     except (OSError, ValueError, csv.Error) as error:
         raise VaezooError(f"'{path}' cannot be read: {' '.join(str(error).split())}.") from None
     if not rows or not {"file", "label"} <= rows[0].keys():
-        raise VaezooError(f"'{path}' needs the columns file,label in its first line, and a line for each image.")
+        raise VaezooError(f"'{path}' needs the columns file,label in its first line, and a line for each {noun}.")
     labels, twice, known = {}, set(), set(files)
     for row in rows:
         file, label = os.path.normpath(row["file"] or ""), row["label"]
@@ -167,7 +193,7 @@ def _labels_of(root, files):
         ("gives no label to {}", {file for file, label in labels.items() if not label}),
     ):
         if wrong:
-            what = f"{len(wrong):,} image{'s' * (len(wrong) > 1)} ({first_names(wrong)})"
+            what = f"{len(wrong):,} {noun}{'s' * (len(wrong) > 1)} ({first_names(wrong)})"
             raise VaezooError(f"'{path}' {problem.format(what)}: correct it, or remove it.")
     return [labels[file] for file in files]
 

@@ -16,6 +16,7 @@ from vaezoo.spec import Spec
 TRANSPOSITIONS = ("key", "none", "random")
 LONGEST = 64  # bars of a window
 TEST = 0.1  # the share of the tunes
+NAMED = 6  # reasons in a note
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +54,7 @@ class _Cut:
         return _Cut(self.tokens[kept], self.tune[kept])
 
 
-def make_melodies(name, tunes, labels, windows, validation, seed, given_test=None, notes=(), **more):
+def make_melodies(name, tunes, labels, windows, validation, seed, group=None, given_test=None, notes=(), **more):
     """The Data of some tunes.
 
     Windows with a silent bar, or with fewer notes than bars, are left out. The splits are those of tunes: a tenth is
@@ -67,6 +68,7 @@ def make_melodies(name, tunes, labels, windows, validation, seed, given_test=Non
         windows: a `Windows`.
         validation: fraction of the training tunes to hold out.
         seed: chooses them.
+        group: the groups of versions, as from `groups_of`; None to find them.
         given_test: whether each tune is of the test split, bool [N]; None to hold out a tenth.
         notes: lines for the user that come first.
         **more: further fields of the Data.
@@ -78,9 +80,9 @@ def make_melodies(name, tunes, labels, windows, validation, seed, given_test=Non
     Raises:
         VaezooError: if too few windows are left.
     """
-    given, tunes = tunes, _in_key(tunes, windows)
+    tunes = tunes if windows.transpose == "none" else [tune.in_natural_key() for tune in tunes]
     cut = _windows(tunes, windows.bars)
-    group = groups_of(given)
+    group = groups_of(tunes) if group is None else group
     if given_test is None:
         test, rest = _held_out(group, np.ones(len(tunes), bool), TEST, seed=0)
     else:
@@ -96,7 +98,7 @@ def make_melodies(name, tunes, labels, windows, validation, seed, given_test=Non
         dropped[part] = int((members[cut.tune] & seen).sum())
     if len(parts["train"].tokens) < 2 or not len(parts["test"].tokens):
         raise VaezooError(
-            f"'{name}' has too few melodies of {windows.bars} bars: of {len(given):,} tunes, "
+            f"'{name}' has too few melodies of {windows.bars} bars: of {len(tunes):,} tunes, "
             f"{len(parts['train'].tokens):,} windows are left for training and {len(parts['test'].tokens):,} for the "
             "test; give more tunes, or fewer bars"
         )
@@ -121,8 +123,13 @@ def make_melodies(name, tunes, labels, windows, validation, seed, given_test=Non
     return Data(name, spec, **splits, class_names=class_names, notes=(*notes, note), **more)
 
 
-def _in_key(tunes, windows):
-    return tunes if windows.transpose == "none" else [tune.transposed(tune.key.to_natural) for tune in tunes]
+def count_of_tunes(left_out):
+    """A note on the tunes that are left out: a Counter of the reasons → a list of one line, or of none."""
+    if not left_out:
+        return []
+    most = sorted(left_out.items(), key=lambda item: -item[1])
+    named = ", ".join(f"{count:,} {reason}" for reason, count in most[:NAMED])
+    return [f"left out {sum(left_out.values()):,} tunes: {named}{', ...' * (len(most) > NAMED)}"]
 
 
 def _windows(tunes, bars):

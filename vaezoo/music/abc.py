@@ -10,7 +10,6 @@ symbols, words and overlays are left out.
 import collections
 import dataclasses
 import re
-from fractions import Fraction
 
 import numpy as np
 
@@ -18,15 +17,17 @@ from vaezoo.music.keys import SHARPS, TONES, Key, estimated_key, key_of
 from vaezoo.music.tokens import STEPS
 from vaezoo.music.tunes import METRES, MOST_BARS, Tune, UnusableTuneError, quantized
 
+# Times are in so many parts of a sixteenth: every usual tuplet and broken rhythm is a whole number of them.
+_PARTS = 2**6 * 3**2 * 5 * 7
 _LENGTH = r"\d{0,4}(?:/+\d{0,4})?"
 _NOTE = rf"(\^\^?|__?|=)?([A-Ga-g])([,']*)({_LENGTH})"
 _MUSIC = re.compile(
     rf"""
-      "[^"]*" | !\w[^!\s]*! | \+\w[^+\s]*\+ | \{{[^}}]*\}} | &[^|]*       # skipped
-    | \[(?P<field>[A-Za-z]):(?P<value>[^\]]*)\]
+      "[^"]{{0,200}}" | !\w[^!\s]{{0,40}}! | \+\w[^+\s]{{0,40}}\+ | \{{[^}}]{{0,200}}\}} | &[^|]*  # skipped
+    | \[(?P<field>[A-Za-z]):(?P<value>[^\]]{{0,200}})\]
     | (?P<bar>:*\[?\|[|\]:]*|::+)(?P<after>\d[\d,-]*)?
     | \[\s*(?P<ending>\d[\d,-]*)
-    | \[(?P<chord>[^\]|]*)\](?P<chord_length>{_LENGTH})
+    | \[(?P<chord>[^\]|]{{0,200}})\](?P<chord_length>{_LENGTH})
     | \((?P<tuplet>[2-9])(?::(?P<time>\d?)(?::(?P<count>\d?))?)?
     | (?P<note>{_NOTE})
     | (?P<rest>[zxZX])(?P<rest_length>{_LENGTH})
@@ -36,7 +37,7 @@ _MUSIC = re.compile(
     re.VERBOSE,
 )
 _IN_CHORD = re.compile(_NOTE)
-_FIELD = re.compile(r"([A-Za-z]):(?![|:])\s*(.*)")
+_FIELD = re.compile(r"([A-Za-z]):(.*)")
 _KEY = re.compile(r"([A-G])\s?([#b]?)\s*([A-Za-z]*)")
 _NO_KEY = re.compile(r"\b(?:clef|middle|octave|transpose|stafflines|shift)=\S*|\b(?:treble|bass|alto|tenor)\S*")
 _SHIFT = {"^^": 2, "^": 1, "=": 0, "_": -1, "__": -2}
@@ -67,7 +68,7 @@ def read_abc(text):
 
 @dataclasses.dataclass
 class _Bar:
-    """What lies between two bar lines; times are in sixteenths.
+    """What lies between two bar lines; times are in parts of a sixteenth.
 
     Attributes:
         notes: [start in the bar, length, pitch] each.
@@ -77,7 +78,7 @@ class _Bar:
     """
 
     notes: list
-    length: Fraction
+    length: int
     metre: str
     ends: bool
 
@@ -93,22 +94,21 @@ class _Reader:
         self.metre = None
         for line in head.splitlines():
             if (field := _FIELD.match(line)) and field[1] in "ML":
-                self._field(field[1], field[2])
+                self._field(field[1], field[2].strip())
         self._begin_bar()
         self._forget()
 
     def read(self, text):
         """The `Tune` of the text after "X:"."""
         for line in text.splitlines()[1:]:
-            line = re.sub(r"(?<!\\)%.*", "", line).strip()
-            if not line and self.key:
+            if self.key and not line.strip():
                 break  # an empty line ends a tune
-            if field := _FIELD.match(line):
+            line = re.sub(r"(?<!\\)%.*", "", line).strip()
+            field = _FIELD.match(line)
+            if field and not (self.key and re.match(r".:[|:]", line)):  # a note before a repeat is no field
                 self._field(field[1], field[2].strip())
-            elif self.key and self.heard:
+            elif self.key:
                 self._line(line)
-            elif line and not self.key:
-                raise UnusableTuneError("without a key")
         if not self.key:
             raise UnusableTuneError("without a key")
         self._end_bar(ends=True)
@@ -124,17 +124,15 @@ class _Reader:
                 self.unit = self._fraction(value)
             case "K":
                 self._set_key(value)
-            case "V":
+            case "V" if self.key:
                 voice = value.split()[0] if value.split() else ""
                 self.voice = self.voice or voice
                 self.heard = voice == self.voice
 
     def _fraction(self, text):
-        try:
-            value = Fraction(text.replace(" ", "")) * 16
-        except (ValueError, ZeroDivisionError):
-            value = 0
-        if not 0 < value <= 64:
+        match = re.match(r"(\d{1,2})(?:/(\d{1,3}))?", text.replace(" ", ""))
+        value = match and int(match[1]) * 16 * _PARTS // max(int(match[2] or 1), 1)
+        if not value:
             raise UnusableTuneError("with a length L: that cannot be read")
         return value
 
@@ -160,11 +158,13 @@ class _Reader:
 
     def _line(self, line):
         if self.unit is None:
-            self.unit = Fraction(1 if self._is_short() else 2)
+            self.unit = _PARTS * (1 if self._is_short() else 2)
         for found in _MUSIC.finditer(line):
             match found.lastgroup:
                 case "value":
                     self._field(found["field"], found["value"].strip())
+                case _ if not self.heard:
+                    continue
                 case "bar" | "after":
                     self._end_bar(ends=found["bar"] != "|")
                     if found["after"]:
@@ -172,8 +172,6 @@ class _Reader:
                 case "ending":
                     self._end_bar(ends=True)
                     self._begin_ending(found["ending"])
-                case _ if not self.heard:
-                    continue
                 case "chord_length":
                     self._chord(found["chord"], self._length(found["chord_length"]))
                 case "tuplet" | "time" | "count":
@@ -197,16 +195,16 @@ class _Reader:
 
     def _whole(self):
         """The length of a bar, or None for a metre that is not taken."""
-        return METRES.get(self.metre)
+        return _whole(self.metre)
 
     def _length(self, text):
-        """A length such as "3/2", "/", "//" or "" in sixteenths."""
+        """A length such as "3/2", "/", "//" or ""."""
         over, slash, under = text.partition("/")
         slashes, under = len(slash) + under.count("/"), under.lstrip("/")
         divisor = int(under) if under else 2**slashes
         if not divisor or slashes > 6:
             raise UnusableTuneError("with a length that cannot be read")
-        return self.unit * int(over or 1) / divisor
+        return self.unit * int(over or 1) // divisor
 
     def _pitch(self, accidental, letter, octave):
         name = letter.upper()
@@ -221,7 +219,7 @@ class _Reader:
         if not notes:
             return
         pitch, spelling = max((self._pitch(*spelling), spelling[1:]) for *spelling, _ in notes)
-        self._add(pitch, self._length(notes[0][3]) * length / self.unit, tuple(spelling))
+        self._add(pitch, self._length(notes[0][3]) * length // self.unit, tuple(spelling))
         if "-" in inside:
             self.tied = self.tieable
 
@@ -233,14 +231,16 @@ class _Reader:
             return
         self._end_bar(ends=False)
         for _ in range(min(int(length) if length.isdecimal() else 1, MOST_BARS)):
-            self.bars.append(_Bar([], Fraction(self._whole()), self.metre, False))
+            self.bars.append(_Bar([], self._whole(), self.metre, False))
             self._check()
 
     def _add(self, pitch, length, spelling):
         """A note, or a rest of pitch None; its letter and octave say whether a tie leads to it."""
-        length, self.factor = length * self.factor, Fraction(1)
+        (times, among), self.factor = self.factor, (1, 1)
+        length = length * times // among
         if self.left:
-            length, self.left = length * self.tuplet, self.left - 1
+            (times, among), self.left = self.tuplet, self.left - 1
+            length = length * times // among
         if pitch is not None and self.tied and self.tied[1] == spelling:
             self.note = self.tied[0]
             self.note[1] += length
@@ -254,26 +254,27 @@ class _Reader:
     def _begin_tuplet(self, notes, time, count):
         compound = bool(re.match(r"(6|9|12)/", self.metre or ""))
         time = time or _IN_TIME_OF.get(notes, 3 if compound else 2)
-        self.tuplet, self.left = Fraction(time, notes), count or notes
+        self.tuplet, self.left = (time, notes), count or notes
 
     def _break(self, signs):
         """Broken rhythm: one of the notes beside it gets what the other loses."""
         if self.note is None:
             return
-        short = Fraction(1, 2 ** len(signs))
-        factor, self.factor = (2 - short, short) if signs[0] == ">" else (short, 2 - short)
-        change = self.last * (factor - 1)
+        among = 2 ** len(signs)
+        here, after = (2 * among - 1, 1) if signs[0] == ">" else (1, 2 * among - 1)
+        self.factor = after, among
+        change = self.last * here // among - self.last
         self.note[1] += change
         self.time += change
 
     def _begin_bar(self):
-        self.notes, self.time, self.accidentals = [], Fraction(0), {}
-        self.note, self.factor = None, Fraction(1)
+        self.notes, self.time, self.accidentals = [], 0, {}
+        self.note, self.factor = None, (1, 1)
 
     def _forget(self):
         """No tie and no tuplet is open."""
         self.tied = self.tieable = None
-        self.tuplet, self.left, self.last = Fraction(1), 0, Fraction(0)
+        self.tuplet, self.left, self.last = (1, 1), 0, 0
 
     def _end_bar(self, ends):
         if self.time:
@@ -300,7 +301,8 @@ class _Reader:
         if not self.bars:
             raise UnusableTuneError("without notes")
         if not metres:
-            raise UnusableTuneError(f"in {self.bars[0].metre}" if self.bars[0].metre not in (None, "none") else "free")
+            usual = re.fullmatch(r"\d{1,2}/\d{1,2}", self.bars[0].metre or "")
+            raise UnusableTuneError(f"in {usual[0]}" if usual else "without a usual metre")
         runs, left_out = _runs(self.bars)
         parts = tuple(filter(len, (_tokens(run) for run in runs)))
         if not parts:
@@ -317,6 +319,11 @@ class _Reader:
         return Tune(self.title, metres[0], key, parts, left_out)
 
 
+def _whole(metre):
+    """The length of a bar, or None for a metre that is not taken."""
+    return METRES[metre] * _PARTS if metre in METRES else None
+
+
 def _runs(bars):
     """(lists of complete bars that follow each other, the number of bars that fit nowhere).
 
@@ -326,17 +333,17 @@ def _runs(bars):
     runs, left_out, number, starts = [[]], 0, 0, True
     while number < len(bars):
         bar, after = bars[number], bars[number + 1] if number + 1 < len(bars) else None
-        whole = METRES.get(bar.metre)
+        whole = _whole(bar.metre)
         if runs[-1] and runs[-1][-1].metre != bar.metre:
             runs.append([])
         if whole and bar.length % whole == 0:
             runs[-1].append(bar)
         elif whole and after and after.metre == bar.metre and bar.length + after.length == whole:
             rest = [[start + bar.length, length, pitch] for start, length, pitch in after.notes]
-            runs[-1].append(_Bar(bar.notes + rest, Fraction(whole), bar.metre, after.ends))
+            runs[-1].append(_Bar(bar.notes + rest, whole, bar.metre, after.ends))
             bar, number = after, number + 1
         elif whole and bar.length < whole and bar.ends and not starts:
-            runs[-1].append(_Bar(bar.notes, Fraction(whole), bar.metre, True))
+            runs[-1].append(_Bar(bar.notes, whole, bar.metre, True))
         else:
             left_out += not starts
             runs.append([])
@@ -348,6 +355,7 @@ def _tokens(run):
     """Complete bars → tokens uint8 [16 * n]. Half a bar at the end, from an odd number of bars of 2/4, is left out."""
     notes, time = [], 0
     for bar in run:
-        notes += [(time + start, length, pitch) for start, length, pitch in bar.notes]
-        time += int(bar.length)
-    return quantized(notes, time - time % STEPS)
+        notes += [((time + start) / _PARTS, length / _PARTS, pitch) for start, length, pitch in bar.notes]
+        time += bar.length
+    bars = time // (_PARTS * STEPS)
+    return quantized(notes, bars * STEPS)

@@ -7,7 +7,7 @@ import numpy as np
 from vaezoo.music.tokens import FIRST
 
 NOTES = 10  # that follow each other: a phrase of so many intervals and one more is rarely shared by chance
-SHARE = 0.15  # of the phrases of the shorter tune: with more in common, two tunes are versions of each other
+SHARE = 0.1  # of the phrases of the shorter tune: two tunes with more in common are versions of each other
 COMMONPLACE = 100  # tunes: what so many have in common, as a scale, says nothing
 
 

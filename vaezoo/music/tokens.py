@@ -108,3 +108,18 @@ def name_of(pitch):
     """The name of a pitch, a MIDI number: 60 is "C4", 70 is "B♭4"."""
     octave, tone = divmod(int(pitch), 12)
     return f"{NAMES[tone]}{octave - 1}"
+
+
+def joined(melodies):
+    """Melodies one after the other, as one.
+
+    Args:
+        melodies: integers [N,T].
+
+    Returns:
+        integers [N * T]. A melody that begins with silence ends the last note of the one before.
+    """
+    melodies = np.array(melodies)
+    later = melodies[1:, 0]
+    later[later == HOLD] = OFF
+    return melodies.reshape(-1)

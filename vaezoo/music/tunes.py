@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from vaezoo.music.keys import Key
-from vaezoo.music.tokens import HIGHEST, LOWEST, STEPS, Note, tokens_of, transposed
+from vaezoo.music.tokens import CLASSES, FIRST, STEPS, Note, tokens_of, transposed
 
 # The metres that are taken, each with its sixteenths. Two bars of 2/4 make one bar of 16 steps.
 METRES = {"4/4": 16, "2/2": 16, "2/4": 8}
@@ -40,17 +40,18 @@ class Tune:
         """The number of bars of 16 steps, in all parts."""
         return sum(map(len, self.parts)) // STEPS
 
-    def transposed(self, semitones):
-        """The same tune in another key.
+    def in_natural_key(self):
+        """The same tune with a signature without sharps and flats, within the range of the tokens.
 
-        Raises:
-            UnusableTuneError: if a pitch leaves the range of the tokens.
+        It may be an octave away; a tune that would not fit at all stays in its key.
         """
-        pitches = np.concatenate(self.parts)
-        pitches = pitches[pitches >= 2].astype(int) - 2 + LOWEST + semitones
-        if pitches.size and not LOWEST <= pitches.min() <= pitches.max() <= HIGHEST:
-            raise UnusableTuneError("beyond the range of a piano")
-        return dataclasses.replace(self, parts=tuple(transposed(part, semitones) for part in self.parts))
+        tokens = np.concatenate(self.parts).astype("int64")
+        tokens = tokens[tokens >= FIRST]
+        for semitones in (self.key.to_natural, self.key.to_natural - 12, self.key.to_natural + 12):
+            moved = tokens + semitones
+            if not moved.size or FIRST <= moved.min() <= moved.max() < CLASSES:
+                return dataclasses.replace(self, parts=tuple(transposed(part, semitones) for part in self.parts))
+        return self
 
 
 def quantized(notes, steps):

@@ -5,6 +5,7 @@ from vaezoo.plots.evaluation import information, latent_bars, nll_curve
 from vaezoo.plots.film import image_film, latent_film, round_trip, save_gif, sweep_film
 from vaezoo.plots.grids import axis_grid, image_grid, number, panels_of_images, reconstructions, ticks, tile
 from vaezoo.plots.latent_map import Plane, latent_map, latent_maps, manifold_and_map, plane_of
+from vaezoo.plots.piano_roll import piano_roll, piano_roll_path
 
 __all__ = [
     "Plane",
@@ -20,6 +21,8 @@ __all__ = [
     "nll_curve",
     "number",
     "panels_of_images",
+    "piano_roll",
+    "piano_roll_path",
     "plane_of",
     "reconstructions",
     "round_trip",

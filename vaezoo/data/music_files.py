@@ -1,0 +1,85 @@
+"""Your own music: a folder of MIDI and ABC files, or one such file."""
+
+import collections
+import os
+
+import numpy as np
+
+from vaezoo.data.listing import first_names
+from vaezoo.data.melodies import count_of_tunes, make_melodies
+from vaezoo.errors import VaezooError, printable
+from vaezoo.music.abc import read_abc
+from vaezoo.music.midi import read_midi
+from vaezoo.music.tunes import UnusableTuneError
+
+LARGEST = 2**26  # bytes of an ABC file
+
+
+def load(name, listing, preparation, windows, validation, seed):
+    """The melodies of a folder of .mid, .midi and .abc files.
+
+    A MIDI file is one tune: see `read_midi` for what is taken of several voices. An ABC file holds any number of them.
+    Classes and splits are those of a folder of images. If there are no `train` and `test`, `make_melodies` divides the
+    tunes.
+
+    Args:
+        name: as given to load_data.
+        listing: the `Listing` of the folder.
+        preparation: a `Preparation`, which must be the default one.
+        windows: a `Windows`.
+        validation: fraction of the training tunes to hold out.
+        seed: chooses them.
+
+    Raises:
+        VaezooError: if more than half of the files hold no melody, or too few windows are left.
+    """
+    if preparation.image_size is not None:
+        raise VaezooError(
+            f"image_size={preparation.image_size} (instead of None) needs images, and '{name}' holds music"
+        )
+    tunes, origin, skipped, left_out = [], [], {}, collections.Counter()
+    for number in range(len(listing.files)):
+        found, reasons = _read(listing.path(number))
+        tunes += found
+        origin += [number] * len(found)
+        if found:
+            left_out += reasons
+        else:
+            skipped[listing.files[number]] = next(iter(reasons), "without a tune")
+    reasons = collections.defaultdict(list)
+    for file, reason in skipped.items():
+        reasons[reason].append(file)
+    parts = (f"{len(files):,} {reason} ({first_names(files)})" for reason, files in sorted(reasons.items()))
+    note = f"{len(skipped):,} of {len(listing.files):,} files are skipped: {', '.join(parts)}"
+    if 2 * len(skipped) > len(listing.files):
+        raise VaezooError(f"more than half of '{name}' cannot be used: {note}; replace or remove them.")
+    notes = [*listing.notes, *[note] * bool(skipped), *count_of_tunes(left_out)]
+    given_test = None
+    if len(listing.counts) > 1:
+        given_test = np.array(origin) >= listing.counts[0]
+    return make_melodies(
+        name,
+        tunes,
+        None if listing.classes is None else [listing.classes[number] for number in origin],
+        windows,
+        validation,
+        seed,
+        given_test=given_test,
+        notes=tuple(map(printable, notes)),
+        skipped=tuple((printable(file), reason) for file, reason in sorted(skipped.items())),
+    )
+
+
+def _read(path):
+    """(the tunes of a file, a Counter of the reasons why others of it are left out)."""
+    try:
+        if not path.lower().endswith(".abc"):
+            return [read_midi(path)], collections.Counter()
+        if os.path.getsize(path) > LARGEST:
+            raise UnusableTuneError(f"larger than {LARGEST // 2**20} MiB")
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return read_abc(file.read())
+    except UnusableTuneError as error:
+        return [], collections.Counter([str(error)])
+    except OSError as error:
+        return [], collections.Counter([f"that cannot be read: {error.strerror}"])
