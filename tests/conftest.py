@@ -49,6 +49,7 @@ def small_recipe(name, bars_file, **overrides):
     name, changes = VARIANTS.get(name, (name, {}))
     sizes = {"mlp": {"hidden": [8]}, "conv": {"filters": [3, 4], "dense": 8}, "pyramid": {"width": 4}}
     sizes |= {"ladder": {"width": 4, "dense": 8}, "conductor": {"units": 4, "hidden": [8]}}
+    sizes["bars"] = {"hidden": [8], "dense": 8}
     model, data = load_recipe(name).model, bars_file
     if "image" not in model.likelihood.examples:
         data = bars_file.with_name("tokens.npz")

@@ -31,11 +31,11 @@ SLICES = ("__keras_tensor__", "__slice__", "__ellipsis__")  # the parts of x[...
 
 # Layers that only do arithmetic: none takes a function, opens a file or looks anything up.
 LAYERS = {
-    "Activation", "Add", "Average", "AveragePooling2D", "BatchNormalization", "Concatenate", "Conv2D",
-    "Conv2DTranspose", "Cropping2D", "Dense", "DepthwiseConv2D", "Dropout", "ELU", "Embedding", "Flatten",
-    "GlobalAveragePooling2D", "GroupNormalization", "Identity", "InputLayer", "LayerNormalization", "LeakyReLU",
-    "MaxPooling2D", "Multiply", "Permute", "ReLU", "Rescaling", "Reshape", "SeparableConv2D", "Softmax", "Subtract",
-    "UnitNormalization", "UpSampling2D", "ZeroPadding2D",
+    "Activation", "Add", "Average", "AveragePooling2D", "BatchNormalization", "Bidirectional", "Concatenate",
+    "Conv2D", "Conv2DTranspose", "Cropping2D", "Dense", "DepthwiseConv2D", "Dropout", "ELU", "Embedding", "Flatten",
+    "GRU", "GRUCell", "GlobalAveragePooling2D", "GroupNormalization", "Identity", "InputLayer", "LayerNormalization",
+    "LeakyReLU", "MaxPooling2D", "Multiply", "Permute", "ReLU", "Rescaling", "Reshape", "SeparableConv2D", "Softmax",
+    "Subtract", "UnitNormalization", "UpSampling2D", "ZeroPadding2D",
 }  # fmt: skip
 # Other modules of Keras; all subclasses of the given class are allowed.
 FAMILIES = {
@@ -170,8 +170,8 @@ def _is_allowed(part):
         return isinstance(known, type) and known.__module__ == module
     if registered not in (None, name):  # Keras would make the class of this name instead
         return False
-    if module == "keras.layers":
-        return name in LAYERS
+    if module == "keras.layers":  # an unrolled one takes time for each step of a sequence, of any length
+        return name in LAYERS and not part["config"].get("unroll")
     found = getattr(sys.modules[module], name, None) if module in FAMILIES else None
     return isinstance(found, type) and issubclass(found, FAMILIES[module])
 

@@ -26,6 +26,7 @@ LadderWidth = Annotated[
     Width, Field(description="channels at the smallest resolution; each doubling halves them, to 16")
 ]
 Blocks = Annotated[int, Field(ge=0, le=16, description="residual blocks at each resolution below the half")]
+Span = Annotated[int, Field(ge=1, le=65_536)]
 Weight = Annotated[float, Field(ge=0, le=1e6)]
 Samples = Annotated[int, Field(ge=1, le=10_000)]
 
@@ -149,12 +150,25 @@ class RecurrentEncoder(Encoder):
     units: Width = Field(256, description="the width of the GRU, in each direction")
 
 
+class BarsEncoder(Encoder):
+    """One network for each bar of a sequence, and a dense layer over all bars."""
+
+    name: Literal["bars"] = "bars"
+    examples: ClassVar[tuple[str, ...]] = ("sequence",)
+    span: Span = Field(16, description="the steps of a bar")
+    hidden: Annotated[Widths, Field(min_length=1)] = Field(
+        (512, 128), description="the widths of the layers of a bar's network"
+    )
+    dense: Width = Field(512, description="the width of the layer over all bars")
+    activation: Activation = "relu"
+
+
 class ConductorDecoder(Decoder):
     """A GRU that gives an embedding for each bar of a sequence, and a network from it to the steps of the bar."""
 
     name: Literal["conductor"] = "conductor"
     examples: ClassVar[tuple[str, ...]] = ("sequence",)
-    span: Annotated[int, Field(ge=1, le=65_536)] = Field(16, description="the steps of a bar")
+    span: Span = Field(16, description="the steps of a bar")
     units: Width = Field(256, description="the width of the GRU over the bars")
     hidden: Hidden = (512,)
     activation: Activation = "relu"
@@ -353,7 +367,7 @@ class Autoregressive(Likelihood):
     autoregressive: ClassVar[bool] = True
     features: Width = Field(64, description="how many numbers the decoder gives for each step of the sequence")
     units: Width = Field(128, description="the width of the GRU that reads the tokens before")
-    span: Annotated[int, Field(ge=1, le=65_536)] | None = Field(
+    span: Span | None = Field(
         None, description="after how many steps the GRU begins anew, as at a bar line; null for never"
     )
 

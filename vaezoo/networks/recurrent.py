@@ -27,6 +27,40 @@ def recurrent_encoder(spec, params_size, *, units):
     return float32_model(inputs, keras.layers.Dense(params_size)(h), "encoder")
 
 
+@ENCODERS.register(part_schema.BarsEncoder)
+def bars_encoder(spec, params_size, *, span, hidden, dense, activation):
+    """An encoder in two levels: tokens [B,T] → features of each bar, by one network → params [B,P].
+
+    Args:
+        spec: the `Spec` of sequences; where it has classes, the label joins the features of the bars.
+        params_size: P, the number of parameters of q(z|x).
+
+    Returns:
+        A functional Keras model named "encoder".
+
+    Raises:
+        VaezooError: if T is not a number of complete bars.
+    """
+    bars = _bars(spec, span, "encoder", "bars")
+    inputs = example_inputs(spec)
+    h = keras.layers.Reshape((bars, span * spec.levels))(example_features(inputs, spec))  # [B,T/S,S*V]
+    for width in hidden:
+        h = keras.layers.Dense(width, activation)(h)
+    h = flat_features(inputs, h, spec.classes)
+    h = keras.layers.Dense(dense, activation)(h)
+    return float32_model(inputs, keras.layers.Dense(params_size)(h), "encoder")
+
+
+def _bars(spec, span, part, name):
+    """The number of bars in a sequence."""
+    steps = spec.shape[0]
+    if steps % span:
+        raise VaezooError(
+            f"the {part} '{name}' divides {spec} into bars of {span}; set model.{part}.span to a divisor of {steps}"
+        )
+    return steps // span
+
+
 @DECODERS.register(part_schema.ConductorDecoder)
 def conductor_decoder(latent_dim, spec, params_shape, *, span, units, hidden, activation):
     """A decoder in two levels: z [B,D] → an embedding of each bar → params [B,T,P].
@@ -47,17 +81,15 @@ def conductor_decoder(latent_dim, spec, params_shape, *, span, units, hidden, ac
 
     Source: Roberts et al. 2018, "A Hierarchical Latent Vector Model", arXiv:1803.05428, section 3.2.
     """
-    steps, size = params_shape
-    if steps % span:
-        raise VaezooError(
-            f"the decoder 'conductor' divides {spec} into bars of {span}; "
-            f"set model.decoder.span to a divisor of {steps}"
-        )
+    bars = _bars(spec, span, "decoder", "conductor")
     inputs = latent_inputs(latent_dim, spec.classes)
     h = flat_features(inputs, decoding.codes_of(inputs), spec.classes)  # [B,D(+Y)]
-    h = keras.layers.RepeatVector(steps // span)(keras.layers.Dense(units, activation)(h))
-    h = keras.layers.GRU(units, return_sequences=True, unroll=True)(h)  # [B,T/S,U]; unrolled, it exports to LiteRT
+    h = keras.layers.Dense(units, activation)(h)
+    conductor, states = keras.layers.GRUCell(units, name="conductor"), [keras.ops.zeros_like(h)]
+    for _ in range(bars):  # written out, since a loop inside of Keras's GRU has no form in LiteRT
+        states.append(conductor(h, [states[-1]])[0])
+    h = keras.ops.stack(states[1:], axis=1)  # [B,T/S,U]
     for width in hidden:
         h = keras.layers.Dense(width, activation)(h)
-    h = keras.layers.Dense(span * size)(h)  # [B,T/S,S*P]
+    h = keras.layers.Dense(span * params_shape[1])(h)  # [B,T/S,S*P]
     return float32_model(inputs, keras.layers.Reshape(params_shape)(h), "decoder")
