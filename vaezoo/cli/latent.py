@@ -11,10 +11,18 @@ PICTURES = "pictures"  # the folder in a run directory
 def add_commands(commands):
     """Add the commands of this module to the parser."""
     command = _add_command(commands, "sample", "draw_samples", "draw examples from the prior")
-    command.add_argument("-n", type=int, metavar="N", help="how many (64), or styles of a conditional run (8)")
+    command.add_argument(
+        "-n", type=int, metavar="N", help="how many (64; melodies: 8), or styles of a conditional run (8)"
+    )
     command.add_argument("--seed", type=int, default=0, metavar="N", help="the seed of the draw (0)")
     command.add_argument(
         "--label", metavar="C", help="the class (conditional runs; by default every style in every class)"
+    )
+    command.add_argument(
+        "--temperature",
+        type=finite,
+        metavar="T",
+        help="sequences: draw each token, at this temperature (the most likely tokens)",
     )
     _add_inputs(command, required=False)
 
@@ -73,8 +81,8 @@ def _add_command(commands, name, function, text):
     command.add_argument(
         "--out",
         metavar="PATH",
-        help="the picture (.png, .pdf, .svg), or its folder; the arrays are written beside it as .npz "
-        f"(default: RUN/{PICTURES})",
+        help="the picture (.png, .pdf, .svg), or its folder; the arrays are written beside it as .npz, and "
+        f"melodies as .mid and .wav (default: RUN/{PICTURES})",
     )
     command.set_defaults(command=_draw, function=function)
     return command

@@ -4,6 +4,7 @@
     drawing.figure                  # a matplotlib Figure
     drawing.save("pictures")        # writes pictures/traverse.png and its arrays, pictures/traverse.npz
 
+Melodies are drawn as piano rolls, and can be heard: `save` writes them one after the other as .mid and .wav.
 `run` is a `vaezoo.runs.Run`. `index`, `image`, `invert` and `image_label` are the examples that a picture starts from,
 as in `of_run.inputs_of`.
 """
@@ -33,9 +34,12 @@ from vaezoo.latent_space.of_run import (
 from vaezoo.latent_space.paths import interpolate, resample_groups, step_ratio, tour, traverse
 from vaezoo.latent_space.reconstruction import reconstruct
 from vaezoo.models.in_batches import embed
+from vaezoo.music.files import write_melody
+from vaezoo.music.tokens import joined
 from vaezoo.tables import as_csv
 
 FORMATS = (".png", ".pdf", ".svg")
+SAMPLES = {"image": 64, "melody": 8}  # how many are drawn by default
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,6 +53,7 @@ class Drawing:
         lines: what to print with it.
         frames: uint8 [T,height,width,C] of an animation, or None.
         seconds: how long each frame is shown.
+        melody: tokens [T] to listen to, or None.
     """
 
     name: str
@@ -57,9 +62,10 @@ class Drawing:
     lines: tuple[str, ...] = ()
     frames: np.ndarray | None = None
     seconds: float = 0.1
+    melody: np.ndarray | None = None
 
     def save(self, path: str | Path) -> list[Path]:
-        """Write the picture, its arrays (.npz) and its animation (.gif): all of them, or none if one fails.
+        """Write the picture, its arrays (.npz), its animation (.gif) and its melody (.mid, .wav): all, or none.
 
         Args:
             path: the picture, which ends in .png, .pdf or .svg; or a folder, for NAME.png or the first free one of
@@ -82,6 +88,8 @@ class Drawing:
             if self.frames is not None:
                 path = picture.with_suffix(".gif")
                 written.append(write_file(path, lambda beside: plots.save_gif(beside, self.frames, self.seconds)))
+            if self.melody is not None:
+                written.extend(write_melody(picture.with_suffix(""), self.melody))
             if self.figure is not None:
                 written.append(write_file(picture, self.figure.savefig))
         except BaseException:
@@ -106,14 +114,17 @@ def checked_path(path):
     return path
 
 
-def draw_samples(run, n=None, seed=0, label=None, index=None, image=None, invert=False, image_label=None):
+def draw_samples(
+    run, n=None, seed=0, label=None, temperature=None, index=None, image=None, invert=False, image_label=None
+):
     """Examples from the prior. Of a conditional model without `label`: every style in every class.
 
     Args:
         run: a `Run`.
-        n: how many examples (64), or styles of a conditional model (8).
+        n: how many examples (64, of melodies 8), or styles of a conditional model (8).
         seed: 0 <= seed < 2^31.
         label: the class, by its name or as an integer, for a conditional model.
+        temperature: of sequences, draw the tokens too, at this temperature; see `generation.sample`.
         index, image, invert, image_label: examples of a conditional model, whose styles are drawn in every class.
 
     Returns:
@@ -126,10 +137,17 @@ def draw_samples(run, n=None, seed=0, label=None, index=None, image=None, invert
         raise VaezooError("n= counts draws from the prior, and index= or image= replaces these draws: leave one out")
     if label is not None or not (given or model.spec.conditional):
         index_of_class = None if label is None else class_of(run, label)
-        result = sample(model, 64 if n is None else n, seed, index_of_class)
+        n = SAMPLES.get(model.spec.notation, SAMPLES["image"]) if n is None else n
+        result = sample(model, n, seed, index_of_class, temperature)
         title = _title(run, "samples from the prior" if label is None else f"samples of class {label}")
         columns = max(1, round(len(result.examples) ** 0.5))
-        return _of_images(run, "sample", result, lambda: plots.image_grid(result.examples, columns, title))
+
+        def rolls():
+            return plots.piano_roll(result.examples, title=title), result.examples
+
+        return _drawing(run, "sample", result, lambda: plots.image_grid(result.examples, columns, title), rolls=rolls)
+    if temperature is not None:
+        raise VaezooError("temperature= is for draws from the prior, of one class: give label=, or leave it out")
     names = None
     if given:
         inputs = inputs_of(run, index, image, invert, image_label)
@@ -142,7 +160,12 @@ def draw_samples(run, n=None, seed=0, label=None, index=None, image=None, invert
         title = _title(run, "one style in each row, one class in each column")
         return plots.image_grid(_flat(run, result), model.spec.classes, title, names, list(run.data.class_names))
 
-    return _of_images(run, "styles", result, draw)
+    def rolls():
+        title, classes = _title(run, "one style in each row, one class in each column"), list(run.data.class_names)
+        melodies = _flat(run, result)
+        return plots.piano_roll(melodies, classes * len(codes), title, len(classes)), melodies
+
+    return _drawing(run, "styles", result, draw, rolls=rolls)
 
 
 def draw_reconstructions(run, index=None, image=None, invert=False, image_label=None):
@@ -155,10 +178,13 @@ def draw_reconstructions(run, index=None, image=None, invert=False, image_label=
     Returns:
         A `Drawing`.
     """
-    x, labels, _ = inputs_of(run, index, image, invert, image_label)
+    x, labels, names = inputs_of(run, index, image, invert, image_label)
     result = reconstruct(run.model, x, labels)
     kind = run.model.spec.kind
-    line = f"squared error {result.squared_error.mean():.4f} per element, {result.nats.mean():.1f} nats per {kind}"
+    error = f"squared error {result.squared_error.mean():.4f} per element"
+    if run.model.spec.levels is not None:
+        error = f"{1 - result.squared_error.mean():.1%} of the tokens are right"
+    line = f"{error}, {result.nats.mean():.1f} nats per {kind}"
     if result.bits is not None:
         line += f"; {result.bits.mean():.1f} bits per code"
 
@@ -166,7 +192,13 @@ def draw_reconstructions(run, index=None, image=None, invert=False, image_label=
         title = _title(run, "images and their decoded posterior means") + f"\n{line}"
         return plots.reconstructions(result.inputs, result.examples, title)
 
-    return _of_images(run, "reconstruct", result, draw, (line,))
+    def rolls():
+        title = _title(run, "melodies on the left, their decoded posterior means on the right") + f"\n{line}"
+        pairs = np.stack([result.inputs, result.examples], axis=1).reshape(-1, *result.inputs.shape[1:])
+        labels = [text for name in names for text in (name, "reconstructed")]
+        return plots.piano_roll(pairs, labels, title, 2), pairs
+
+    return _drawing(run, "reconstruct", result, draw, (line,), rolls=rolls)
 
 
 def draw_manifold(run, span=3.0, size=20, axes=None, quantile=False, label=None, with_map=False):
@@ -204,7 +236,7 @@ def draw_manifold(run, span=3.0, size=20, axes=None, quantile=False, label=None,
         rows = result.values[::-1] if len(names) == 2 else [0]
         return plots.axis_grid(_flat(run, result), size, result.values, rows, names[0], "".join(names[1:]), title)
 
-    return _of_images(run, "manifold", result, draw, lines)
+    return _drawing(run, "manifold", result, draw, lines)
 
 
 def draw_traversal(
@@ -246,7 +278,7 @@ def draw_traversal(
     def film():
         return plots.round_trip(plots.sweep_film(result.examples, [f"z{axis}" for axis in axes], title))
 
-    return _of_images(run, "traverse", arrays, draw, film=film if gif else None, seconds=0.12)
+    return _drawing(run, "traverse", arrays, draw, film=film if gif else None, seconds=0.12)
 
 
 def _groups(run, x, label, name, count, gif):
@@ -260,7 +292,7 @@ def _groups(run, x, label, name, count, gif):
     def film():
         return plots.sweep_film(result.examples, rows, title)
 
-    return _of_images(run, "traverse", {**result._asdict(), "input": x}, draw, film=film if gif else None, seconds=0.4)
+    return _drawing(run, "traverse", {**result._asdict(), "input": x}, draw, film=film if gif else None, seconds=0.4)
 
 
 def draw_interpolation(
@@ -298,8 +330,16 @@ def draw_interpolation(
     def film():
         return plots.image_film(tour(run.model, x, labels, max(12, steps), method)[:, None], cell=280)
 
+    def rolls():
+        melodies = _flat(run, result)
+        if square:
+            return plots.piano_roll(melodies, title=_title(run, f"between {', '.join(names)}"), columns=steps), melodies
+        title = _title(run, f"from {' to '.join(names)} ({method})")
+        weights = np.tile(np.linspace(0, 1, steps), len(pairs))
+        return plots.piano_roll_path(melodies, weights, title), melodies
+
     lines = tuple(f"largest step / mean step: {ratio:.2f}" for ratio in ratios)
-    return _of_images(run, "interpolate", result, draw, lines, film if gif else None, seconds=0.08)
+    return _drawing(run, "interpolate", result, draw, lines, film if gif else None, 0.08, rolls)
 
 
 def draw_edits(run, toward, index=None, image=None, invert=False, image_label=None, amount=(0, 0.25, 0.5, 0.75, 1)):
@@ -326,8 +366,14 @@ def draw_edits(run, toward, index=None, image=None, invert=False, image_label=No
         flat = images.reshape(-1, *images.shape[2:])
         return plots.image_grid(flat, len(columns), _title(run, f"towards {wanted}, by amount"), names, columns)
 
+    def rolls():
+        melodies = np.concatenate([result.inputs[:, None], result.examples], axis=1)  # [N,1+A,T]
+        labels = [text for name in names for text in (name, *map(plots.number, result.amounts))]
+        flat = melodies.reshape(-1, *melodies.shape[2:])
+        return plots.piano_roll(flat, labels, _title(run, f"towards {wanted}, by amount"), melodies.shape[1]), flat
+
     line = f"the average code of {count:,} training examples with {wanted}"
-    return _of_images(run, "edit", result, draw, (line,))
+    return _drawing(run, "edit", result, draw, (line,), rolls=rolls)
 
 
 def draw_embedding(run, axes=None, count=None):
@@ -403,10 +449,8 @@ def draw_comparison(runs, pairs=500, seed=0):
     if spec.is_image:
         samples = list(zip(runs, result.samples, strict=True))
         paths = [(name, np.concatenate(each[:, ::2])) for name, each in zip(runs, result.paths, strict=True)]
-        figures["samples.png"] = plots.panels_of_images(samples, 6, f"Samples from the prior, {on}", cell=75)
-        figures["interpolations.png"] = plots.panels_of_images(
-            paths, 6, f"From one test image to another, {on}", cell=75
-        )
+        figures["samples.png"] = plots.panels_drawing(samples, 6, f"Samples from the prior, {on}", cell=75)
+        figures["interpolations.png"] = plots.panels_drawing(paths, 6, f"From one test image to another, {on}", cell=75)
     else:
         lines += (f"no pictures of samples and interpolations: the examples are {spec}",)
     arrays = {"samples": result.samples, "paths": result.paths, "step_ratios": result.step_ratios, "labels": labels}
@@ -414,26 +458,30 @@ def draw_comparison(runs, pairs=500, seed=0):
     return DrawnComparison(result, arrays, figures, lines)
 
 
-def _of_images(run, name, result, draw, lines=(), film=None, seconds=0.1):
-    """A `Drawing` of images; without its figure and frames if the examples are not images.
+def _drawing(run, name, result, draw, lines=(), film=None, seconds=0.1, rolls=None):
+    """The `Drawing` of a result; without its figure and frames if there is no picture of such examples.
 
     Args:
         run: a `Run`.
         name: of the files.
         result: a named tuple, or a mapping, of arrays.
-        draw: makes the figure.
+        draw: makes the figure of images.
         lines: what to print.
-        film: makes the frames; None for no animation.
+        film: makes the frames of images; None for no animation.
         seconds: how long each frame is shown.
+        rolls: makes the figure of melodies, and gives the melodies [N,T] to hear; None where there is none.
     """
     arrays, spec = result if isinstance(result, dict) else result._asdict(), run.model.spec
-    if not spec.is_image:
-        return Drawing(name, arrays, None, (*lines, f"no picture: the examples are {spec}"))
-    return Drawing(name, arrays, draw(), lines, film() if film else None, seconds)
+    if spec.is_image:
+        return Drawing(name, arrays, draw(), lines, film() if film else None, seconds)
+    if spec.notation == "melody" and rolls:
+        figure, melodies = rolls()
+        return Drawing(name, arrays, figure, lines, melody=joined(melodies))
+    return Drawing(name, arrays, None, (*lines, f"no picture: the examples are {spec}"))
 
 
 def _flat(run, result):
-    """The images of a result, whatever its leading axes [N,H,W,C]."""
+    """The examples of a result, whatever its leading axes [N,...]."""
     return result.examples.reshape(-1, *run.model.spec.shape)
 
 

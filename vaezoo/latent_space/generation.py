@@ -17,7 +17,7 @@ class Samples(NamedTuple):
     labels: np.ndarray | None
 
 
-def sample(model, n=64, seed=0, label=None):
+def sample(model, n=64, seed=0, label=None, temperature=None):
     """Draw examples from the model: z ~ p(z), then the mean of p(x|z) (of a sequence, the most likely tokens).
 
     Args:
@@ -25,16 +25,23 @@ def sample(model, n=64, seed=0, label=None):
         n: how many, at least 1.
         seed: 0 <= seed < 2^31; the same seed gives the same examples.
         label: a class, or one for each example [n], for a conditional model.
+        temperature: of sequences, draw the tokens from p(x|z) too, with their probabilities to the power
+            1 / temperature, above 0: 1 is the model's own. None for the most likely tokens.
 
     Returns:
         A `Samples`.
 
     Raises:
-        VaezooError: for a label and a model that is not conditional, or no label and one that is.
+        VaezooError: for a label and a model that is not conditional, or no label and one that is; for a temperature
+            that is not above 0, or examples that are not sequences.
     """
     labels = checked_labels(model, label, (positive(n, "number of samples"),))
     codes = prior_codes(model, n, seed)
-    return Samples(decode(model, codes, labels), codes, labels)
+    if temperature is None:
+        return Samples(decode(model, codes, labels), codes, labels)
+    if not (np.isfinite(temperature) and temperature > 0):
+        raise VaezooError(f"the temperature is {temperature}; it must be a number above 0")
+    return Samples(np.asarray(model.sample(n, seed, labels, temperature)), codes, labels)
 
 
 class Styles(NamedTuple):
