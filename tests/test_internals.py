@@ -83,7 +83,7 @@ def test_the_module_names_in_a_keras_file():
         rest.extend(part.values() if isinstance(part, dict) else part if isinstance(part, list) else [])
         if isinstance(part, dict) and str(part.get("module")).startswith("keras.src"):
             found.add(part["module"])
-    expected = {internals.FUNCTIONAL, internals.NN_OPERATIONS, internals.NUMPY_OPERATIONS}
+    expected = {internals.FUNCTIONAL, *internals.OPERATIONS}
     assert found == expected, f"Keras {keras.__version__} has other module names: adapt vaezoo/internals.py"
 
 

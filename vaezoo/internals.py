@@ -9,7 +9,8 @@ Methods such as `_log_prob` of a distribution are not listed: TensorFlow Probabi
 TRIED = {"keras": "3.15.1", "tensorflow": "2.21.0", "tensorflow-probability": "0.25.0"}
 
 # The modules by which a `.keras` file names a functional model, and the operations on its tensors, such as x + y.
-FUNCTIONAL, NN_OPERATIONS, NUMPY_OPERATIONS = "keras.src.models.functional", "keras.src.ops.nn", "keras.src.ops.numpy"
+FUNCTIONAL = "keras.src.models.functional"
+OPERATIONS = ("keras.src.ops.math", "keras.src.ops.nn", "keras.src.ops.numpy")
 
 
 def take_summed_gradients(optimizer):

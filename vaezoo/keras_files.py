@@ -44,8 +44,7 @@ FAMILIES = {
     "keras.optimizers": keras.optimizers.Optimizer,
     "keras.optimizers.schedules": keras.optimizers.schedules.LearningRateSchedule,
     internals.FUNCTIONAL: keras.Model,
-    internals.NN_OPERATIONS: keras.Operation,
-    internals.NUMPY_OPERATIONS: keras.Operation,
+    **dict.fromkeys(internals.OPERATIONS, keras.Operation),
 }
 
 

@@ -21,6 +21,7 @@ class Described:
     tensors: dict[str, dict[str, dict[str, tuple]]]
     latent_dim: int
     spec: object
+    words: "_Words"
     plan: object
     report: dict
     version: int | None
@@ -38,6 +39,7 @@ def describe(run, functions, plan, report, gap, version) -> Described:
         version: of the SavedModel, or None.
     """
     recipe, model, spec = run.recipe, run.model, run.model.spec
+    words = _words(spec, model.likelihood.autoregressive)
     environment, metrics = _json(run.path / "environment.json"), _json(run.path / "test.json")
     precision = recipe.training.precision
     data = [Path(recipe.data.name).name, *[f"binarized: {recipe.data.binarize}"] * spec.is_image]
@@ -46,7 +48,7 @@ def describe(run, functions, plan, report, gap, version) -> Described:
         "model": f"{recipe.name}: {recipe.summary}" if recipe.summary else recipe.name,
         "paper": recipe.paper,
         "data": "; ".join([", ".join(data), *[counts] * bool(counts)]),
-        "examples": f"{spec}: {_words(spec).example}",
+        "examples": f"{spec}: {words.example}",
         "code": f"D = {model.latent_dim}, prior {recipe.model.prior.name}, posterior {recipe.model.posterior.name}",
         "classes": ", ".join(environment.get("class_names") or []) if spec.conditional else "",
         "parameters": f"{model.count_params():,}",
@@ -59,9 +61,10 @@ def describe(run, functions, plan, report, gap, version) -> Described:
         recipe.name,
         {name: fact for name, fact in facts.items() if fact},
         {name: metrics[name] for name in model.objective.terms if name in metrics},
-        _tensors(model, functions, recipe.data.binarize != "none"),
+        _tensors(model, functions, recipe.data.binarize != "none", words),
         model.latent_dim,
         spec,
+        words,
         plan,
         report,
         version,
@@ -78,7 +81,7 @@ class _Words(typing.NamedTuple):
     unchecked: str  # inputs that the model should not be given, and does not refuse
 
 
-def _words(spec):
+def _words(spec, autoregressive):
     tokens = f"0 to {(spec.levels or 0) - 1}"
     image = _Words(
         example="[H, W, C], float32 in [0, 1]",
@@ -97,8 +100,8 @@ def _words(spec):
     sequence = _Words(
         example=f"[T], int32 from {tokens}",
         taken=tokens,
-        returned="0 to 1; the probability of each token",
-        shape="T, V] in [0, 1]",
+        returned=f"{tokens}, int32" if autoregressive else "0 to 1; the probability of each token",
+        shape="T], int32" if autoregressive else "T, V] in [0, 1]",
         unchecked=f"tokens outside {tokens}",
     )
     return {"image": image, "vector": vector, "sequence": sequence}[spec.kind]
@@ -108,17 +111,18 @@ def _json(path):
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def _tensors(model, functions, binarized):
+def _tensors(model, functions, binarized, words):
     """Signature → "input" or "output" → name → (shape, type, range)."""
     spec, code = model.spec, ["B", model.latent_dim]
-    span = _words(spec).taken + "; trained on zeros and ones" * binarized
+    span = words.taken + "; trained on zeros and ones" * binarized
     taken = {
         "z": (code, "float32", "any; the model was trained for codes of the prior"),
         spec.kind: (["B", *spec.shape], spec.dtype, span),
         "seed": (["B", 2], "int32", "any; the same two numbers give the same output"),
         "label": (["B"], "int32", f"0 to {spec.classes - 1}; not checked"),
     }
-    example = {spec.kind: (["B", *functions.decoder.output_shape[1:]], "float32", _words(spec).returned)}
+    decoded = functions.decoder.output
+    example = {spec.kind: (["B", *decoded.shape[1:]], decoded.dtype, words.returned)}
     parameters = {key: (["B", *value.shape[1:]], "float32", "any") for key, value in functions.encoder.output.items()}
     if "scale" in parameters:
         parameters["scale"] = (*parameters["scale"][:2], "above 0")
@@ -200,7 +204,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 decode = Interpreter("decoder_{plan.quantizations[0]}.tflite").get_signature_runner("decode")
 z = np.random.default_rng(0).standard_normal(({rows}, {described.latent_dim}), "float32")
-{kind} = decode(z=z{label})["{kind}"]  # [{rows}, {_words(described.spec).shape}
+{kind} = decode(z=z{label})["{kind}"]  # [{rows}, {described.words.shape}
 ```
 
 For Android and C++, see `export/litert/README.md` in vaezoo's repository.
@@ -239,7 +243,7 @@ def _curl(described):
 
 def _python(described):
     label = ", label=[0]" if described.spec.conditional else ""
-    kind, shape = described.spec.kind, _words(described.spec).shape
+    kind, shape = described.spec.kind, described.words.shape
     return (
         "from vaezoo.serving import DecoderClient\n\n"
         f'client = DecoderClient("http://localhost:8501", model="{described.name}")\n'
@@ -259,7 +263,7 @@ def _agreement(described, rows):
 def _limits(described):
     kind = described.spec.kind
     unchecked = [
-        _words(described.spec).unchecked,
+        described.words.unchecked,
         "codes far from the prior",
         *["labels that are no class"] * described.spec.conditional,
     ]

@@ -142,7 +142,7 @@ def _gap(run, functions):
     with tf.device("CPU:0"):  # a GPU may round float32 products to 10 bits, in either of the two
         z = model.prior_distribution().sample(64, seed=(0, 0))
         label = {"label": tf.range(64) % model.spec.classes} if model.spec.conditional else {}
-        wanted = model.likelihood.mean(model.decoder_of(label)(z), model.spec).numpy()
+        wanted = model.likelihood.decoded(model.decoder_of(label)(z), model.spec).numpy()
         decoded = functions.decode({"z": z, **label})[functions.example].numpy()
     gap = float(np.abs(decoded - wanted).max() / max(1.0, np.abs(wanted).max()))
     if run.recipe.training.precision == "float32" and not gap <= 1e-5:

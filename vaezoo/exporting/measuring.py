@@ -81,14 +81,20 @@ def _errors(outputs, wanted):
     """The largest and the mean absolute difference, and the largest of the mean differences of each example.
 
     Images and probabilities are within [0, 1]. Other outputs are divided by their largest absolute value where it is
-    above 1.
+    above 1. A token counts as 1 where it is another one: `tokens` says whether there are any.
     """
-    scaled = {name: np.abs(outputs[name] - values) / max(1.0, np.abs(values).max()) for name, values in wanted.items()}
+    scaled, tokens = {}, False
+    for name, values in wanted.items():
+        if values.dtype.kind == "i":
+            scaled[name], tokens = (outputs[name] != values).astype("float32"), True
+        else:
+            scaled[name] = np.abs(outputs[name] - values) / max(1.0, np.abs(values).max())
     rows = {name: difference.reshape(len(difference), -1) for name, difference in scaled.items()}
     return {
         "largest": float(max(difference.max() for difference in rows.values())),
         "mean": float(max(difference.mean() for difference in rows.values())),
         "worst_row": float(max(difference.mean(1).max() for difference in rows.values())),
+        "tokens": tokens,
     }
 
 

@@ -18,9 +18,11 @@ def standalone_decoder(vae):
     Returns:
         A functional Keras model of Keras's own layers and operations alone, float32, with a copy of the weights.
     """
-    decoded = vae.likelihood.decoded(vae.decoder.output, vae.spec)
+    inputs = vae.decoder.input
+    # The decoder is nested: of a loaded model, its layers may have the names that new operations get.
+    decoded = vae.likelihood.decoded(vae.decoder(inputs), vae.spec)
     output = keras.layers.Identity(name=vae.spec.kind, dtype="float32")(decoded)
-    return _copy(keras.Model(vae.decoder.input, output, name="decoder"), _in_float32)
+    return _copy(keras.Model(inputs, output, name="decoder"), _in_float32)
 
 
 def standalone_encoder(vae):
