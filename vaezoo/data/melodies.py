@@ -114,8 +114,9 @@ def make_melodies(name, tunes, labels, windows, validation, seed, group=None, gi
         factors = {**factors_of(shuffled.tokens), **{key: values[shuffled.tune] for key, values in columns.items()}}
         return ArraySplit(shuffled.tokens, spec, None if numbers is None else numbers[shuffled.tune], factors)
 
+    divided = "by group" if given_test is None else "as the folder is"
     note = (
-        f"{len(tunes):,} tunes in {len(np.unique(group)):,} groups of versions, divided by group; {len(cut.tokens):,} "
+        f"{len(tunes):,} tunes in {len(np.unique(group)):,} groups of versions, divided {divided}; {len(cut.tokens):,} "
         f"windows of {windows.bars} bars; left out since they occur in training: {dropped['validation']:,} of "
         f"validation, {dropped['test']:,} of test"
     )

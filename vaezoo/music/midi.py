@@ -136,12 +136,18 @@ def _events(path):
 
 
 def _highest(notes, ticks):
-    """The highest note at each time. A note that outlasts the start of the next by a sixteenth is legato."""
+    """The highest note at each time.
+
+    Notes that begin within half a sixteenth are a chord. A note that lasts a sixteenth into the next is only legato.
+    """
     melody = []
     for start, end, pitch in sorted(notes, key=lambda note: (note[0], -note[2])):
         if melody:
             before, until, above = melody[-1]
-            if start == before or (until - start > ticks and pitch < above):
+            if 2 * (start - before) < ticks:
+                melody[-1] = max(melody[-1], (before, end, pitch), key=lambda note: note[2])
+                continue
+            if until - start > ticks and pitch < above:
                 continue
             melody[-1] = before, min(until, start), above
         melody.append((start, end, pitch))
