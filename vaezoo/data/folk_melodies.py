@@ -33,8 +33,8 @@ class FolkMelodies(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Folk tunes of music21, as tokens in complete bars; only metres that 16 sixteenths fit."""
 
     name = "folk_melodies"
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First release."}  # noqa: RUF012  the form that tfds asks for
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES = {"1.1.0": "First release."}  # noqa: RUF012  the form that tfds asks for
     BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=name, description=text) for name, text in TERMS.items()]  # noqa: RUF012
 
     @classmethod

@@ -73,6 +73,8 @@ def load(name, listing, preparation, windows, validation, seed):
 def _read(path):
     """(the tunes of a file, a Counter of the reasons why others of it are left out)."""
     try:
+        if not os.path.isfile(path):  # a named pipe, which would block
+            raise UnusableTuneError("not a file")
         if not path.lower().endswith(".abc"):
             return [read_midi(path)], collections.Counter()
         if os.path.getsize(path) > LARGEST:
