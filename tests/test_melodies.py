@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import json
+import os
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from vaezoo.config import load_recipe
 from vaezoo.data import canonical_name, load_data
 from vaezoo.data.melodies import Windows, make_melodies
 from vaezoo.errors import VaezooError
+from vaezoo.evaluation.disentanglement import disentanglement
+from vaezoo.latent_space.editing import characteristic, members
 from vaezoo.music import CLASSES, FIRST, notes_of
 from vaezoo.music.abc import read_abc
 from vaezoo.music.midi import midi_bytes
@@ -156,6 +159,19 @@ def test_the_key_is_taken_away_or_kept():
     assert set(white) <= {0, 2, 4, 5, 7, 9, 11}
 
 
+def test_an_edit_can_ask_for_a_mode_or_a_density():
+    data = make_melodies(
+        "made", tunes_of(*(abc(n, key="Am" if n % 2 else "C") for n in range(20))), None, Windows(2), 0, 0
+    )
+    having = members([characteristic("mode=minor")], factors=data.train.factors)
+    np.testing.assert_array_equal(having, data.train.factors["mode"] == "minor")
+    assert 0 < members([characteristic("contour=high")], factors=data.train.factors).mean() < 0.3
+    with pytest.raises(VaezooError, match=r"unknown value of 'mode' 'high'\. Allowed: major, minor\."):
+        members([characteristic("mode=high")], factors=data.train.factors)
+    codes = np.random.default_rng(0).normal(size=(len(data.train), 3))
+    assert set(disentanglement(codes, data.train.factors)["factors"]) >= {"mode", "range"}
+
+
 # Transposition
 
 
@@ -240,6 +256,16 @@ def test_one_file_of_tunes(tmp_path):
     assert canonical_name(str(path)) == str(path)
     assert data.notes[0] == "left out 1 tunes: 1 in 6/8"
     assert data.notes[1].startswith("20 tunes in 20 groups")
+
+
+def test_a_file_that_does_not_exist_is_no_data_set():
+    assert refused("nowhere.abc").startswith("'nowhere.abc' does not exist: give a folder of images or of music")
+
+
+def test_a_named_pipe_does_not_block(tmp_path):
+    write_tunes(tmp_path, 20)
+    os.mkfifo(tmp_path / "pipe.mid")
+    assert load_data(tmp_path).skipped == (("pipe.mid", "not a file"),)
 
 
 def test_splits_of_the_user_are_kept(tmp_path):

@@ -18,8 +18,9 @@ RNG = np.random.default_rng(0)
 
 def melodies(count, bars):
     """Tokens of random notes, two octaves up and down."""
-    tokens = RNG.integers(30, 55, (count, 16 * bars))
-    return np.where(RNG.random(tokens.shape) < 0.4, tokens, RNG.random(tokens.shape) < 0.1).astype(int)
+    rng = np.random.default_rng(count)
+    tokens = rng.integers(30, 55, (count, 16 * bars))
+    return np.where(rng.random(tokens.shape) < 0.4, tokens, rng.random(tokens.shape) < 0.1).astype(int)
 
 
 def rendered(figure):
