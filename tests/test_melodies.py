@@ -232,17 +232,25 @@ def test_only_melodies_are_transposed(tmp_path):
 
 
 def test_a_folder_of_midi_files(tmp_path):
-    pytest.importorskip("mido")
+    mido = pytest.importorskip("mido")
     written = [tune.parts[0] for tune in tunes_of(*(abc(seed) for seed in range(20)))]
     for number, tokens in enumerate(written):
         (tmp_path / f"{number:02}.{'mid' if number % 2 else 'MIDI'}").write_bytes(midi_bytes(tokens))
     (tmp_path / "broken.mid").write_bytes(b"MThd")
+    # Files 00 and 01 get an octave below each note.
+    for file in ("00.MIDI", "01.mid"):
+        song = mido.MidiFile(tmp_path / file)
+        below = [m.copy(note=m.note - 12) if m.type.startswith("note") else m for m in song.tracks[0]]
+        song.tracks.append(mido.MidiTrack(below))
+        song.type = 1
+        song.save(tmp_path / file)
     (tmp_path / "notes.txt").write_text("read me")
     data = load_data(tmp_path, transpose="none", validation=0)
     assert data.skipped == (("broken.mid", "that cannot be read"),)
-    assert data.notes[:2] == (
+    assert data.notes[:3] == (
         "left out 1 .txt: no music files",
         "1 of 21 files are skipped: 1 that cannot be read ('broken.mid')",
+        "2 files have several voices: the highest notes of the one with the most are taken",
     )
     expected = {tokens[start : start + 32].tobytes() for tokens in written for start in range(0, 112, 16)}
     assert {*rows(data.train), *rows(data.test)} == expected
@@ -252,6 +260,10 @@ def test_a_folder_of_midi_files(tmp_path):
 def test_one_file_of_tunes(tmp_path):
     path = tmp_path / "tunes.abc"
     path.write_text("".join(map(abc, range(20))) + "X:99\nM:6/8\nK:C\nC6|\n")
+    (tmp_path / "wrong.abc").write_text(path.read_text().replace("|", "C|", 1))
+    assert load_data(tmp_path / "wrong.abc").notes[1] == (
+        "left out 1 bars: of another length than their metre says, or in another metre"
+    )
     data = load_data(path)
     assert canonical_name(str(path)) == str(path)
     assert data.notes[0] == "left out 1 tunes: 1 in 6/8"

@@ -386,6 +386,8 @@ def test_the_highest_note_of_the_busiest_voice_is_taken(midi):
     read = read_midi(midi(drums, bass, chords))
     assert [tuple(note) for note in notes_of(read.parts[0])] == [(0, 4, G4), (4, 4, E4), (8, 3, C5)]
     assert read.title == "song"
+    assert read.polyphonic
+    assert not read_midi(midi(drums, played((0, 480, C4), (480, 480, C4)))).polyphonic
 
 
 def test_legato_is_no_chord(midi):
@@ -413,7 +415,7 @@ def test_metres_that_are_not_taken_are_left_out(midi):
     ]
     assert (read.metre, read.left_out) == ("2/4", 1)
     with pytest.raises(UnusableTuneError, match=r"^in 3/4$"):
-        read_midi(midi([("time_signature", 0, {"numerator": 3, "denominator": 4})], played((0, 480, C4))))
+        read_midi(midi([("time_signature", 120, {"numerator": 3, "denominator": 4})], played((240, 480, C4))))
 
 
 def test_the_key_is_that_of_the_file_or_the_one_that_fits(midi):

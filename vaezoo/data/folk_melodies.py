@@ -57,6 +57,7 @@ class FolkMelodies(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             "minor": np.bool_,
             "sharps": np.int64,
             "transposition": np.int64,  # semitones to a signature without sharps and flats
+            "left_out": np.int64,  # bars
             "group": np.int64,  # the number of the first of its versions
         }
         return tfds.core.DatasetInfo(
@@ -89,6 +90,7 @@ class FolkMelodies(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 "minor": tune.key.minor,
                 "sharps": tune.key.sharps,
                 "transposition": tune.key.to_natural,
+                "left_out": tune.left_out,
                 "group": group,
             }
             yield number, row
@@ -127,7 +129,7 @@ def load(name, preparation, windows, validation, seed):
         title, metre = columns["title"][number].decode(), names["metre"][columns["metre"][number]]
         key = Key(int(columns["sharps"][number]), bool(columns["minor"][number]))
         parts = np.split(tokens, np.cumsum(columns["bars"][number])[:-1] * STEPS)
-        tunes.append(Tune(title, metre, key, tuple(parts)))
+        tunes.append(Tune(title, metre, key, tuple(parts), int(columns["left_out"][number])))
     labels = [names["collection"][label] for label in columns["collection"]]
     notes = [TERMS[config], *count_of_tunes(builder.info.metadata.get("left_out", {}))]
     data = make_melodies(name, tunes, labels, windows, validation, seed, group=columns["group"], notes=notes)

@@ -58,6 +58,8 @@ def load(name, listing, preparation, windows, validation, seed, quiet):
     if 2 * len(skipped) > len(listing.files):
         raise VaezooError(f"more than half of '{name}' cannot be used: {note}; replace or remove them.")
     notes = [*listing.notes, *[note] * bool(skipped), *count_of_tunes(left_out)]
+    if polyphonic := sum(tune.polyphonic for tune in tunes):
+        notes.append(f"{polyphonic:,} files have several voices: the highest notes of the one with the most are taken")
     given_test = None
     if len(listing.counts) > 1:
         given_test = np.array(origin) >= listing.counts[0]

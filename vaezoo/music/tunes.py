@@ -26,7 +26,8 @@ class Tune:
         metre: one of METRES; of a tune that changes its metre, that of its first part.
         key: its `Key`, at its beginning.
         parts: uint8 [16 * n] each: what lies between bars that are left out. No window spans two parts.
-        left_out: the number of bars that are left out, since their length is not that of the metre.
+        left_out: the number of bars that are left out: of another length than the metre says, or in another metre.
+        polyphonic: whether other notes than those of the melody are left out.
     """
 
     title: str
@@ -34,6 +35,7 @@ class Tune:
     key: Key
     parts: tuple[np.ndarray, ...]
     left_out: int = 0
+    polyphonic: bool = False
 
     @property
     def bars(self):
