@@ -9,9 +9,18 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from vaezoo import plots
-from vaezoo.plots.style import CLASS_COLOURS
+from vaezoo.music.tokens import Note, tokens_of
+from vaezoo.plots.piano_roll import GAP
+from vaezoo.plots.style import CLASS_COLOURS, PALETTE
 
 RNG = np.random.default_rng(0)
+
+
+def melodies(count, bars):
+    """Tokens of random notes, two octaves up and down."""
+    rng = np.random.default_rng(count)
+    tokens = rng.integers(30, 55, (count, 16 * bars))
+    return np.where(rng.random(tokens.shape) < 0.4, tokens, rng.random(tokens.shape) < 0.1).astype(int)
 
 
 def rendered(figure):
@@ -87,6 +96,12 @@ FIGURES = {
         ("elbo", "total_correlation"),
         "c",
     ),
+    "piano rolls": lambda: plots.piano_roll(melodies(16, 2), [f"sample {n}" for n in range(16)], "two\nlines"),
+    "piano rolls of another number": lambda: plots.piano_roll(melodies(5, 4), list("abcde")),
+    "piano roll of one": lambda: plots.piano_roll(melodies(1, 2)[0], title="one"),
+    "piano roll in lines": lambda: plots.piano_roll(melodies(1, 20), ["a melody"], "twenty bars"),
+    "piano roll of silence": lambda: plots.piano_roll(np.zeros((2, 16), int)),
+    "path of piano rolls": lambda: plots.piano_roll_path(melodies(7, 2), title="from here to there"),
 }
 
 
@@ -217,3 +232,40 @@ def test_a_name_is_drawn_as_it_is(name, tmp_path):
         (plots.image_grid(image, 2, name, [name], [name] * 2), plots.training_curves(rows, ["elbo"], name))
     ):
         figure.savefig(tmp_path / f"{number}.png")
+
+
+def drawn_notes(axes):
+    """The notes of a piano roll, each (start, end, pitch), and how many of them begin in it."""
+    bodies, begins = axes.collections[-2:]
+    corners = [path.vertices for path in bodies.get_paths()]
+    found = [(c[:, 0].min(), c[:, 0].max() + GAP, (c[:, 1].min() + c[:, 1].max()) / 2) for c in corners]
+    return [tuple(round(float(part), 6) for part in note) for note in found], len(begins.get_paths())
+
+
+def test_a_piano_roll_shows_every_note_where_it_is():
+    tokens = tokens_of([Note(0, 4, 60), Note(4, 20, 64), Note(28, 4, 72)], 32)
+    (axes,) = plots.piano_roll(tokens).axes
+    assert drawn_notes(axes) == ([(0, 4, 60), (4, 24, 64), (28, 32, 72)], 3)
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["C4", "G4", "C5"]
+    assert axes.get_xticks().tolist() == [0, 16]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2"]
+    low, high = axes.get_ylim()
+    assert low < 59
+    assert high > 73
+
+
+def test_a_long_melody_goes_on_in_the_next_line():
+    tokens = tokens_of([Note(120, 16, 60)], 160)
+    first, second = plots.piano_roll(tokens).axes
+    assert drawn_notes(first) == ([(120, 128, 60)], 1)
+    assert drawn_notes(second) == ([(128, 136, 60)], 0)  # it begins on the line above
+    assert [label.get_text() for label in second.get_xticklabels()] == ["9", "10"]
+
+
+def test_a_path_goes_from_one_colour_to_another():
+    figure = plots.piano_roll_path(melodies(5, 1), [0, 0.25, 0.5, 0.75, 1])
+    colours = [axes.collections[-2].get_facecolor()[0] for axes in figure.axes]
+    np.testing.assert_allclose(colours[0][:3], to_rgb(PALETTE[0]), atol=0.01)
+    np.testing.assert_allclose(colours[-1][:3], to_rgb(PALETTE[1]), atol=0.01)
+    assert [axes.texts[0].get_text() for axes in figure.axes] == ["0.00", "0.25", "0.50", "0.75", "1.00"]
+    assert len({axes.get_ylim() for axes in figure.axes}) == 1

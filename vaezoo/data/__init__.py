@@ -12,6 +12,8 @@ from vaezoo.errors import VaezooError
 
 __all__ = ["BINARIZATIONS", "Data", "Split", "binarize", "canonical_name", "load_data"]
 
+FILES = (".npy", ".npz", ".abc", ".mid", ".midi")  # what ends so is the name of a file
+
 
 def load_data(
     name,
@@ -31,9 +33,11 @@ def load_data(
 
     Args:
         name: "glyphs" (grey digits), "shapes" (in colour) or "sprites" (the grid of factors of dSprites), drawn here
-            without a download; or an image set of tensorflow-datasets, as "mnist" or "emnist/letters"; or the path of
-            your own data: a folder of images, or an .npy or .npz file of images [N,H,W] or [N,H,W,C], vectors [N,F] or
-            token sequences [N,T] (a folder with the name of a known set is given as "./mnist").
+            without a download; or "folk_melodies" or "folk_melodies/essen", tunes that come with music21; or an image
+            set of tensorflow-datasets, as "mnist" or "emnist/letters"; or the path of your own data: a folder of
+            images, a folder of .mid and .abc files or one such file, or an .npy or .npz file of images [N,H,W] or
+            [N,H,W,C], vectors [N,F] or token sequences [N,T] (a folder with the name of a known set is given as
+            "./mnist").
         image_size: (H, W), or one number for both, that every image is brought to. None keeps the size of the images;
             those of a folder or of tensorflow-datasets that differ in size, and those of a folder that are larger than
             256 pixels, become 64×64, or 32×32 if most are smaller than 64.
@@ -93,7 +97,7 @@ def _is_melodies(name):
 
 def _is_path(name):
     """Whether the name means files: it looks like a path, or it exists and is not the name of a known set."""
-    if isinstance(name, os.PathLike) or name.startswith((".", "/", "~")) or name.endswith((".npy", ".npz")):
+    if isinstance(name, os.PathLike) or name.startswith((".", "/", "~")) or name.lower().endswith(FILES):
         return True
     if not (os.path.exists(name) or "/" in name or os.sep in name):
         return False

@@ -97,7 +97,9 @@ def read_images(name, listing, preparation, memory_limit, cache, quiet):
 def _look(name, listing, preparation, quiet):
     """The `Images` after a look at all headers, each decoded when it is read."""
     skipped, sizes, all_grey = {}, [], True
-    for number, header in _in_threads(read_header, range(len(listing.files)), listing, "looking at", AT_ONCE, quiet):
+    for number, header in _in_threads(
+        read_header, range(len(listing.files)), listing, "looking at images", AT_ONCE, quiet
+    ):
         if isinstance(header, UnusableImageError):
             skipped[listing.files[number]] = header.reason
         else:
@@ -135,7 +137,7 @@ def _decode(name, listing, images, write, quiet):
 
     skipped, first, differ = dict(images.skipped), None, False
     at_once = int(np.clip(BYTES_AT_ONCE // math.prod(images.shape), 1, AT_ONCE))
-    for number, image in _in_threads(read, used_files(listing, skipped), listing, "decoding", at_once, quiet):
+    for number, image in _in_threads(read, used_files(listing, skipped), listing, "decoding images", at_once, quiet):
         if isinstance(image, UnusableImageError):
             skipped[listing.files[number]] = image.reason
             continue
@@ -176,7 +178,11 @@ def _in_threads(function, numbers, listing, what, at_once, quiet):
 
     workers = os.cpu_count() or 1
     parts = [numbers[start : start + at_once] for start in range(0, len(numbers), at_once)]
-    with guarded(), concurrent.futures.ThreadPoolExecutor(workers) as pool, _bar(what, len(numbers), quiet) as advance:
+    with (
+        guarded(),
+        concurrent.futures.ThreadPoolExecutor(workers) as pool,
+        file_bar(what, len(numbers), quiet) as advance,
+    ):
         for start in range(0, len(parts), 4 * workers):
             for results in pool.map(of_some, parts[start : start + 4 * workers]):
                 yield from results
@@ -191,8 +197,8 @@ def _or_error(function, path):
 
 
 @contextlib.contextmanager
-def _bar(what, total, quiet):
-    """A progress bar, if standard error is a terminal; yields a function to move it by so many images."""
+def file_bar(what, total, quiet):
+    """A progress bar, if standard error is a terminal; yields a function to move it by so many files."""
     if quiet or not sys.stderr.isatty():
         yield lambda count: None
         return
@@ -201,7 +207,7 @@ def _bar(what, total, quiet):
 
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(f"{what} images", total=total)
+        task = progress.add_task(what, total=total)
         yield lambda count: progress.advance(task, count)
 
 

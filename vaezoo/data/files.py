@@ -18,11 +18,11 @@ def load(path, preparation, windows, validation, seed, memory_limit, cache, quie
             "tokens, or the name of a data set."
         )
     if path.suffix.lower() in KINDS["music"] and path.is_file():
-        return music_files.load(name, one_file(path), preparation, windows, validation, seed)
+        return music_files.load(name, one_file(path), preparation, windows, validation, seed, quiet)
     if path.is_dir():
         listing = list_files(name, path)
         if listing.kind == "music":
-            return music_files.load(name, listing, preparation, windows, validation, seed)
+            return music_files.load(name, listing, preparation, windows, validation, seed, quiet)
         return folders.load(name, listing, preparation, validation, seed, memory_limit, cache, quiet)
     if path.suffix in (".npy", ".npz") and path.is_file():
         return arrays.load(name, path, preparation, validation, seed, memory_limit)

@@ -33,8 +33,8 @@ class FolkMelodies(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Folk tunes of music21, as tokens in complete bars; only metres that 16 sixteenths fit."""
 
     name = "folk_melodies"
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First release."}  # noqa: RUF012  the form that tfds asks for
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES = {"1.1.0": "First release."}  # noqa: RUF012  the form that tfds asks for
     BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=name, description=text) for name, text in TERMS.items()]  # noqa: RUF012
 
     @classmethod
@@ -57,6 +57,7 @@ class FolkMelodies(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             "minor": np.bool_,
             "sharps": np.int64,
             "transposition": np.int64,  # semitones to a signature without sharps and flats
+            "left_out": np.int64,  # bars
             "group": np.int64,  # the number of the first of its versions
         }
         return tfds.core.DatasetInfo(
@@ -89,6 +90,7 @@ class FolkMelodies(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 "minor": tune.key.minor,
                 "sharps": tune.key.sharps,
                 "transposition": tune.key.to_natural,
+                "left_out": tune.left_out,
                 "group": group,
             }
             yield number, row
@@ -127,7 +129,7 @@ def load(name, preparation, windows, validation, seed):
         title, metre = columns["title"][number].decode(), names["metre"][columns["metre"][number]]
         key = Key(int(columns["sharps"][number]), bool(columns["minor"][number]))
         parts = np.split(tokens, np.cumsum(columns["bars"][number])[:-1] * STEPS)
-        tunes.append(Tune(title, metre, key, tuple(parts)))
+        tunes.append(Tune(title, metre, key, tuple(parts), int(columns["left_out"][number])))
     labels = [names["collection"][label] for label in columns["collection"]]
     notes = [TERMS[config], *count_of_tunes(builder.info.metadata.get("left_out", {}))]
     data = make_melodies(name, tunes, labels, windows, validation, seed, group=columns["group"], notes=notes)

@@ -59,7 +59,7 @@ def make_melodies(name, tunes, labels, windows, validation, seed, group=None, gi
 
     Windows with a silent bar, or with fewer notes than bars, are left out. The splits are those of tunes: a tenth is
     held out for the test, the same for every seed, and versions of a tune are in the same split. A window of the
-    validation or the test that is also in the training split is left out of them.
+    validation or the test that is also in the training split is left out of them. The notes say how much was left out.
 
     Args:
         name: as given to load_data.
@@ -114,8 +114,11 @@ def make_melodies(name, tunes, labels, windows, validation, seed, group=None, gi
         factors = {**factors_of(shuffled.tokens), **{key: values[shuffled.tune] for key, values in columns.items()}}
         return ArraySplit(shuffled.tokens, spec, None if numbers is None else numbers[shuffled.tune], factors)
 
+    if left_out := sum(tune.left_out for tune in tunes):
+        notes = (*notes, f"left out {left_out:,} bars: of another length than their metre says, or in another metre")
+    divided = "by group" if given_test is None else "as the folder is"
     note = (
-        f"{len(tunes):,} tunes in {len(np.unique(group)):,} groups of versions, divided by group; {len(cut.tokens):,} "
+        f"{len(tunes):,} tunes in {len(np.unique(group)):,} groups of versions, divided {divided}; {len(cut.tokens):,} "
         f"windows of {windows.bars} bars; left out since they occur in training: {dropped['validation']:,} of "
         f"validation, {dropped['test']:,} of test"
     )

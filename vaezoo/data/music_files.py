@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 
+from vaezoo.data.decoded import file_bar
 from vaezoo.data.listing import first_names
 from vaezoo.data.melodies import count_of_tunes, make_melodies
 from vaezoo.errors import VaezooError, printable
@@ -15,7 +16,7 @@ from vaezoo.music.tunes import UnusableTuneError
 LARGEST = 2**26  # bytes of an ABC file
 
 
-def load(name, listing, preparation, windows, validation, seed):
+def load(name, listing, preparation, windows, validation, seed, quiet):
     """The melodies of a folder of .mid, .midi and .abc files.
 
     A MIDI file is one tune: see `read_midi` for what is taken of several voices. An ABC file holds any number of them.
@@ -29,6 +30,7 @@ def load(name, listing, preparation, windows, validation, seed):
         windows: a `Windows`.
         validation: fraction of the training tunes to hold out.
         seed: chooses them.
+        quiet: whether to show no progress.
 
     Raises:
         VaezooError: if more than half of the files hold no melody, or too few windows are left.
@@ -38,14 +40,16 @@ def load(name, listing, preparation, windows, validation, seed):
             f"image_size={preparation.image_size} (instead of None) needs images, and '{name}' holds music"
         )
     tunes, origin, skipped, left_out = [], [], {}, collections.Counter()
-    for number in range(len(listing.files)):
-        found, reasons = _read(listing.path(number))
-        tunes += found
-        origin += [number] * len(found)
-        if found:
-            left_out += reasons
-        else:
-            skipped[listing.files[number]] = next(iter(reasons), "without a tune")
+    with file_bar("reading music", len(listing.files), quiet) as advance:
+        for number, file in enumerate(listing.files):
+            found, reasons = _read(listing.path(number))
+            tunes += found
+            origin += [number] * len(found)
+            if found:
+                left_out += reasons
+            else:
+                skipped[file] = next(iter(reasons), "without a tune")
+            advance(1)
     reasons = collections.defaultdict(list)
     for file, reason in skipped.items():
         reasons[reason].append(file)
@@ -54,6 +58,8 @@ def load(name, listing, preparation, windows, validation, seed):
     if 2 * len(skipped) > len(listing.files):
         raise VaezooError(f"more than half of '{name}' cannot be used: {note}; replace or remove them.")
     notes = [*listing.notes, *[note] * bool(skipped), *count_of_tunes(left_out)]
+    if polyphonic := sum(tune.polyphonic for tune in tunes):
+        notes.append(f"{polyphonic:,} files have several voices: the highest notes of the one with the most are taken")
     given_test = None
     if len(listing.counts) > 1:
         given_test = np.array(origin) >= listing.counts[0]
@@ -73,6 +79,8 @@ def load(name, listing, preparation, windows, validation, seed):
 def _read(path):
     """(the tunes of a file, a Counter of the reasons why others of it are left out)."""
     try:
+        if not os.path.isfile(path):  # a named pipe, which would block
+            raise UnusableTuneError("not a file")
         if not path.lower().endswith(".abc"):
             return [read_midi(path)], collections.Counter()
         if os.path.getsize(path) > LARGEST:

@@ -13,7 +13,7 @@ import urllib.request
 import numpy as np
 
 from vaezoo.cache import cache_folder
-from vaezoo.data.dataset import DRAWN, make_data
+from vaezoo.data.dataset import DRAWN, MELODIES, make_data
 from vaezoo.data.records import FACTOR, RecordSplit
 from vaezoo.errors import VaezooError, unknown
 from vaezoo.spec import Spec
@@ -141,9 +141,10 @@ def _builder(name):
 
     base, _, config = name.partition("/")
     if not is_name(name) and not (base and os.path.isdir(_shared_folder() / base)):  # nor the user's own prepared set
-        names = [*tfds.list_builders(with_community_datasets=False), *DRAWN]
+        names = [*tfds.list_builders(with_community_datasets=False), *DRAWN, MELODIES]
         hint = (
-            f"Give {', '.join(DRAWN)}, an image set of tensorflow-datasets such as mnist, or a path to your own data."
+            f"Give {', '.join(DRAWN)}, {MELODIES}, an image set of tensorflow-datasets such as mnist, or a path to "
+            "your own data."
         )
         raise unknown("data set", name, names, hint)
     try:

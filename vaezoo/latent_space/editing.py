@@ -131,9 +131,10 @@ def class_index(text, class_names=None, classes=None):
 
 
 def _has(values, wanted):
-    if wanted.value == "high":
+    ordered = values.dtype.kind not in "US"
+    if ordered and wanted.value == "high":
         return values >= np.quantile(values, 1 - EXTREME)
-    if wanted.value == "low":
+    if ordered and wanted.value == "low":
         return values <= np.quantile(values, EXTREME)
     distinct = np.unique(values)
     if len(distinct) > FEW:
@@ -143,6 +144,6 @@ def _has(values, wanted):
         )
     names = [f"{value:g}" if distinct.dtype.kind in "fiu" else str(value) for value in distinct]
     if wanted.value not in names:
-        allowed = ", ".join(["high", "low", *names])
+        allowed = ", ".join([*["high", "low"] * ordered, *names])
         raise unknown(f"value of '{wanted.factor}'", wanted.value, names, hint=f"Allowed: {allowed}.")
     return values == distinct[names.index(wanted.value)]

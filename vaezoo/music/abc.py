@@ -345,7 +345,8 @@ def _runs(bars):
         elif whole and bar.length < whole and bar.ends and not starts:
             runs[-1].append(_Bar(bar.notes, whole, bar.metre, True))
         else:
-            left_out += not starts
+            upbeat = starts and whole and bar.length < whole
+            left_out += not upbeat
             runs.append([])
         starts, number = bar.ends, number + 1
     return runs, left_out

@@ -67,10 +67,11 @@ def read_midi(path):
     voices, metres, key, ticks = _events(path)
     if not voices:
         raise UnusableTuneError("without notes")
-    notes = _highest(max(voices.values(), key=len), ticks)
+    busiest = max(voices.values(), key=len)
+    notes = _highest(busiest, ticks)
     end = max(end for _, end, _ in notes)
     starts = {0: "4/4", **metres}
-    parts, taken, left_out = [], [], 0
+    parts, taken, others, left_out = [], [], set(), 0
     for start, stop in itertools.pairwise([*sorted(starts), None]):
         last = stop is None or stop >= end
         length = ((end if last else stop) - start) / ticks  # in sixteenths
@@ -78,24 +79,24 @@ def read_midi(path):
             continue
         if length > STEPS * MOST_BARS:
             raise UnusableTuneError(f"with more than {MOST_BARS:,} bars")
-        metre = starts[start]
-        if metre not in METRES:
-            left_out += -(-int(length) // STEPS)
-            continue
-        bars = int(-(-length // STEPS) if last else length // STEPS)
+        metre, bars = starts[start], int(-(-length // STEPS) if last else length // STEPS)
         inside = [note for note in notes if start <= note[0] and (last or note[0] < stop)]
         within = [((on - start) / ticks, (off - on) / ticks, pitch) for on, off, pitch in inside]
-        if bars and within:
+        if within and metre not in METRES:
+            others.add(metre)
+            left_out += max(bars, 1)
+        elif within and bars:
             parts.append(quantized(within, STEPS * bars))
             taken.append(metre)
     if not parts:
-        raise UnusableTuneError(f"in {' and '.join(sorted(set(starts.values())))}")
+        raise UnusableTuneError(f"in {' and '.join(sorted(others))}" if others else "without a complete bar")
     if key is None:
         durations = np.zeros(12)
         for on, off, pitch in notes:
             durations[pitch % 12] += off - on
         key = estimated_key(durations)
-    return Tune(pathlib.Path(path).stem, taken[0], key, tuple(parts), left_out)
+    polyphonic = len(voices) > 1 or len(notes) < len(busiest)
+    return Tune(pathlib.Path(path).stem, taken[0], key, tuple(parts), left_out, polyphonic)
 
 
 def _events(path):
@@ -136,12 +137,18 @@ def _events(path):
 
 
 def _highest(notes, ticks):
-    """The highest note at each time. A note that outlasts the start of the next by a sixteenth is legato."""
+    """The highest note at each time.
+
+    Notes that begin within half a sixteenth are a chord. A note that lasts a sixteenth into the next is only legato.
+    """
     melody = []
     for start, end, pitch in sorted(notes, key=lambda note: (note[0], -note[2])):
         if melody:
             before, until, above = melody[-1]
-            if start == before or (until - start > ticks and pitch < above):
+            if 2 * (start - before) < ticks:
+                melody[-1] = max(melody[-1], (before, end, pitch), key=lambda note: note[2])
+                continue
+            if until - start > ticks and pitch < above:
                 continue
             melody[-1] = before, min(until, start), above
         melody.append((start, end, pitch))

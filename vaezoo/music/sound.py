@@ -12,6 +12,7 @@ PARTIALS = np.arange(1, 9)
 LOUDNESS = 1 / PARTIALS**1.6  # of the partials
 DECAY = 1.4 + 0.9 * PARTIALS  # a second: high partials die first, as those of a string
 ATTACK, RELEASE = 0.006, 0.09  # seconds: short ramps, so that no note begins or ends with a click
+HIGHEST_PARTIAL = 9000  # Hz
 PEAK = 0.8
 
 
@@ -45,7 +46,8 @@ def waveform(tokens, tempo=120, rate=RATE):
 def _note(hertz, seconds, rate):
     """One note; its release comes after its length."""
     time = np.arange(round((seconds + RELEASE) * rate)) / rate
-    partials = PARTIALS[hertz * PARTIALS < 0.45 * rate][:, None]  # others would come back as false tones
+    # Higher ones would sound harsh, and beyond half the rate come back as false tones.
+    partials = PARTIALS[: max(int(min(HIGHEST_PARTIAL, 0.45 * rate) / hertz), 1)][:, None]
     loudness, decay = LOUDNESS[: len(partials), None], DECAY[: len(partials), None]
     sound = (loudness * np.exp(-decay * time) * np.sin(2 * np.pi * hertz * partials * time)).sum(0)
     return sound * _ramp(time / ATTACK) * _ramp((time[-1] - time) / RELEASE if len(time) else time)

@@ -26,7 +26,8 @@ class Tune:
         metre: one of METRES; of a tune that changes its metre, that of its first part.
         key: its `Key`, at its beginning.
         parts: uint8 [16 * n] each: what lies between bars that are left out. No window spans two parts.
-        left_out: the number of bars that are left out, since their length is not that of the metre.
+        left_out: the number of bars that are left out: of another length than the metre says, or in another metre.
+        polyphonic: whether other notes than those of the melody are left out.
     """
 
     title: str
@@ -34,6 +35,7 @@ class Tune:
     key: Key
     parts: tuple[np.ndarray, ...]
     left_out: int = 0
+    polyphonic: bool = False
 
     @property
     def bars(self):
@@ -57,8 +59,8 @@ class Tune:
 def quantized(notes, steps):
     """Notes at any times as tokens: starts and ends are rounded to the nearest sixteenth.
 
-    A triplet of eighths so begins at the steps 0, 1 and 3. Of two notes that round to the same step, the first is kept:
-    it is the one on the beat.
+    A triplet of eighths so begins at the steps 0, 1 and 3. Of notes that round to the same step, the one
+    nearest to it is kept, and not the ornament before or after it.
 
     Args:
         notes: (start, length, pitch) in the order of their starts, in sixteenths.
@@ -70,12 +72,20 @@ def quantized(notes, steps):
     Raises:
         UnusableTuneError: for a pitch that is out of the range of the tokens.
     """
-    rounded = [Note(start := _nearest(at), max(_nearest(at + length) - start, 1), pitch) for at, length, pitch in notes]
+    nearest = {}
+    for note in notes:
+        step = _nearest(note[0])
+        if step < steps and (step not in nearest or abs(note[0] - step) < abs(nearest[step][0] - step)):
+            nearest[step] = note
+    rounded = [
+        Note(step, max(_nearest(start + length) - step, 1), pitch) for step, (start, length, pitch) in nearest.items()
+    ]
     try:
-        return tokens_of([note for note in rounded if note.start < steps], steps)
+        return tokens_of(rounded, steps)
     except ValueError:
         raise UnusableTuneError("beyond the range of a piano") from None
 
 
 def _nearest(time):
-    return math.floor(time + 0.5)
+    """A half is rounded down: the second of two thirty-seconds does not take the place of the next note."""
+    return math.ceil(time - 0.5)
