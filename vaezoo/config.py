@@ -13,6 +13,7 @@ import yaml
 from pydantic import ValidationError
 
 from vaezoo.errors import VaezooError, unknown
+from vaezoo.reading import read_text
 from vaezoo.recipe_schema import Recipe
 from vaezoo.sections import describe, shown
 
@@ -132,10 +133,10 @@ class _Dumper(yaml.SafeDumper):
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > LARGEST_RECIPE:
-            raise ValueError(f"it is larger than {LARGEST_RECIPE:,} bytes, and no recipe is")
-        content = _parse(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = _parse(read_text(path, LARGEST_RECIPE))
+    except VaezooError:
+        raise
+    except ValueError as error:
         raise VaezooError(f"cannot read the recipe '{path}': {_one_line(error)}") from None
     if not isinstance(content, dict):
         raise VaezooError(f"the recipe '{path}' must hold keys and values; `vaezoo show conv_vae` prints an example")

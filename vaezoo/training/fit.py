@@ -77,7 +77,8 @@ def train(
     directory = RunDirectory(out or free_path(Path("runs") / recipe.name))
     devices, say = _joined(strategy, quiet)
     quiet = quiet or not devices.chief
-    setup = prepare(recipe, lambda line: say(f"warning: {line}"), devices, image_cache(directory.path), quiet)
+    common = {"checkpoint_every=": checkpoint_every, "the checkpoint": None}
+    setup = prepare(recipe, lambda line: say(f"warning: {line}"), devices, image_cache(directory.path), quiet, common)
     with _written_by_chief(directory, devices) as run:
         run.text("recipe.yaml", to_yaml(setup.recipe))
         say(f"{setup.headline}\nwriting to {run.path}\n")
@@ -128,7 +129,7 @@ def resume(
     devices, say = _joined(strategy, quiet)
     with _written_by_chief(found_at, devices) as run:
         recipe = load_recipe(found_at.path / "recipe.yaml", changes)
-        found = found_at.checkpoints.newest(warn)
+        found = found_at.checkpoints.newest(warn, recipe.model.objective.shown)
         if found is None and (found_at.path / "model.keras").exists():
             raise VaezooError(
                 f"'{path}' holds a model but no checkpoint, as `vaezoo refit` writes it; resume the run it was made of"
@@ -139,15 +140,19 @@ def resume(
                 f"'{path}' has {state.epoch} epochs{f' and {state.step} steps' * (state.step > 0)} already, more than "
                 f"the {recipe.training.epochs} asked for; give a larger --epochs"
             )
-        setup = prepare(recipe, warn, devices, image_cache(found_at.path), quiet or not devices.chief)
-        _check_environment(read_environment(found_at.path), setup.environment, warn)
+        # A run that not all machines share has other checkpoints on some of them.
+        common = {"checkpoint_every=": checkpoint_every, "the checkpoint": checkpoint and checkpoint.model.name}
+        setup = prepare(recipe, warn, devices, image_cache(found_at.path), quiet or not devices.chief, common)
+        try:
+            before = read_environment(found_at.path)
+        except VaezooError as error:
+            warn(f"{error}; it is written anew, and nobody can tell whether the data have changed")
+            before = {}
+        _check_environment(before, setup.environment, warn)
         if checkpoint:
+            _check_state(checkpoint, state, setup)
             load_weights(setup.model, checkpoint.model)
             setup.watch.steps.assign(state.epoch * setup.steps + state.step)
-        if not devices.agree(state.epoch * setup.steps + state.step):
-            raise VaezooError(
-                f"the workers found different checkpoints in '{path}'; put it on a disk that all of them share"
-            )
         run.text("recipe.yaml", to_yaml(setup.recipe))
         if state.epoch < recipe.training.epochs:
             run.drop_results()
@@ -217,6 +222,17 @@ def _train(run, setup, state, started, quiet, animate, checkpoint_every):
         raise VaezooError(f"{error} ({keep_what_is_done(run, setup, state, 'failed', str(error))})") from None
     say(f"\ntest metrics ({len(data.test):,} examples, nats per example)\n{_table(test)}\n\nthe run is in {run.path}")
     return Trained(run.path, model, test)
+
+
+def _check_state(checkpoint, state, setup):
+    """Refuse a state that is none of this training, though its checksum is right."""
+    trackers = setup.model.trackers if state.step else {}
+    sums = {name: len(tracker.variables) for name, tracker in trackers.items()}
+    if state.step >= setup.steps or sums != {name: len(values) for name, values in state.sums.items()}:
+        raise VaezooError(
+            f"'{checkpoint.manifest}' is broken: its step is {state.step:,} of {setup.steps:,} in an epoch, with the "
+            f"sums of {', '.join(state.sums) or 'no terms'}; remove it to resume from the checkpoint before it"
+        )
 
 
 def _check_environment(before, now, warn):
