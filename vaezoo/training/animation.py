@@ -34,18 +34,20 @@ class LatentFilm(keras.callbacks.Callback):
         self.epochs, self.codes = (list(stored[name]) if stored else [] for name in ("epochs", "codes"))
 
     @classmethod
-    def of(cls, folder, recipe, data):
-        """The callback for the first test examples of a recipe."""
+    def of(cls, folder, setup):
+        """The callback for the first test examples of a `Setup`; a VaezooError where latent.npz does not fit it."""
+        recipe = setup.recipe
         seen = {"binarize": recipe.data.binarize, "seed": recipe.training.seed}
-        return cls(folder, *data.test.first(MAPPED_EXAMPLES, **seen))
+        film = cls(folder, *setup.data.test.first(MAPPED_EXAMPLES, **seen))
+        wanted = (len(film.x), setup.model.latent_dim)
+        if film.codes and film.codes[0].shape != wanted:
+            raise VaezooError(f"'{film.path}' holds codes of shape {film.codes[0].shape}, not {wanted}; remove it")
+        return film
 
     def on_train_begin(self, logs=None):
         """Store the codes of the untrained encoder; a resumed training reads the stored codes instead."""
         if not self.epochs:
             self._store(0)
-        wanted = (len(self.x), self.model.latent_dim)
-        if self.codes[0].shape != wanted:
-            raise VaezooError(f"'{self.path}' holds codes of shape {self.codes[0].shape}, not {wanted}; remove it")
 
     def on_epoch_end(self, epoch, logs=None):
         """Store the codes after the epoch, in place of those of a later one."""
@@ -86,7 +88,7 @@ def _read(path):
     stored = read_arrays(path)
     with broken(path):
         shapes = {name: array.shape for name, array in stored.items()}
-        frames, examples = shapes["codes"][:2]
+        frames, examples, _ = shapes["codes"]
         labels = stored.get("labels", np.zeros(examples, "int64"))
         kinds = stored["codes"].dtype.kind, stored["epochs"].dtype.kind, labels.dtype.kind
         if frames == 0 or shapes["epochs"] != (frames,) or labels.shape != (examples,) or kinds not in KINDS:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 import sys
 import tempfile
 import time
@@ -82,7 +83,8 @@ def train(
     with _written_by_chief(directory, devices) as run:
         run.text("recipe.yaml", to_yaml(setup.recipe))
         say(f"{setup.headline}\nwriting to {run.path}\n")
-        return _train(run, setup, TrainingState(), started, quiet, animate, checkpoint_every)
+        film = [LatentFilm.of(run.path, setup)] if animate and devices.chief else []
+        return _train(run, setup, TrainingState(), started, quiet, film, checkpoint_every)
 
 
 def resume(
@@ -153,13 +155,14 @@ def resume(
             _check_state(checkpoint, state, setup)
             load_weights(setup.model, checkpoint.model)
             setup.watch.steps.assign(state.epoch * setup.steps + state.step)
+        film = [LatentFilm.of(run.path, setup)] if devices.chief and os.path.lexists(run.path / CODES) else []
         run.text("recipe.yaml", to_yaml(setup.recipe))
         if state.epoch < recipe.training.epochs:
             run.drop_results()
         if state.epoch and not state.step and devices.chief:
             run.show_epoch(state, setup.model)  # the process may have been killed after the checkpoint, before this
         say(f"{setup.headline}\nresuming in {run.path} after {state.describe()}\n")
-        return _train(run, setup, state, started, quiet, (run.path / CODES).exists(), checkpoint_every)
+        return _train(run, setup, state, started, quiet, film, checkpoint_every)
 
 
 @contextlib.contextmanager
@@ -173,7 +176,7 @@ def _written_by_chief(directory, devices):
             yield run
 
 
-def _train(run, setup, state, started, quiet, animate, checkpoint_every):
+def _train(run, setup, state, started, quiet, film, checkpoint_every):
     """Train from a state to the last epoch and evaluate; also complete the run directory if the training ends early."""
     model, settings, data, devices = setup.model, setup.recipe.training, setup.data, setup.devices
     say = printer(quiet or not devices.chief)
@@ -184,7 +187,6 @@ def _train(run, setup, state, started, quiet, animate, checkpoint_every):
         internals.skip_symbolic_build(model)
     validation = devices.repeat(data.validation.batches(EVALUATION_BATCH, **setup.batches)) if data.validation else None
     recorder = Recorder(run, state, setup, started, checkpoint_every)
-    film = [LatentFilm.of(run.path, setup.recipe, data)] if animate and devices.chief else []
     progress = Progress(recorder, settings.epochs, quiet or not devices.chief)
     try:
         with devices.errors_of_others(), progress, Interruption(recorder) as interruption:
