@@ -9,6 +9,11 @@ import h5py
 
 from vaezoo.cli import main
 
+# What a server says of a model with the one signature decode: z [B,3] → image [B,3].
+TENSOR = {"dtype": "DT_FLOAT", "tensor_shape": {"dim": [{"size": "-1"}, {"size": "3"}]}}
+DECODE = {"inputs": {"z": TENSOR}, "outputs": {"image": TENSOR}}
+METADATA = {"metadata": {"signature_def": {"signature_def": {"decode": DECODE}}}}
+
 
 def refusal(capsys, *argv):
     """The one line with which the command line refuses these arguments."""

@@ -14,7 +14,7 @@ from hostile import refusal, sign
 import vaezoo
 from vaezoo.checkpoints import Checkpoint, Checkpoints
 from vaezoo.cli import main
-from vaezoo.config import load_recipe
+from vaezoo.config import load_recipe, to_yaml
 from vaezoo.errors import VaezooError
 from vaezoo.latent_space import of_run
 from vaezoo.reading import read_arrays, read_table, read_text
@@ -133,11 +133,17 @@ def test_an_entry_of_another_type_is_named(key, run, tmp_path, capsys):
 
 def test_foreign_entries_and_codes_for_the_terminal(run, capsys):
     path = run / "environment.json"
+    (run / "\x1b[2J\u202e").touch()
+    recipe = load_recipe(run / "recipe.yaml", {"summary": "\x1b[2J ±", "data.name": "\u202egpj.x"})
+    (run / "recipe.yaml").write_text(to_yaml(recipe))
+    assert load_recipe(run / "recipe.yaml") == recipe
+    assert main(["show", str(run / "recipe.yaml")]) == 0
+    assert capsys.readouterr().out.replace("\n", "").isprintable()
     environment = {**json.loads(path.read_text()), "device": "\x1b[2J\nCPU", "foreign": [[["\x1b[2J"]]]}
     path.write_text(json.dumps(environment))
     assert main(["inspect", str(run)]) == 0
     out = capsys.readouterr().out
-    assert "\x1b" not in out
+    assert out.replace("\n", "").isprintable()
     assert "device \\x1b[2J\\nCPU" in out
     assert Run(run).environment["class_names"] == environment["class_names"]
 

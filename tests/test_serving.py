@@ -20,6 +20,7 @@ import tensorflow as tf
 import yaml
 from consumers.stub_servers import Served, grpc_server, rest_server
 from consumers.tiny_exports import newest
+from hostile import METADATA
 
 from vaezoo.errors import VaezooError
 from vaezoo.runs import Run
@@ -423,9 +424,7 @@ class Rude(socketserver.StreamRequestHandler):
 @pytest.fixture
 def rude():
     """Start a server: `rude(answer, metadata=...)` → its address; `answer` is bytes, or a function of the handler."""
-    tensors = {"z": {"dtype": "DT_FLOAT", "tensor_shape": {"dim": [{"size": "-1"}, {"size": "3"}]}}}
-    one = {"inputs": tensors, "outputs": {"image": tensors["z"]}}
-    honest = json.dumps({"metadata": {"signature_def": {"signature_def": {"decode": one}}}}).encode()
+    honest = json.dumps(METADATA).encode()
     with contextlib.ExitStack() as stack:
 
         def start(answer, metadata=honest):

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from vaezoo.errors import VaezooError, unknown
+from vaezoo.errors import VaezooError, printable_lines, unknown
 from vaezoo.reading import read_text
 from vaezoo.recipe_schema import Recipe
 from vaezoo.sections import describe, shown
@@ -72,14 +72,14 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
 
 
 def to_yaml(recipe: Recipe) -> str:
-    """The recipe as YAML that `load_recipe` reads back to an equal recipe."""
-    return yaml.dump(
-        recipe.model_dump(mode="json"),
-        Dumper=_Dumper,
-        sort_keys=False,
-        default_flow_style=False,
-        allow_unicode=True,
-    )
+    """The recipe as YAML that `load_recipe` reads back to an equal recipe; it may be printed on a terminal."""
+    content = recipe.model_dump(mode="json")
+
+    def dump(allow_unicode):
+        return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=allow_unicode)
+
+    text = dump(True)
+    return text if text == printable_lines(text) else dump(False)
 
 
 def _find(name_or_path: str) -> Path:

@@ -13,7 +13,7 @@ from typing import Any
 from vaezoo import internals
 from vaezoo.checkpoints import TrainingState
 from vaezoo.config import load_recipe, to_yaml
-from vaezoo.errors import VaezooError
+from vaezoo.errors import VaezooError, printable_lines
 from vaezoo.keras_files import load_weights
 from vaezoo.models.vae import VAE
 from vaezoo.optimizer import take_averages
@@ -264,7 +264,7 @@ def printer(quiet):
 
     def say(line):
         if not quiet:
-            print(line, file=sys.stderr, flush=True)
+            print(printable_lines(line), file=sys.stderr, flush=True)
 
     return say
 
