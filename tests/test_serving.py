@@ -20,11 +20,11 @@ import tensorflow as tf
 import yaml
 from consumers.stub_servers import Served, grpc_server, rest_server
 from consumers.tiny_exports import newest
-from hostile import METADATA
+from hostile import DECODE, METADATA, TENSOR
 
 from vaezoo.errors import VaezooError
 from vaezoo.runs import Run
-from vaezoo.serving import DecoderClient, ServingError
+from vaezoo.serving import DecoderClient, ServingError, rest
 
 KIT = Path(__file__).parent.parent / "export"
 UNAVAILABLE, EXHAUSTED = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -536,3 +536,21 @@ def test_impossible_arguments_are_refused(arguments):
         DecoderClient(**{"url": "http://localhost", **arguments})
     assert "\n" not in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"inputs": {"z": {**TENSOR, "dtype": []}}}, {"outputs": {"image": {**TENSOR, "dtype": {}}}}, {"outputs": {}}],
+)
+def test_metadata_of_other_types_are_one_line(change, rude):
+    described = {"metadata": {"signature_def": {"signature_def": {"decode": {**DECODE, **change}}}}}
+    with pytest.raises(VaezooError, match=r"metadata that describe no model|has no signature 'decode'"):
+        DecoderClient(rude(b"{}", metadata=json.dumps(described).encode())).decode(np.zeros((1, 3)))
+
+
+def test_an_answer_as_large_as_the_metadata_claim_is_bounded_too(rude, monkeypatch):
+    tensor = {"dtype": "DT_FLOAT", "tensor_shape": {"dim": [{"size": "-1"}, {"size": str(10**15)}]}}
+    described = {"metadata": {"signature_def": {"signature_def": {"decode": {**DECODE, "outputs": {"image": tensor}}}}}}
+    monkeypatch.setattr(rest, "LARGEST_ANSWER", 10_000)
+    with pytest.raises(ServingError, match="more than 10,000 bytes"):
+        DecoderClient(rude(b" " * 20_000, metadata=json.dumps(described).encode())).decode(np.zeros((1, 3)))

@@ -58,7 +58,7 @@ def read_bytes(path: str | Path, most: int = LARGEST) -> bytes:
     with broken(path), open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         if size > most:
-            raise ValueError(f"it has {size:,} bytes, and at most {most:,} are read")
+            raise ValueError(f"it is larger than {most:,} bytes")
         return file.read(size)
 
 
