@@ -554,3 +554,49 @@ def test_an_answer_as_large_as_the_metadata_claim_is_bounded_too(rude, monkeypat
     monkeypatch.setattr(rest, "LARGEST_ANSWER", 10_000)
     with pytest.raises(ServingError, match="more than 10,000 bytes"):
         DecoderClient(rude(b" " * 20_000, metadata=json.dumps(described).encode())).decode(np.zeros((1, 3)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dim": [10**6, 10**6]}, "more than 1,073,741,824 bytes"),
+        ({"dim": [1, 4]}, r"of shape \[1, 4\], not \[1, 3\]"),
+        ({"dim": [1, -3]}, "no array"),
+        ({"dtype": 777}, "no array"),
+        ({"dtype": 7}, "no array"),
+        ({"name": "other"}, "no array"),
+    ],
+)
+def test_a_hostile_answer_of_grpc_is_one_line(changes, message):
+    from tensorflow_serving.apis import predict_pb2
+
+    tensor = {"dtype": 1, "dim": [1, 3], "name": "image", **changes}
+    answer = predict_pb2.PredictResponse()
+    output = answer.outputs[tensor["name"]]
+    output.dtype = tensor["dtype"]
+    output.float_val.append(1.0)
+    for size in tensor["dim"]:
+        output.tensor_shape.dim.add(size=size)
+    with DecoderClient("grpc://localhost:1") as client:
+        client._signatures = {
+            "decode": {"inputs": {"z": ("DT_FLOAT", (-1, 3))}, "outputs": {"image": ("DT_FLOAT", (-1, 3))}}
+        }
+        client._transport.stub.Predict = lambda *_, **__: answer
+        with pytest.raises(ServingError, match=message):
+            client.decode(np.zeros((1, 3)))
+
+
+@pytest.mark.parametrize("dtype", [777, 1])
+def test_hostile_metadata_of_grpc_are_one_line(dtype):
+    from tensorflow_serving.apis import get_model_metadata_pb2 as messages
+
+    described = messages.SignatureDefMap()
+    described.signature_def["decode"].outputs["image"].dtype = dtype
+    if dtype == 777:
+        described.signature_def["decode"].inputs["z"].dtype = dtype
+    answer = messages.GetModelMetadataResponse()
+    answer.metadata["signature_def"].Pack(described)
+    with DecoderClient("grpc://localhost:1") as client:
+        client._transport.stub.GetModelMetadata = lambda *_, **__: answer
+        with pytest.raises(VaezooError, match=r"metadata that describe no model|no signature 'decode'"):
+            client.decode(np.zeros((1, 3)))

@@ -25,7 +25,6 @@ from vaezoo.reading import LARGEST_TABLE, Count, broken, open_regular, parse_jso
 NAME = re.compile("epoch-([0-9]+)-step-([0-9]+)")
 KEPT = 2  # the newest, and the one before it in case the newest is broken
 
-
 Seconds = Annotated[float, Field(ge=0, le=1e12)]
 
 

@@ -10,11 +10,10 @@ import urllib.request
 
 import urllib3
 
-from vaezoo.serving.failures import BusyError, ServingError, one_line
+from vaezoo.serving.failures import LARGEST_ANSWER, BusyError, ServingError, one_line
 
 LARGEST_METADATA = 2**22  # bytes; those of a model of vaezoo take 10 KB
 LARGEST_ERROR = 2**16  # bytes
-LARGEST_ANSWER = 2**30  # bytes, whatever shapes the server's metadata claim
 LONGEST_NUMBER = 32  # characters of a number in JSON, with its comma and brackets
 CHUNK = 2**16
 
