@@ -263,7 +263,7 @@ def unreadable(folder):
         (["{run}", "--to", "/proc/vaezoo/out"], None, "cannot write '/proc/vaezoo/out'"),
         (["{run}", "--to", "{tmp}/out"], newer, "comes from vaezoo 99.0.1, and this is"),
         (["{run}", "--to", "{tmp}/out"], broken, "model.keras' cannot be loaded"),
-        (["{run}", "--to", "{tmp}/out"], unreadable, "environment.json' cannot be read"),
+        (["{run}", "--to", "{tmp}/out"], unreadable, "environment.json' is broken: it is not JSON"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(arguments, change, message, tiny_run, tmp_path, capsys):
