@@ -1,5 +1,6 @@
 """What the tests of hostile and broken files share: how a refusal looks, and how a file is spoilt."""
 
+import hashlib
 import io
 import json
 import zipfile
@@ -7,6 +8,11 @@ import zipfile
 import h5py
 
 from vaezoo.cli import main
+
+# What a server says of a model with the one signature decode: z [B,3] → image [B,3].
+TENSOR = {"dtype": "DT_FLOAT", "tensor_shape": {"dim": [{"size": "-1"}, {"size": "3"}]}}
+DECODE = {"inputs": {"z": TENSOR}, "outputs": {"image": TENSOR}}
+METADATA = {"metadata": {"signature_def": {"signature_def": {"decode": DECODE}}}}
 
 
 def refusal(capsys, *argv):
@@ -42,3 +48,18 @@ class KerasFile:
         with zipfile.ZipFile(path, "w", compression) as archive:
             for name, content in (self.members | {"config.json": json.dumps(self.config)}).items():
                 archive.writestr(name, content)
+
+
+def sign(checkpoint, state=None, file=None):
+    """Write the manifest of a checkpoint anew, with valid checksums.
+
+    Args:
+        checkpoint: a `Checkpoint`, whose model file may have been changed.
+        state: the training state to claim; by default that of the manifest.
+        file: what to claim of the model file besides the truth.
+    """
+    model = checkpoint.model.read_bytes()
+    state = json.loads(checkpoint.manifest.read_text())["state"] if state is None else state
+    file = {"sha256": hashlib.sha256(model).hexdigest(), "bytes": len(model), **(file or {})}
+    digest = hashlib.sha256(json.dumps([state, file], sort_keys=True).encode()).hexdigest()
+    checkpoint.manifest.write_text(json.dumps({"sha256": digest, "file": file, "state": state}))

@@ -19,7 +19,9 @@ from pathlib import Path
 from conftest import small_recipe
 
 from vaezoo.training import resume, train
+from vaezoo.training.run_directory import RunDirectory
 
+RunDirectory.picture = lambda *_: None  # they take a good part of the time, and other tests look at them
 PATIENCE = 600  # seconds for one training
 
 

@@ -1,7 +1,9 @@
 """The maintainer's audit, as far as it goes without the network: the floors, and what becomes of an answer."""
 
 import importlib.util
+import json
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -60,3 +62,52 @@ def test_without_the_tool_or_the_network(said, line, monkeypatch, capsys):
     monkeypatch.setattr(audit.subprocess, "run", lambda *_, **__: done)
     assert audit.main([]) == 2
     assert line in capsys.readouterr().err
+
+
+def advisory(name="Keras", ecosystem="PyPI", versions=(), events=(), **more):
+    ranges = [{"type": "ECOSYSTEM", "events": list(events)}, {"type": "GIT", "events": [{"introduced": "0"}]}]
+    affected = {"package": {"name": name, "ecosystem": ecosystem}, "versions": list(versions), "ranges": ranges}
+    return {"id": "GHSA-1", "aliases": ["CVE-1"], "affected": [affected], **more}
+
+
+@pytest.mark.parametrize(
+    ("given", "hit"),
+    [
+        (advisory(versions=["3.14", "3.15.0"]), True),
+        (advisory(versions=["3.14", "not a version"]), False),
+        (advisory(events=[{"introduced": "0"}, {"fixed": "3.15.1"}]), True),
+        (advisory(events=[{"fixed": "3.15"}, {"introduced": "0"}]), False),
+        (advisory(events=[{"introduced": "3.0"}, {"last_affected": "3.15"}]), True),
+        (advisory(events=[{"introduced": "3.0"}, {"last_affected": "3.14"}]), False),
+        (advisory(events=[{"introduced": "0"}, {"fixed": "2"}, {"introduced": "3"}, {"fixed": "4"}]), True),
+        (advisory(versions=["3.15"], ecosystem="npm"), False),
+        (advisory(versions=["3.15"], name="keras-hub"), False),
+        (advisory(versions=["3.15"], withdrawn="2026-01-01"), False),
+    ],
+)
+@pytest.mark.parametrize("kind", ["json", "list", "zip"])
+def test_saved_advisories(given, hit, kind, tmp_path):
+    path = tmp_path / "saved"
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("GHSA-1.json", json.dumps(given))
+            archive.writestr("GHSA-2.json", json.dumps(advisory("other", versions=["1"])))
+    else:
+        path.write_text(json.dumps([given] if kind == "list" else given))
+    lines, code = audit.verdict(audit.saved_report(path, {"keras": "3.15", "numpy": "2"}))
+    assert code == hit
+    assert ("keras 3.15: GHSA-1, CVE-1; fixed in" in lines[0]) is hit
+
+
+def test_the_audit_without_the_network(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(audit.subprocess, "run", lambda *_, **__: pytest.fail("another program was started"))
+    path = tmp_path / "saved.json"
+    path.write_text(json.dumps([advisory("h5py", events=[{"introduced": "0"}])]))
+    assert audit.main(["--advisories", str(path)]) == 1
+    assert "GHSA-1, CVE-1; fixed in no release" in capsys.readouterr().err
+    path.write_text("[]")
+    assert audit.main(["--advisories", str(path)]) == 0
+    path.write_text("{")
+    assert audit.main(["--advisories", str(path)]) == 2
+    assert audit.main(["--advisories", str(tmp_path / "nothing")]) == 2
+    assert capsys.readouterr().err.count("audit: cannot read") == 2

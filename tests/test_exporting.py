@@ -9,9 +9,10 @@ import pytest
 import tensorflow as tf
 from consumers.tiny_exports import newest
 
+from vaezoo.atomic import plain_errors
 from vaezoo.cli import main
 from vaezoo.errors import VaezooError
-from vaezoo.exporting import QUANTIZATIONS, Plan, verify
+from vaezoo.exporting import QUANTIZATIONS, Plan, litert, saved_model, verify
 from vaezoo.exporting.artefacts import find, in_batches
 from vaezoo.exporting.saved_model import models_config, update_models_config
 from vaezoo.exporting.staging import Staging
@@ -262,7 +263,7 @@ def unreadable(folder):
         (["{run}", "--to", "/proc/vaezoo/out"], None, "cannot write '/proc/vaezoo/out'"),
         (["{run}", "--to", "{tmp}/out"], newer, "comes from vaezoo 99.0.1, and this is"),
         (["{run}", "--to", "{tmp}/out"], broken, "model.keras' cannot be loaded"),
-        (["{run}", "--to", "{tmp}/out"], unreadable, "environment.json' cannot be read"),
+        (["{run}", "--to", "{tmp}/out"], unreadable, "environment.json' is broken: it is not JSON"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(arguments, change, message, tiny_run, tmp_path, capsys):
@@ -315,6 +316,28 @@ def test_an_export_that_fails_leaves_no_folder(tmp_path):
     with pytest.raises(VaezooError, match="no"):
         fail()
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("module", [saved_model, litert])
+def test_a_full_disk_that_tensorflow_reports_is_one_line(module, tiny_run, tmp_path, monkeypatch, capsys):
+    def full(*_, **__):
+        raise tf.errors.ResourceExhaustedError(None, None, "/x/variables.data; No space left on device\n[Op:Save]")
+
+    monkeypatch.setattr(module, "save", full)
+    line = refusal_of_export(capsys, "export", tiny_run, "--to", tmp_path / "out")
+    assert re.fullmatch(r"vaezoo: cannot write '[^\n]*': No space left on device; [^\n]*", line)
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_errors_of_tensorflow_stay_as_they_are():
+    with pytest.raises(tf.errors.InvalidArgumentError), plain_errors("x"):
+        raise tf.errors.InvalidArgumentError(None, None, "a bug")
+
+
+def refusal_of_export(capsys, *argv):
+    """The last line, with which an export ends with exit code 2; those before it are its progress."""
+    assert main(list(map(str, argv))) == 2
+    return capsys.readouterr().err.splitlines()[-1]
 
 
 def test_publishing_moves_versions_and_files_and_clears_what_was_left(tmp_path):

@@ -1,5 +1,6 @@
 """Exports of every kind of model in every precision, of a second version, and exports that are killed."""
 
+import contextlib
 import os
 import random
 import shutil
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -164,3 +166,28 @@ def test_an_export_that_is_killed_leaves_only_what_is_complete(tiny_run, tmp_pat
     assert not (target / ".writing").exists()
     assert complete(target)
     assert Run(tiny_run).recipe.name == done.name
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="reads the processes from /proc, as on Linux")
+def test_the_measuring_process_ends_with_a_killed_export(tiny_run, tmp_path):
+    command = [sys.executable, "-m", "vaezoo", "export", tiny_run, "--to", tmp_path / "out", "--format", "keras"]
+
+    def measuring():
+        """The command lines of the processes that measure in this test's folder."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                found.append(path.read_bytes().decode(errors="replace"))
+        return [line for line in found if "vaezoo.exporting.measuring" in line and str(tmp_path) in line]
+
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 300
+        while not measuring() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert measuring()
+        process.kill()
+    deadline = time.monotonic() + 60  # it may still import TensorFlow
+    while measuring() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not measuring()
+    assert not (tmp_path / "out/.writing/verify.json").exists()  # it did not go on to its end

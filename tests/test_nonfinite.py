@@ -167,8 +167,9 @@ def test_an_overflow_lowers_the_loss_scale_and_training_goes_on(policy, tiny_rec
     "likelihood", [{"name": "normal", "learned": True}, {"name": "discretized_logistic"}, "continuous_bernoulli"]
 )
 def test_constant_images_train(precision, likelihood, tiny_recipe, tmp_path):
-    np.save(tmp_path / "constant.npy", np.full((400, 8, 8), 128, "uint8"))
-    overrides = {"training.precision": precision, "training.learning_rate": 0.1, "training.epochs": 30}
+    # 300 steps; with few images they would be many epochs, whose files take longer than the steps.
+    np.save(tmp_path / "constant.npy", np.full((4000, 8, 8), 128, "uint8"))
+    overrides = {"training.precision": precision, "training.learning_rate": 0.1, "training.epochs": 3}
     recipe = tiny(
         tiny_recipe, tmp_path / "constant.npy", **overrides, **{"model.likelihood": likelihood, "data.binarize": "none"}
     )

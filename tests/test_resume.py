@@ -2,23 +2,26 @@
 
 import csv
 import errno
+import io
 import json
 import os
+import random
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 from conftest import VARIANTS, small_recipe
-from hostile import KerasFile, refusal
+from hostile import KerasFile, refusal, sign
 
 import vaezoo
-from vaezoo import atomic, checkpoints
+from vaezoo import atomic
 from vaezoo.checkpoints import Checkpoints
 from vaezoo.cli import main
 from vaezoo.config import recipe_names
@@ -216,19 +219,55 @@ def swap_class(file):
     file.config["config"]["encoder"]["config"]["layers"][1] |= {"module": "os", "class_name": "system"}
 
 
+def first_array(make):
+    """An edit of the weights that puts another array in the place of the first."""
+
+    def edit(weights):
+        del weights["encoder/layers/dense/vars"]["0"]
+        make(weights["encoder/layers/dense/vars"])
+
+    return lambda file: file.edit_weights(edit)
+
+
+def without(name):
+    """An edit of the weights that takes a part of the training state away."""
+    return lambda file: file.edit_weights(lambda weights: weights.pop(name))
+
+
+def deflated(file):
+    content = io.BytesIO()
+    file.write(content, zipfile.ZIP_DEFLATED)
+    return content.getvalue()
+
+
 @pytest.mark.parametrize(
     ("spoil", "reason"),
-    [(link_weights, "hold the link '0'"), (add_member, "it holds ../evil.py"), (swap_class, "the class 'os.system'")],
+    [
+        (link_weights, "hold the link '0'"),
+        (add_member, "it holds ../evil.py"),
+        (swap_class, "the class 'os.system'"),
+        (lambda file: b"this is no checkpoint\n" * 100, "not a Keras file"),
+        (lambda file: random.Random(0).randbytes(20_000), "not a Keras file"),
+        (deflated, "is compressed"),
+        (first_array(lambda group: group.create_dataset("0", data=np.zeros((64, 3), "f4"))), ""),
+        (first_array(lambda group: group.create_dataset("0", data=np.full((64, 8), np.nan, "f4"))), "are not finite"),
+        (
+            first_array(lambda group: group.create_dataset("0", (10**6, 10**6), "f4", chunks=(64, 4))),
+            "are not numbers that",
+        ),
+        (without("optimizer"), ""),
+        (without("encoder/layers/dense"), ""),
+    ],
 )
 def test_a_hostile_checkpoint_with_valid_checksums_is_refused(spoil, reason, run, capsys):
     (checkpoint,) = Checkpoints(run).all()
     file = KerasFile(checkpoint.model)
-    spoil(file)
-    file.write(checkpoint.model)
-    state = json.loads(checkpoint.manifest.read_text())["state"]
-    described = {"sha256": checkpoints._digest(checkpoint.model), "bytes": checkpoint.model.stat().st_size}
-    content = {"sha256": checkpoints._digest_of_text(state, described), "file": described, "state": state}
-    checkpoint.manifest.write_text(json.dumps(content))
+    content = spoil(file)
+    if content is None:
+        file.write(checkpoint.model)
+    else:
+        checkpoint.model.write_bytes(content)
+    sign(checkpoint)
     assert checkpoint.read().epoch == 2
     line = refusal(capsys, "train", "--resume", run)
     assert f"'{checkpoint.model}' cannot be loaded: " in line

@@ -20,10 +20,11 @@ import tensorflow as tf
 import yaml
 from consumers.stub_servers import Served, grpc_server, rest_server
 from consumers.tiny_exports import newest
+from hostile import DECODE, METADATA, TENSOR
 
 from vaezoo.errors import VaezooError
 from vaezoo.runs import Run
-from vaezoo.serving import DecoderClient, ServingError
+from vaezoo.serving import DecoderClient, ServingError, rest
 
 KIT = Path(__file__).parent.parent / "export"
 UNAVAILABLE, EXHAUSTED = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -423,9 +424,7 @@ class Rude(socketserver.StreamRequestHandler):
 @pytest.fixture
 def rude():
     """Start a server: `rude(answer, metadata=...)` → its address; `answer` is bytes, or a function of the handler."""
-    tensors = {"z": {"dtype": "DT_FLOAT", "tensor_shape": {"dim": [{"size": "-1"}, {"size": "3"}]}}}
-    one = {"inputs": tensors, "outputs": {"image": tensors["z"]}}
-    honest = json.dumps({"metadata": {"signature_def": {"signature_def": {"decode": one}}}}).encode()
+    honest = json.dumps(METADATA).encode()
     with contextlib.ExitStack() as stack:
 
         def start(answer, metadata=honest):
@@ -537,3 +536,67 @@ def test_impossible_arguments_are_refused(arguments):
         DecoderClient(**{"url": "http://localhost", **arguments})
     assert "\n" not in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"inputs": {"z": {**TENSOR, "dtype": []}}}, {"outputs": {"image": {**TENSOR, "dtype": {}}}}, {"outputs": {}}],
+)
+def test_metadata_of_other_types_are_one_line(change, rude):
+    described = {"metadata": {"signature_def": {"signature_def": {"decode": {**DECODE, **change}}}}}
+    with pytest.raises(VaezooError, match=r"metadata that describe no model|has no signature 'decode'"):
+        DecoderClient(rude(b"{}", metadata=json.dumps(described).encode())).decode(np.zeros((1, 3)))
+
+
+def test_an_answer_as_large_as_the_metadata_claim_is_bounded_too(rude, monkeypatch):
+    tensor = {"dtype": "DT_FLOAT", "tensor_shape": {"dim": [{"size": "-1"}, {"size": str(10**15)}]}}
+    described = {"metadata": {"signature_def": {"signature_def": {"decode": {**DECODE, "outputs": {"image": tensor}}}}}}
+    monkeypatch.setattr(rest, "LARGEST_ANSWER", 10_000)
+    with pytest.raises(ServingError, match="more than 10,000 bytes"):
+        DecoderClient(rude(b" " * 20_000, metadata=json.dumps(described).encode())).decode(np.zeros((1, 3)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dim": [10**6, 10**6]}, "more than 1,073,741,824 bytes"),
+        ({"dim": [1, 4]}, r"of shape \[1, 4\], not \[1, 3\]"),
+        ({"dim": [1, -3]}, "no array"),
+        ({"dtype": 777}, "no array"),
+        ({"dtype": 7}, "no array"),
+        ({"name": "other"}, "no array"),
+    ],
+)
+def test_a_hostile_answer_of_grpc_is_one_line(changes, message):
+    from tensorflow_serving.apis import predict_pb2
+
+    tensor = {"dtype": 1, "dim": [1, 3], "name": "image", **changes}
+    answer = predict_pb2.PredictResponse()
+    output = answer.outputs[tensor["name"]]
+    output.dtype = tensor["dtype"]
+    output.float_val.append(1.0)
+    for size in tensor["dim"]:
+        output.tensor_shape.dim.add(size=size)
+    with DecoderClient("grpc://localhost:1") as client:
+        client._signatures = {
+            "decode": {"inputs": {"z": ("DT_FLOAT", (-1, 3))}, "outputs": {"image": ("DT_FLOAT", (-1, 3))}}
+        }
+        client._transport.stub.Predict = lambda *_, **__: answer
+        with pytest.raises(ServingError, match=message):
+            client.decode(np.zeros((1, 3)))
+
+
+@pytest.mark.parametrize("dtype", [777, 1])
+def test_hostile_metadata_of_grpc_are_one_line(dtype):
+    from tensorflow_serving.apis import get_model_metadata_pb2 as messages
+
+    described = messages.SignatureDefMap()
+    described.signature_def["decode"].outputs["image"].dtype = dtype
+    if dtype == 777:
+        described.signature_def["decode"].inputs["z"].dtype = dtype
+    answer = messages.GetModelMetadataResponse()
+    answer.metadata["signature_def"].Pack(described)
+    with DecoderClient("grpc://localhost:1") as client:
+        client._transport.stub.GetModelMetadata = lambda *_, **__: answer
+        with pytest.raises(VaezooError, match=r"metadata that describe no model|no signature 'decode'"):
+            client.decode(np.zeros((1, 3)))

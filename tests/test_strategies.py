@@ -56,7 +56,7 @@ def test_two_devices_make_the_steps_of_one(settings, tiny_recipe, bars_file, tmp
     [
         (None, "needs TF_CONFIG in the environment of each machine, as in"),
         ("", "needs TF_CONFIG"),
-        ("{", "TF_CONFIG is not JSON"),
+        ("{", "TF_CONFIG cannot be read: it is not JSON"),
         ("[]", "needs a 'cluster' and a 'task'"),
         (json.dumps({"cluster": WORKERS}), "needs a 'cluster' and a 'task'"),
         (json.dumps({"task": {"type": "worker", "index": 0}}), "needs a 'cluster' and a 'task'"),
@@ -66,11 +66,18 @@ def test_two_devices_make_the_steps_of_one(settings, tiny_recipe, bars_file, tmp
         (json.dumps({"cluster": {"worker": ["a"]}, "task": {}}), 'needs a list of "HOST:PORT"'),
         (json.dumps({"cluster": WORKERS, "task": {}}), "task is None None, and its cluster has worker 0"),
         *(
-            (json.dumps({"cluster": WORKERS, "task": {"type": "worker", "index": index}}), f"task is worker {index}")
+            (json.dumps({"cluster": WORKERS, "task": {"type": "worker", "index": index}}), f"task is worker {index!r}")
             for index in (2, -1, True, "0", [])
         ),
         (json.dumps({"cluster": WORKERS, "task": {"type": "chief", "index": 0}}), "task is chief 0"),
         (json.dumps({"cluster": {}, "task": {"type": "worker", "index": 0}}), "its cluster has no workers"),
+        (json.dumps({"cluster": WORKERS, "task": {"type": "worker", "index": "0"}}), "and its index to a number"),
+        (json.dumps({"cluster": {"chief": 5}, "task": {}}), "needs a list of \"HOST:PORT\" as its 'chief'"),
+        (json.dumps({"cluster": {"worker": [5]}, "task": {}}), 'needs a list of "HOST:PORT"'),
+        (json.dumps({"cluster": {"worker": ["a:99999"]}, "task": {}}), "with ports from 1 to 65535"),
+        (json.dumps({"cluster": {"worker": ["a:0"]}, "task": {}}), "with ports from 1 to 65535"),
+        (json.dumps({"cluster": {"worker": ["a:1", "a:1"]}, "task": {}}), "the same address twice"),
+        ('{"cluster": ' + "[" * 100_000 + "]" * 100_000 + "}", "TF_CONFIG cannot be read: it is not JSON"),
     ],
 )
 def test_a_wrong_cluster_is_one_line(text, message, monkeypatch):
@@ -84,6 +91,21 @@ def test_the_chief_comes_first():
     tasks = [("chief", 0), ("worker", 0), ("worker", 1)]
     found = [read_cluster(json.dumps({"cluster": cluster, "task": {"type": t, "index": i}})) for t, i in tasks]
     assert found == [(0, 3), (1, 3), (2, 3)]
+
+
+def test_machines_are_alike_or_say_in_what_they_differ(monkeypatch):
+    devices, values = Devices(), {"the versions": ["1", "2"], "model.latent_dim": 3, "the data": None}
+    devices.require_equal(values)  # alone
+    devices.worker, devices.workers, rows = 1, 3, []
+    monkeypatch.setattr(devices, "_total", lambda own: rows.append(own) or np.array(own))
+    with pytest.raises(vaezoo.VaezooError, match=r"differ in the versions, model.latent_dim, the data;"):
+        devices.require_equal(values)
+    assert rows[0][0] == rows[0][2] == [0, 0, 0]
+    monkeypatch.setattr(devices, "_total", lambda own: np.array([own[1]] * 3))
+    devices.require_equal(values)
+    monkeypatch.setattr(devices, "_total", lambda own: np.array([[own[1][0], 7, own[1][2]], own[1], own[1]]))
+    with pytest.raises(vaezoo.VaezooError, match=r"differ in model.latent_dim; start all"):
+        devices.require_equal(values)
 
 
 def test_a_strategy_is_named(tiny_recipe, tmp_path):
@@ -119,14 +141,15 @@ def workers():
     """Start two workers with the arguments of `vaezoo train`; what is left of them ends with the test."""
     with contextlib.ExitStack() as stack:
 
-        def start(*arguments):
+        def start(*arguments, of_the_second=()):
             with contextlib.ExitStack() as ports:
                 held = [ports.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
                 addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in held]
             processes = []
             for index in range(2):
                 config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-                command = [sys.executable, "-m", "vaezoo", "train", *map(str, arguments), "--strategy", "multi_worker"]
+                given = [*arguments, *of_the_second * index]
+                command = [sys.executable, "-m", "vaezoo", "train", *map(str, given), "--strategy", "multi_worker"]
                 process = subprocess.Popen(
                     command, env={**os.environ, "TF_CONFIG": json.dumps(config)}, stderr=subprocess.PIPE, text=True
                 )
@@ -203,3 +226,16 @@ def test_a_worker_that_dies_ends_the_others_with_a_line(killed, recipe, workers,
     command = [sys.executable, "-m", "vaezoo", "train", "--resume", tmp_path / "run", "--epochs", str(done + 1)]
     subprocess.run(command, check=True, capture_output=True)
     assert len(rows_of(tmp_path / "run")) == done + 1
+
+
+@pytest.mark.slow
+def test_workers_that_differ_say_in_what_before_the_first_step(recipe, workers, tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (500, 8, 8), "uint8")
+    np.save(tmp_path / "other.npy", images)
+    other = ("--seed", 5, "--epochs", 3, "--checkpoint-every", "1s", "--data", tmp_path / "other.npy")
+    for process in workers(recipe, "--out", tmp_path / "run", of_the_second=other):
+        line = process.communicate(timeout=240)[1].strip().splitlines()[-1]
+        assert process.returncode == 2
+        what = "--checkpoint-every, training.epochs, training.seed, the data"
+        assert f"they differ in {what}; start all of them with the same" in line, line
+    assert not (tmp_path / "run").exists()

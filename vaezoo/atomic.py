@@ -1,6 +1,7 @@
 """Files that are complete or absent: written to a temporary name, flushed, renamed. Folders with one writer."""
 
 import contextlib
+import errno
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -8,6 +9,8 @@ from pathlib import Path
 
 from vaezoo.errors import VaezooError
 
+# What the operating system says of a disk that cannot be written, in the errors of TensorFlow.
+OF_DISKS = [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG, errno.EIO]
 LOCK = ".lock"  # the lock file in a folder that is being written
 
 
@@ -139,9 +142,16 @@ def has_writer(folder: Path) -> bool | None:
 
 @contextlib.contextmanager
 def plain_errors(path):
-    """Raise the operating system's errors about `path` as a VaezooError."""
+    """Raise the operating system's errors about `path` as a VaezooError, also those that TensorFlow passes on."""
     try:
         yield
-    except OSError as error:
-        reason = error.strerror or " ".join(str(error).split())
+    except Exception as error:
+        if isinstance(error, OSError):
+            reason = error.strerror or " ".join(str(error).split())
+        elif type(error).__module__.startswith("tensorflow."):  # by name, since importing TensorFlow takes seconds
+            reason = next((text for text in map(os.strerror, OF_DISKS) if text in str(error)), None)
+        else:
+            reason = None
+        if reason is None:
+            raise
         raise VaezooError(f"cannot write '{path}': {reason}; fix that, or choose another path") from error

@@ -10,13 +10,22 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
 
 from vaezoo.atomic import plain_errors, write_file, write_text
 from vaezoo.errors import VaezooError
+from vaezoo.reading import LARGEST_TABLE, Count, broken, open_regular, parse_json, read_bytes
 
+NAME = re.compile("epoch-([0-9]+)-step-([0-9]+)")
 KEPT = 2  # the newest, and the one before it in case the newest is broken
+
+Seconds = Annotated[float, Field(ge=0, le=1e12)]
 
 
 @dataclasses.dataclass
@@ -34,19 +43,42 @@ class TrainingState:
         skipped_in_a_row: the number of consecutive skipped steps up to now.
     """
 
-    epoch: int = 0
-    step: int = 0
-    rows: list[dict] = dataclasses.field(default_factory=list)
-    seconds: float = 0.0
-    epoch_seconds: float = 0.0
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    epoch: Count = 0
+    step: Count = 0
+    rows: list[dict[str, int | float]] = dataclasses.field(default_factory=list)
+    seconds: Seconds = 0.0
+    epoch_seconds: Seconds = 0.0
     sums: dict[str, list[float]] = dataclasses.field(default_factory=dict)
-    skipped: int = 0
-    skipped_in_a_row: int = 0
+    skipped: Count = 0
+    skipped_in_a_row: Count = 0
 
     def describe(self) -> str:
         """The progress in words."""
         steps = f" and {self.step} steps of the next" if self.step else ""
         return f"{self.epoch} finished epoch{'s' * (self.epoch != 1)}{steps}"
+
+
+@dataclasses.dataclass(frozen=True)
+class _File:
+    """What a manifest says of the model file."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    sha256: str
+    bytes: Annotated[int, Field(ge=0)]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Manifest:
+    """The content of a manifest; its own checksum is that of the other two entries."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    sha256: str
+    file: _File
+    state: TrainingState
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,10 +95,13 @@ class Checkpoint:
     @property
     def place(self) -> tuple[int, int]:
         """(finished epochs, finished steps of the next one), as in the file name."""
-        return tuple(int(number) for number in re.findall(r"\d+", self.model.stem))
+        return tuple(int(number) for number in NAME.fullmatch(self.model.stem).groups())
 
-    def read(self) -> TrainingState:
-        """Verify the checksums of both files.
+    def read(self, terms: Iterable[str] = ()) -> TrainingState:
+        """Verify the checksums of both files, and that the state is one of a training.
+
+        Args:
+            terms: what every row of metrics must have.
 
         Returns:
             The `TrainingState`.
@@ -74,23 +109,32 @@ class Checkpoint:
         Raises:
             VaezooError: if a file is broken; it names the file and the reason.
         """
-        try:
-            content = json.loads(self.manifest.read_text(encoding="utf-8"))
-            state, expected = content["state"], content["file"]
-            if content["sha256"] != _digest_of_text(state, expected):
+        content = read_bytes(self.manifest, LARGEST_TABLE)
+        with broken(self.manifest):
+            manifest = parse_json(content, _Manifest)
+            raw = json.loads(content)  # the checksum is that of the numbers as they were written
+            if manifest.sha256 != _digest_of_text(raw["state"], raw["file"]):
                 raise ValueError("its checksum does not match")
-            state = TrainingState(**state)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise VaezooError(f"'{self.manifest}' is broken: {_reason(error)}") from None
-        try:
-            size = self.model.stat().st_size
-            if size != expected["bytes"]:
-                raise VaezooError(f"'{self.model}' is broken: it has {size:,} bytes of {expected['bytes']:,}")
-            if _digest(self.model) != expected["sha256"]:
-                raise VaezooError(f"'{self.model}' is broken: its checksum does not match")
-        except OSError as error:
-            raise VaezooError(f"'{self.model}' is broken: {_reason(error)}") from None
-        return state
+            self._check(manifest.state, terms)
+        with broken(self.model), open_regular(self.model) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size != manifest.file.bytes:
+                raise ValueError(f"it has {size:,} bytes of {manifest.file.bytes:,}")
+            if _digest(file) != manifest.file.sha256:
+                raise ValueError("its checksum does not match")
+        return manifest.state
+
+    def _check(self, state, terms):
+        """Raise a ValueError unless the state is that of this file's name, with a row for each epoch."""
+        if (state.epoch, state.step) != self.place:
+            raise ValueError(f"it describes epoch {state.epoch} and step {state.step}, unlike its name")
+        if len(state.rows) != state.epoch:
+            raise ValueError(f"'state.rows' has {len(state.rows):,} rows of metrics for {state.epoch:,} epochs")
+        for number, row in enumerate(state.rows):
+            if missing := [term for term in ("epoch", "loss", *terms) if term not in row]:
+                raise ValueError(f"the key 'state.rows[{number}].{missing[0]}' is missing")
+            if row.keys() != state.rows[0].keys() or row["epoch"] != number + 1:
+                raise ValueError(f"'state.rows[{number}]' is no row of metrics of epoch {number + 1} like the others")
 
 
 class Checkpoints:
@@ -106,14 +150,16 @@ class Checkpoints:
 
     def all(self) -> list[Checkpoint]:
         """Every checkpoint that has a manifest, the newest first."""
-        found = [Checkpoint(path.with_suffix(".keras")) for path in self.folder.glob("epoch-*-step-*.json")]
+        manifests = (path for path in self.folder.glob("*.json") if NAME.fullmatch(path.stem))
+        found = [Checkpoint(path.with_suffix(".keras")) for path in manifests]
         return sorted(found, key=lambda checkpoint: checkpoint.place, reverse=True)
 
-    def newest(self, warn) -> tuple[Checkpoint, TrainingState] | None:
+    def newest(self, warn, terms: Iterable[str] = ()) -> tuple[Checkpoint, TrainingState] | None:
         """The newest complete checkpoint and its state; None if there are no checkpoints.
 
         Args:
             warn: takes a line for each broken checkpoint.
+            terms: as in `Checkpoint.read`.
 
         Raises:
             VaezooError: if all checkpoints are broken.
@@ -121,7 +167,7 @@ class Checkpoints:
         found = self.all()
         for checkpoint in found:
             try:
-                state = checkpoint.read()
+                state = checkpoint.read(terms)
             except VaezooError as error:
                 warn(f"{error}; using the checkpoint before it")
                 continue
@@ -149,8 +195,8 @@ class Checkpoints:
         with contextlib.suppress(OSError):
             checkpoint.manifest.unlink(missing_ok=True)
         write_file(checkpoint.model, model.save)
-        with plain_errors(checkpoint.model):
-            file = {"sha256": _digest(checkpoint.model), "bytes": checkpoint.model.stat().st_size}
+        with plain_errors(checkpoint.model), open(checkpoint.model, "rb") as file:
+            file = {"sha256": _digest(file), "bytes": os.fstat(file.fileno()).st_size}
         fields = dataclasses.asdict(state)
         content = {"sha256": _digest_of_text(fields, file), "file": file, "state": fields}
         write_text(checkpoint.manifest, json.dumps(content) + "\n")
@@ -167,14 +213,9 @@ class Checkpoints:
                     path.unlink()
 
 
-def _digest(path):
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _digest(file):
+    return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _digest_of_text(*content):
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _reason(error):
-    return getattr(error, "strerror", None) or " ".join(str(error).split())

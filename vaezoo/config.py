@@ -12,7 +12,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from vaezoo.errors import VaezooError, unknown
+from vaezoo.errors import VaezooError, printable_lines, unknown
+from vaezoo.reading import read_text
 from vaezoo.recipe_schema import Recipe
 from vaezoo.sections import describe, shown
 
@@ -71,14 +72,14 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
 
 
 def to_yaml(recipe: Recipe) -> str:
-    """The recipe as YAML that `load_recipe` reads back to an equal recipe."""
-    return yaml.dump(
-        recipe.model_dump(mode="json"),
-        Dumper=_Dumper,
-        sort_keys=False,
-        default_flow_style=False,
-        allow_unicode=True,
-    )
+    """The recipe as YAML that `load_recipe` reads back to an equal recipe; it may be printed on a terminal."""
+    content = recipe.model_dump(mode="json")
+
+    def dump(allow_unicode):
+        return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=allow_unicode)
+
+    text = dump(True)
+    return text if text == printable_lines(text) else dump(False)
 
 
 def _find(name_or_path: str) -> Path:
@@ -132,10 +133,10 @@ class _Dumper(yaml.SafeDumper):
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > LARGEST_RECIPE:
-            raise ValueError(f"it is larger than {LARGEST_RECIPE:,} bytes, and no recipe is")
-        content = _parse(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = _parse(read_text(path, LARGEST_RECIPE))
+    except VaezooError:
+        raise
+    except ValueError as error:
         raise VaezooError(f"cannot read the recipe '{path}': {_one_line(error)}") from None
     if not isinstance(content, dict):
         raise VaezooError(f"the recipe '{path}' must hold keys and values; `vaezoo show conv_vae` prints an example")

@@ -27,6 +27,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
+def printable_lines(text: str) -> str:
+    """As `printable`, but with its line breaks kept: for the terminal."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
 class Terminated(KeyboardInterrupt):
     """The process received SIGTERM and has stored its results. A KeyboardInterrupt with another exit code."""
 

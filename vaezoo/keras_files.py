@@ -8,9 +8,7 @@ bypassed before (CVE-2025-1550, -8747, -9905, -9906). Here, only the few classes
 import contextlib
 import io
 import json
-import struct
 import sys
-import zipfile
 
 import h5py
 import keras
@@ -18,12 +16,11 @@ import numpy as np
 
 from vaezoo import internals
 from vaezoo.errors import VaezooError
+from vaezoo.keras_archives import open_keras_archive
+from vaezoo.reading import reason
 from vaezoo.weight_limit import weights_within
 
 PACKAGE = "vaezoo"  # classes that are registered with Keras under this name are trusted
-MEMBERS = ("config.json", "metadata.json", "model.weights.h5")
-LARGEST_CONFIG = 2**21  # bytes; that of conv_vae has 20 KiB
-LARGEST_DIRECTORY = 2**12  # bytes; three members take 200
 UNSTORED = 2**16  # bytes of variables of a model that a file may lack, such as the means of its metrics
 
 NUMBERS = ("bool", "int32", "int64", "float32", "float64")
@@ -92,13 +89,9 @@ def check_keras_file(path):
     Raises:
         ValueError: if it must not be loaded; the message says why. The readers of zip, JSON and HDF5 raise others.
     """
-    with open(path, "rb") as file:
-        if _directory_size(file) > LARGEST_DIRECTORY:
-            raise ValueError("it has more members than a Keras file has")
-        with zipfile.ZipFile(file) as archive:
-            _check_members(archive.infolist())
-            _check_config(json.loads(archive.read("config.json")))
-            weights = archive.read("model.weights.h5")
+    with open_keras_archive(path) as archive:
+        _check_config(json.loads(archive.read("config.json")))
+        weights = archive.read("model.weights.h5")
     with h5py.File(io.BytesIO(weights), "r") as opened:
         _check_weights(opened)
     return len(weights)
@@ -109,33 +102,7 @@ def _plain_errors(path):
     try:
         yield
     except Exception as error:  # the readers of Keras and HDF5 raise many types
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise VaezooError(f"'{path}' cannot be loaded: {reason}") from error
-
-
-def _directory_size(file):
-    """The size of the list of members at the end of the zip archive; `zipfile` reads one of any size."""
-    file.seek(0, io.SEEK_END)
-    file.seek(-min(98, file.tell()), io.SEEK_END)
-    tail = file.read()
-    if tail[-22:-18] != b"PK\5\6":
-        raise ValueError("not a Keras file, or truncated")
-    (size,) = struct.unpack("<L", tail[-10:-6])
-    if tail[-42:-38] == b"PK\6\7":  # above 2 GiB a wider record comes before it
-        (wide,) = struct.unpack("<Q", tail[-58:-50])
-        size = max(size, wide)
-    return size
-
-
-def _check_members(members):
-    names = sorted(member.filename for member in members)
-    if names != sorted(MEMBERS):
-        raise ValueError(f"it holds {', '.join(names) or 'nothing'}; a Keras file holds {', '.join(MEMBERS)}")
-    for member in members:
-        if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
-            raise ValueError(f"its {member.filename} is compressed, which Keras never does")
-        if member.filename.endswith(".json") and member.file_size > LARGEST_CONFIG:
-            raise ValueError(f"its {member.filename} is larger than {LARGEST_CONFIG:,} bytes")
+        raise VaezooError(f"'{path}' cannot be loaded: {reason(error)}") from error
 
 
 def _check_config(config):

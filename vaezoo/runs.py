@@ -1,19 +1,37 @@
 """Reading a run directory. TensorFlow is imported at the first use of the model or the data."""
 
 import functools
-import json
 import os
 from pathlib import Path
+from typing import Literal
+
+from typing_extensions import TypedDict
 
 from vaezoo.checkpoints import Checkpoints
 from vaezoo.config import load_recipe
 from vaezoo.errors import VaezooError, unknown
+from vaezoo.reading import Count, Text, read_json
+from vaezoo.versions import PACKAGES
 
 FILES = (
     "recipe.yaml", "environment.json", "metrics.csv", "test.json", "skipped.txt",
     "model.keras", "encoder.keras", "decoder.keras",
 )  # fmt: skip
 SPLITS = ("train", "validation", "test")
+
+# The entries of environment.json that vaezoo reads. Each may be missing.
+Environment = TypedDict(
+    "Environment",
+    {
+        **dict.fromkeys(("vaezoo", "python", *PACKAGES, "device", "strategy", "precision", "compilation"), Text),
+        "status": Literal["training", "finished", "interrupted", "failed"],
+        "reason": Text,  # of a failure
+        "images": TypedDict("Images", dict.fromkeys(SPLITS, Count)),
+        "shape": list[Count],
+        "class_names": list[Text] | None,
+    },
+    total=False,
+)
 
 
 class Run:
@@ -40,6 +58,17 @@ class Run:
     def recipe(self):
         """The resolved `Recipe`."""
         return load_recipe(self.path / "recipe.yaml")
+
+    @functools.cached_property
+    def environment(self):
+        """What the run was trained on and how it ended, as in environment.json; a mapping."""
+        return read_environment(self.path)
+
+    @functools.cached_property
+    def test(self):
+        """The test metrics by name, as in test.json; empty without the file."""
+        path = self.path / "test.json"
+        return read_json(path, dict[str, float]) if os.path.lexists(path) else {}
 
     @functools.cached_property
     def model(self):
@@ -100,13 +129,14 @@ def load_recipe_data(recipe, cache=None, quiet=False):
     return load_data(data.name, **data.preparation, **options)
 
 
-def read_environment(path: Path) -> dict:
-    """The content of environment.json in a run directory; empty if it cannot be read."""
-    try:
-        content = json.loads((path / "environment.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+def read_environment(path: Path) -> Environment:
+    """The content of environment.json in a run directory; empty without the file.
+
+    Raises:
+        VaezooError: for a broken file; it names the entry.
+    """
+    path = path / "environment.json"
+    return read_json(path, Environment) if os.path.lexists(path) else {}
 
 
 def free_path(path: str | Path) -> Path:

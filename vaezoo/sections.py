@@ -157,9 +157,12 @@ def describe(error: ValidationError) -> str:
             return f"the key '{path}' is missing"
         case "value_error":
             return str(context["error"])
+        case "json_invalid":
+            return f"it is not JSON: {context['error']}"
     more = error.error_count() - 1
     message = complaint["msg"].removeprefix("Input ")
-    return f"'{path}' {message}, not {shown(given)}" + (f" (and {more} more)" if more else "")
+    subject = f"'{path}'" if path else "it"
+    return f"{subject} {message}, not {shown(given)}" + (f" (and {more} more)" if more else "")
 
 
 def shown(value: Any) -> str:

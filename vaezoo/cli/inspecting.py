@@ -1,6 +1,6 @@
 """`vaezoo inspect`."""
 
-from vaezoo.errors import VaezooError
+from vaezoo.errors import VaezooError, printable
 from vaezoo.tables import aligned
 
 
@@ -16,7 +16,8 @@ def _inspect(arguments):
 
     found = inspect(arguments.run)
     sections = _sections(found).items()
-    print(aligned((name * (number == 0), line) for name, lines in sections for number, line in enumerate(lines)))
+    rows = ((name * (number == 0), printable(line)) for name, lines in sections for number, line in enumerate(lines))
+    print(aligned(rows))
     if found.broken:
         raise VaezooError("; ".join(found.broken))
 

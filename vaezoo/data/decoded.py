@@ -28,6 +28,7 @@ from vaezoo.data.npy import NpyFile
 from vaezoo.data.pictures import UnusableImageError, guarded, read_header, read_image
 from vaezoo.data.preparation import Preparation, decided_size
 from vaezoo.errors import VaezooError
+from vaezoo.reading import LARGEST_TABLE, read_bytes
 
 VERSION = 1  # of what becomes of an image file; another one makes new caches
 AT_ONCE = 64  # files that a thread reads at a time
@@ -227,12 +228,12 @@ def _cache_name(listing, preparation):
 def _cached(path, listing, preparation):
     """The `Images` of a cache, or None if it is not there, or not complete."""
     try:
-        content = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        content = json.loads(read_bytes(path.with_suffix(".json"), LARGEST_TABLE))
         shape, image_size = tuple(content["shape"]), content["image_size"] and tuple(content["image_size"])
         skipped, file = content["skipped"], NpyFile(path)
         if (file.shape, file.dtype) != ((len(listing.files) - len(skipped), *shape), np.uint8):
             return None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     decode = _reader(listing, skipped, shape, preparation)
 

@@ -7,20 +7,20 @@
 """
 
 import contextlib
-import csv
 import dataclasses
+import os
 from typing import NamedTuple
 
 import numpy as np
 
 from vaezoo.data.binarization import fitting
 from vaezoo.distributions import SMALLEST_LEVEL_SCALE
-from vaezoo.errors import VaezooError
 from vaezoo.evaluation.encoded import encode
 from vaezoo.evaluation.latent_code import active_units, aggregated_posterior
 from vaezoo.evaluation.sample_quality import UndefinedMetricError, frechet_distance
 from vaezoo.models.in_batches import decode
 from vaezoo.part_schema import WarmUp
+from vaezoo.reading import read_table
 from vaezoo.recipe_schema import Recipe
 from vaezoo.seeds import IMPORTANCE, fold_seed
 from vaezoo.spec import Spec
@@ -233,15 +233,9 @@ def _unlike(examples, shown):
 def _rows(run, steps):
     """The rows of metrics.csv from the end of a warm-up of the KL on: before it, the loss is another one."""
     path, beta = run.path / "metrics.csv", run.recipe.model.objective.keywords().get("beta")
-    if not path.is_file():
-        return []
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-        first = beta.steps / steps * rows[-1]["epoch"] if isinstance(beta, WarmUp) and steps else 0
-        return [row for row in rows if row["epoch"] >= first]
-    except (OSError, ValueError, TypeError, KeyError, IndexError) as error:
-        raise VaezooError(f"'{path}' is broken: {error}") from None
+    rows = read_table(path, ("epoch", "loss")) if os.path.lexists(path) else []
+    first = beta.steps / steps * rows[-1]["epoch"] if isinstance(beta, WarmUp) and steps and rows else 0
+    return [row for row in rows if row["epoch"] >= first]
 
 
 # The checks: `Measured` → findings

@@ -85,7 +85,12 @@ def _measure(folder, threads):
         "OMP_NUM_THREADS": str(threads),
     }
     command = [sys.executable, "-m", "vaezoo.exporting.measuring", str(folder.resolve()), str(threads)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    reading, held_open = os.pipe()  # the process ends as soon as this one no longer holds the other end
+    try:
+        done = subprocess.run(command, env=environment, stdin=reading, capture_output=True, text=True, check=False)
+    finally:
+        os.close(reading)
+        os.close(held_open)
     if done.returncode == 0:
         return
     running = (done.stdout.split("\n")[-2:] or [""])[0] or "the Keras files"

@@ -2,7 +2,6 @@
 
 import dataclasses
 import datetime
-import json
 import string
 import typing
 from pathlib import Path
@@ -40,7 +39,7 @@ def describe(run, functions, plan, report, gap, version) -> Described:
     """
     recipe, model, spec = run.recipe, run.model, run.model.spec
     words = _words(spec, model.likelihood.autoregressive)
-    environment, metrics = _json(run.path / "environment.json"), _json(run.path / "test.json")
+    environment, metrics = run.environment, run.test
     precision = recipe.training.precision
     data = [Path(recipe.data.name).name, *[f"binarized: {recipe.data.binarize}"] * spec.is_image]
     counts = ", ".join(f"{count:,} {split}" for split, count in environment.get("images", {}).items())
@@ -105,10 +104,6 @@ def _words(spec, autoregressive):
         unchecked=f"tokens outside {tokens}",
     )
     return {"image": image, "vector": vector, "sequence": sequence}[spec.kind]
-
-
-def _json(path):
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def _tensors(model, functions, binarized, words):

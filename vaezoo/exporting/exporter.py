@@ -1,14 +1,13 @@
 """Export a run: write everything to a staging folder, measure it, publish it."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 import vaezoo
-from vaezoo.atomic import write_arrays, write_file, write_text
+from vaezoo.atomic import plain_errors, write_arrays, write_file, write_text
 from vaezoo.errors import VaezooError
 from vaezoo.exporting import card, litert, onnx, saved_model
 from vaezoo.exporting.agreement import Agreement, verify
@@ -112,17 +111,12 @@ def open_run(path: str | Path) -> Run:
         VaezooError: if it is no run directory, is broken, or was written by a newer vaezoo.
     """
     run = Run(path)
-    environment = run.path / "environment.json"
-    if environment.is_file():
-        try:
-            made_with = str(json.loads(environment.read_text(encoding="utf-8")).get("vaezoo", ""))
-        except (OSError, ValueError, AttributeError) as error:
-            raise VaezooError(f"'{environment}' cannot be read; repair it, or train again") from error
-        if _numbers(made_with) > _numbers(vaezoo.__version__):
-            raise VaezooError(
-                f"'{path}' comes from vaezoo {made_with}, and this is {vaezoo.__version__}; update vaezoo to export it"
-            )
-    _ = run.recipe, run.model  # read now, so that a broken file is reported before anything is written
+    made_with = run.environment.get("vaezoo", "")
+    if _numbers(made_with) > _numbers(vaezoo.__version__):
+        raise VaezooError(
+            f"'{path}' comes from vaezoo {made_with}, and this is {vaezoo.__version__}; update vaezoo to export it"
+        )
+    _ = run.recipe, run.model, run.test  # read now, so that a broken file is reported before anything is written
     return run
 
 
@@ -166,7 +160,8 @@ def _flat_names(plan):
 def _write(staging, run, plan, functions, say):
     """Write every artefact into the staging folder; returns the folder of the SavedModel's version, or None."""
     folder = staging.path if plan.flat else staging.path / "reference"
-    folder.mkdir(exist_ok=True)
+    with plain_errors(folder):
+        folder.mkdir(exist_ok=True)
     inputs = measured_inputs(run)
     write_file(folder / "decoder.keras", functions.decoder.save)
     write_file(folder / "encoder.keras", functions.encoder.save)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from vaezoo.atomic import plain_errors
 from vaezoo.errors import VaezooError
 from vaezoo.exporting.signatures import Functions, save
 
@@ -38,9 +39,9 @@ def convert(functions: Functions, name: str, quantization: str, batch: int | Non
         The content of the file.
 
     Raises:
-        VaezooError: if an operation has no LiteRT kernel.
+        VaezooError: if an operation has no LiteRT kernel, or the temporary folder cannot be written.
     """
-    with tempfile.TemporaryDirectory(prefix="vaezoo-") as folder:
+    with plain_errors("the folder for temporary files"), tempfile.TemporaryDirectory(prefix="vaezoo-") as folder:
         save(functions, Path(folder) / "model", [name], batch)
         converter = tf.lite.TFLiteConverter.from_saved_model(str(Path(folder) / "model"), signature_keys=[name])
         if quantization != "float32":

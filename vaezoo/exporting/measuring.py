@@ -2,13 +2,16 @@
 
 It is a separate process because the number of threads can be set only once in a process, and because a runtime that
 crashes must not stop the export. It prints the name of each artefact before it runs it, and writes verify.json,
-verify.txt and, where the model is one of images, verify.png.
+verify.txt and, where the model is one of images, verify.png. It ends at the end of its standard input, which the export
+holds open, so that it does not outlast an export that is killed.
 """
 
 import importlib.metadata
 import json
+import os
 import platform
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -135,7 +138,14 @@ def _environment(threads):
     }
 
 
+def _end_with_input():
+    while os.read(0, 1):  # unlike sys.stdin, this holds no lock when Python exits
+        pass
+    os._exit(1)
+
+
 if __name__ == "__main__":
+    threading.Thread(target=_end_with_input, daemon=True).start()
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(int(sys.argv[2]))

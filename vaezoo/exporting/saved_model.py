@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from vaezoo.atomic import write_text
+from vaezoo.atomic import plain_errors, write_text
 from vaezoo.exporting.graph_check import check_saved_model
 from vaezoo.exporting.inputs import by_signature
 from vaezoo.exporting.signatures import Functions, save
@@ -37,15 +37,16 @@ def write(functions: Functions, folder: Path, name: str, reference: dict[str, Pa
         inputs: from `measured_inputs`; the warm-up sends the first of them.
 
     Raises:
-        VaezooError: for a graph that a server could not run.
+        VaezooError: for a graph that a server could not run, or a disk that cannot be written.
     """
-    save(functions, folder, SIGNATURES, default="decode")
-    check_saved_model(folder)
-    extra = folder / "assets.extra"
-    extra.mkdir()
-    for file, source in reference.items():
-        _link(source, extra / file)
-    _write_warm_up(extra / "tf_serving_warmup_requests", name, by_signature(inputs))
+    with plain_errors(folder):
+        save(functions, folder, SIGNATURES, default="decode")
+        check_saved_model(folder)
+        extra = folder / "assets.extra"
+        extra.mkdir()
+        for file, source in reference.items():
+            _link(source, extra / file)
+        _write_warm_up(extra / "tf_serving_warmup_requests", name, by_signature(inputs))
     write_text(folder / "batching_params.pbtxt", BATCHING)
 
 

@@ -58,7 +58,8 @@ class Staging:
         """Where to write the next version of a SavedModel: DIR/.writing/savedmodel/NAME/VERSION, not yet made."""
         version = max(versions(self.target / "savedmodel" / name), default=0) + 1
         base = self.path / "savedmodel" / name
-        base.mkdir(parents=True)
+        with plain_errors(self.target):
+            base.mkdir(parents=True)
         return base / str(version)
 
     def publish(self) -> None:

@@ -6,7 +6,6 @@
 import contextlib
 import hashlib
 import json
-import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +18,7 @@ from vaezoo.errors import VaezooError
 from vaezoo.latent_space.codes import information
 from vaezoo.latent_space.editing import class_index, members
 from vaezoo.models.in_batches import BATCH, embed
-from vaezoo.runs import read_environment
+from vaezoo.reading import open_regular, parse_json, read_arrays
 
 CACHE = "averages.npz"
 RANKING_EXAMPLES = 2000  # enough to rank the latent axes
@@ -78,7 +77,7 @@ def class_of(run, label, argument="label"):
     if not isinstance(label, str):
         return label
     # The run knows the names too; loading the data for them can take minutes.
-    return class_index(label, read_environment(run.path).get("class_names") or run.data.class_names)
+    return class_index(label, run.environment.get("class_names") or run.data.class_names)
 
 
 def examples_at(run, indices):
@@ -175,18 +174,21 @@ def _labels_of(split):
 
 
 def _fingerprint(run):
-    with open(run.path / "model.keras", "rb") as file:
+    with open_regular(run.path / "model.keras") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read_cache(run):
     """The averages of this model file; empty if the cache is missing, broken, or of another model."""
     try:
-        with np.load(run.path / CACHE, allow_pickle=False) as file:
-            if str(file["model"]) != _fingerprint(run):
-                return {}
-            return dict(zip(json.loads(str(file["names"])), file["averages"], strict=True))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        stored = read_arrays(run.path / CACHE)
+        if str(stored["model"]) != _fingerprint(run):
+            return {}
+        names, averages = parse_json(str(stored["names"]), list[str]), stored["averages"]
+        if averages.dtype.kind != "f" or averages.shape[1:] != (run.model.latent_dim + 1,):
+            return {}
+        return dict(zip(names, averages, strict=True))
+    except (ValueError, KeyError):
         return {}
 
 

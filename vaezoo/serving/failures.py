@@ -2,6 +2,8 @@
 
 from vaezoo.errors import VaezooError
 
+LARGEST_ANSWER = 2**30  # bytes, whatever shapes the server's metadata claim
+
 
 class ServingError(VaezooError):
     """The server could not be reached, or refused the request. The message is one line."""

@@ -1,7 +1,9 @@
 """The server's gRPC interface. Its packages are imported when a client is made."""
 
+import math
+
 from vaezoo.errors import VaezooError
-from vaezoo.serving.failures import BusyError, ServingError, one_line
+from vaezoo.serving.failures import LARGEST_ANSWER, BusyError, ServingError, one_line
 
 
 class Grpc:
@@ -16,19 +18,19 @@ class Grpc:
                 f"grpc:// needs {error.name}, which is not installed: pip install 'vaezoo[serving]'"
             ) from None
         self.server, self.model, self.version = url, model, version
-        self.unlimited = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
-        self.channel = grpc.insecure_channel(url.removeprefix("grpc://"), self.unlimited)
+        limits = [("grpc.max_receive_message_length", LARGEST_ANSWER), ("grpc.max_send_message_length", -1)]
+        self.channel = grpc.insecure_channel(url.removeprefix("grpc://"), limits)
         self.stub = service.PredictionServiceStub(self.channel)
 
     def signatures(self, timeout):
         """Signature → "inputs" or "outputs" → name → (type, shape)."""
+        from google.protobuf.message import DecodeError
         from tensorflow.core.framework import types_pb2
         from tensorflow_serving.apis import get_model_metadata_pb2 as messages
 
         request = messages.GetModelMetadataRequest(metadata_field=["signature_def"])
         self._address(request.model_spec)
         found, described = self._call(self.stub.GetModelMetadata, request, timeout), messages.SignatureDefMap()
-        found.metadata["signature_def"].Unpack(described)
 
         def tensors(named):
             def shape(tensor):
@@ -36,11 +38,15 @@ class Grpc:
 
             return {name: (types_pb2.DataType.Name(tensor.dtype), shape(tensor)) for name, tensor in named.items()}
 
-        return {
-            name: {"inputs": tensors(signature.inputs), "outputs": tensors(signature.outputs)}
-            for name, signature in described.signature_def.items()
-            if not name.startswith("__")
-        }
+        try:
+            found.metadata["signature_def"].Unpack(described)
+            return {
+                name: {"inputs": tensors(signature.inputs), "outputs": tensors(signature.outputs)}
+                for name, signature in described.signature_def.items()
+                if signature.inputs and signature.outputs  # no initializer of the server's own
+            }
+        except (ValueError, DecodeError):
+            raise ServingError(f"{self.server} answered with metadata that describe no model") from None
 
     def predict(self, signature, arrays, outputs, timeout):
         """Arrays by name → the arrays named in `outputs`."""
@@ -53,6 +59,9 @@ class Grpc:
         for name, array in arrays.items():
             request.inputs[name].CopyFrom(tf.make_tensor_proto(array))
         found = self._call(self.stub.Predict, request, timeout).outputs
+        for name in outputs:  # a few bytes can stand for terabytes of equal numbers
+            if name in found and math.prod(dim.size for dim in found[name].tensor_shape.dim) > LARGEST_ANSWER // 4:
+                raise ServingError(f"{self.server} answered with more than {LARGEST_ANSWER:,} bytes")
         try:
             return {name: tf.make_ndarray(found[name]) for name in outputs if name in found}
         except (TypeError, ValueError):

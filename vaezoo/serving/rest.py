@@ -10,7 +10,7 @@ import urllib.request
 
 import urllib3
 
-from vaezoo.serving.failures import BusyError, ServingError, one_line
+from vaezoo.serving.failures import LARGEST_ANSWER, BusyError, ServingError, one_line
 
 LARGEST_METADATA = 2**22  # bytes; those of a model of vaezoo take 10 KB
 LARGEST_ERROR = 2**16  # bytes
@@ -39,7 +39,7 @@ class Rest:
             return {
                 name: {side: self._tensors(signature[side]) for side in ("inputs", "outputs")}
                 for name, signature in described.items()
-                if not name.startswith("__")
+                if signature.get("inputs") and signature.get("outputs")  # no initializer of the server's own
             }
         except (AttributeError, KeyError, TypeError, ValueError):
             raise ServingError(f"{self.server} answered with metadata that describe no model") from None
@@ -49,6 +49,8 @@ class Rest:
         def shape(tensor):  # sizes are text in the JSON; a scalar has no "dim"
             return tuple(int(dim["size"]) for dim in tensor["tensor_shape"].get("dim", []))
 
+        if not all(isinstance(tensor["dtype"], str) for tensor in tensors.values()):
+            raise TypeError("the type of a tensor is no text")
         return {name: (tensor["dtype"], shape(tensor)) for name, tensor in tensors.items()}
 
     def predict(self, signature, arrays, outputs, timeout):
@@ -57,7 +59,8 @@ class Rest:
         body = json.dumps({"signature_name": signature, "inputs": columns}).encode()
         rows = len(next(iter(arrays.values())))
         numbers = sum(rows * math.prod(size for size in shape if size > 0) for _, shape in outputs.values())
-        found = self._request("POST", f"{self.address}:predict", body, timeout, CHUNK + LONGEST_NUMBER * numbers)
+        most = min(CHUNK + LONGEST_NUMBER * numbers, LARGEST_ANSWER)
+        found = self._request("POST", f"{self.address}:predict", body, timeout, most)
         found = found.get("outputs") if isinstance(found, dict) else None
         return {next(iter(outputs)): found} if len(outputs) == 1 and not isinstance(found, dict) else found
 
@@ -101,7 +104,7 @@ class Rest:
             chunks.append(chunk)
             size += len(chunk)
             if size > most:
-                raise ServingError(f"{self.server} answered with more than {most:,} bytes, which this call cannot have")
+                raise ServingError(f"{self.server} answered with more than {most:,} bytes, the most that are read")
             if time.monotonic() > deadline:
                 raise TimeoutError
         return b"".join(chunks)

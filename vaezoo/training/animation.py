@@ -1,13 +1,18 @@
 """The latent space during training: the codes of some test examples after every epoch, and an animation of them."""
 
+import os
+
 import keras
 import numpy as np
 
 from vaezoo import plots
 from vaezoo.atomic import write_arrays, write_file
+from vaezoo.errors import VaezooError
+from vaezoo.reading import broken, read_arrays
 
 MAPPED_EXAMPLES = 1000
 CODES, FILM = "latent.npz", "latent.gif"
+KINDS = [("f", "i", "i"), ("f", "i", "u")]  # the types of codes, epochs and labels in latent.npz
 
 
 class LatentFilm(keras.callbacks.Callback):
@@ -25,20 +30,23 @@ class LatentFilm(keras.callbacks.Callback):
     def __init__(self, folder, x, labels=None):
         super().__init__()
         self.path, self.x, self.labels = folder / CODES, x, labels
-        self.epochs, self.codes = [], []
+        stored = _read(self.path)
+        self.epochs, self.codes = (list(stored[name]) if stored else [] for name in ("epochs", "codes"))
 
     @classmethod
-    def of(cls, folder, recipe, data):
-        """The callback for the first test examples of a recipe."""
+    def of(cls, folder, setup):
+        """The callback for the first test examples of a `Setup`; a VaezooError where latent.npz does not fit it."""
+        recipe = setup.recipe
         seen = {"binarize": recipe.data.binarize, "seed": recipe.training.seed}
-        return cls(folder, *data.test.first(MAPPED_EXAMPLES, **seen))
+        film = cls(folder, *setup.data.test.first(MAPPED_EXAMPLES, **seen))
+        wanted = (len(film.x), setup.model.latent_dim)
+        if film.codes and film.codes[0].shape != wanted:
+            raise VaezooError(f"'{film.path}' holds codes of shape {film.codes[0].shape}, not {wanted}; remove it")
+        return film
 
     def on_train_begin(self, logs=None):
         """Store the codes of the untrained encoder; a resumed training reads the stored codes instead."""
-        if self.path.exists():
-            with np.load(self.path) as stored:
-                self.epochs, self.codes = list(stored["epochs"]), list(stored["codes"])
-        else:
+        if not self.epochs:
             self._store(0)
 
     def on_epoch_end(self, epoch, logs=None):
@@ -64,11 +72,25 @@ def leave_film(folder, class_names=None, title=""):
     Returns:
         The path of the animation, or None.
     """
-    if not (folder / CODES).exists():
+    stored = _read(folder / CODES)
+    if stored is None:
         return None
-    with np.load(folder / CODES) as stored:
-        labels = stored.get("labels", None)
-        frames = plots.latent_film(stored["codes"], stored["epochs"], labels, class_names, title)
+    frames = plots.latent_film(stored["codes"], stored["epochs"], stored.get("labels"), class_names, title)
     # About ten seconds in total, and at most half a second for each frame.
     seconds = float(np.clip(10 / len(frames), 0.04, 0.5))
     return write_file(folder / FILM, lambda temporary: plots.save_gif(temporary, frames, seconds, hold=2))
+
+
+def _read(path):
+    """The arrays of latent.npz by name; None without the file."""
+    if not os.path.lexists(path):
+        return None
+    stored = read_arrays(path)
+    with broken(path):
+        shapes = {name: array.shape for name, array in stored.items()}
+        frames, examples, _ = shapes["codes"]
+        labels = stored.get("labels", np.zeros(examples, "int64"))
+        kinds = stored["codes"].dtype.kind, stored["epochs"].dtype.kind, labels.dtype.kind
+        if frames == 0 or shapes["epochs"] != (frames,) or labels.shape != (examples,) or kinds not in KINDS:
+            raise ValueError("its arrays are not those of an animation")
+    return stored

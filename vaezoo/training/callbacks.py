@@ -28,6 +28,10 @@ class Recorder(keras.callbacks.Callback):
     def __init__(self, run, state, setup, started, every=None):
         super().__init__()
         self.run, self.state, self.watch, self.devices = run, state, setup.watch, setup.devices
+        self.counts_skipped = self.watch.patience > 1 or any("skipped" in row for row in state.rows)
+        if self.counts_skipped:  # a resumed training may begin or end to skip
+            for row in state.rows:
+                row.setdefault("skipped", 0)
         self.steps, self.every = setup.steps, every
         self.images_per_epoch = setup.steps * setup.recipe.training.batch_size
         self.begun = started - state.seconds
@@ -68,7 +72,7 @@ class Recorder(keras.callbacks.Callback):
         rate = round(self.images_per_epoch / state.epoch_seconds)
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}}
         row |= {"seconds": round(state.epoch_seconds, 3), "images_per_second": rate}
-        if self.watch.patience > 1:
+        if self.counts_skipped:
             row["skipped"] = int(self.watch.skipped.numpy())
         state.rows.append(row)
         state.epoch, state.step, state.epoch_seconds, state.sums, state.skipped = epoch + 1, 0, 0.0, {}, 0

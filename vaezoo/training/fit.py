@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 import sys
 import tempfile
 import time
@@ -12,7 +13,7 @@ from typing import Any
 from vaezoo import internals
 from vaezoo.checkpoints import TrainingState
 from vaezoo.config import load_recipe, to_yaml
-from vaezoo.errors import VaezooError
+from vaezoo.errors import VaezooError, printable_lines
 from vaezoo.keras_files import load_weights
 from vaezoo.models.vae import VAE
 from vaezoo.optimizer import take_averages
@@ -77,11 +78,13 @@ def train(
     directory = RunDirectory(out or free_path(Path("runs") / recipe.name))
     devices, say = _joined(strategy, quiet)
     quiet = quiet or not devices.chief
-    setup = prepare(recipe, lambda line: say(f"warning: {line}"), devices, image_cache(directory.path), quiet)
+    common = {"checkpoint_every=": checkpoint_every, "the checkpoint": None}
+    setup = prepare(recipe, lambda line: say(f"warning: {line}"), devices, image_cache(directory.path), quiet, common)
     with _written_by_chief(directory, devices) as run:
         run.text("recipe.yaml", to_yaml(setup.recipe))
         say(f"{setup.headline}\nwriting to {run.path}\n")
-        return _train(run, setup, TrainingState(), started, quiet, animate, checkpoint_every)
+        film = [LatentFilm.of(run.path, setup)] if animate and devices.chief else []
+        return _train(run, setup, TrainingState(), started, quiet, film, checkpoint_every)
 
 
 def resume(
@@ -128,7 +131,7 @@ def resume(
     devices, say = _joined(strategy, quiet)
     with _written_by_chief(found_at, devices) as run:
         recipe = load_recipe(found_at.path / "recipe.yaml", changes)
-        found = found_at.checkpoints.newest(warn)
+        found = found_at.checkpoints.newest(warn, recipe.model.objective.shown)
         if found is None and (found_at.path / "model.keras").exists():
             raise VaezooError(
                 f"'{path}' holds a model but no checkpoint, as `vaezoo refit` writes it; resume the run it was made of"
@@ -139,22 +142,27 @@ def resume(
                 f"'{path}' has {state.epoch} epochs{f' and {state.step} steps' * (state.step > 0)} already, more than "
                 f"the {recipe.training.epochs} asked for; give a larger --epochs"
             )
-        setup = prepare(recipe, warn, devices, image_cache(found_at.path), quiet or not devices.chief)
-        _check_environment(read_environment(found_at.path), setup.environment, warn)
+        # A run that not all machines share has other checkpoints on some of them.
+        common = {"checkpoint_every=": checkpoint_every, "the checkpoint": checkpoint and checkpoint.model.name}
+        setup = prepare(recipe, warn, devices, image_cache(found_at.path), quiet or not devices.chief, common)
+        try:
+            before = read_environment(found_at.path)
+        except VaezooError as error:
+            warn(f"{error}; it is written anew, and nobody can tell whether the data have changed")
+            before = {}
+        _check_environment(before, setup.environment, warn)
         if checkpoint:
+            _check_state(checkpoint, state, setup)
             load_weights(setup.model, checkpoint.model)
             setup.watch.steps.assign(state.epoch * setup.steps + state.step)
-        if not devices.agree(state.epoch * setup.steps + state.step):
-            raise VaezooError(
-                f"the workers found different checkpoints in '{path}'; put it on a disk that all of them share"
-            )
+        film = [LatentFilm.of(run.path, setup)] if devices.chief and os.path.lexists(run.path / CODES) else []
         run.text("recipe.yaml", to_yaml(setup.recipe))
         if state.epoch < recipe.training.epochs:
             run.drop_results()
         if state.epoch and not state.step and devices.chief:
             run.show_epoch(state, setup.model)  # the process may have been killed after the checkpoint, before this
         say(f"{setup.headline}\nresuming in {run.path} after {state.describe()}\n")
-        return _train(run, setup, state, started, quiet, (run.path / CODES).exists(), checkpoint_every)
+        return _train(run, setup, state, started, quiet, film, checkpoint_every)
 
 
 @contextlib.contextmanager
@@ -168,7 +176,7 @@ def _written_by_chief(directory, devices):
             yield run
 
 
-def _train(run, setup, state, started, quiet, animate, checkpoint_every):
+def _train(run, setup, state, started, quiet, film, checkpoint_every):
     """Train from a state to the last epoch and evaluate; also complete the run directory if the training ends early."""
     model, settings, data, devices = setup.model, setup.recipe.training, setup.data, setup.devices
     say = printer(quiet or not devices.chief)
@@ -179,7 +187,6 @@ def _train(run, setup, state, started, quiet, animate, checkpoint_every):
         internals.skip_symbolic_build(model)
     validation = devices.repeat(data.validation.batches(EVALUATION_BATCH, **setup.batches)) if data.validation else None
     recorder = Recorder(run, state, setup, started, checkpoint_every)
-    film = [LatentFilm.of(run.path, setup.recipe, data)] if animate and devices.chief else []
     progress = Progress(recorder, settings.epochs, quiet or not devices.chief)
     try:
         with devices.errors_of_others(), progress, Interruption(recorder) as interruption:
@@ -220,6 +227,17 @@ def _train(run, setup, state, started, quiet, animate, checkpoint_every):
     return Trained(run.path, model, test)
 
 
+def _check_state(checkpoint, state, setup):
+    """Refuse a state that is none of this training, though its checksum is right."""
+    trackers = setup.model.trackers if state.step else {}
+    sums = {name: len(tracker.variables) for name, tracker in trackers.items()}
+    if state.step >= setup.steps or sums != {name: len(values) for name, values in state.sums.items()}:
+        raise VaezooError(
+            f"'{checkpoint.manifest}' is broken: its step is {state.step:,} of {setup.steps:,} in an epoch, with the "
+            f"sums of {', '.join(state.sums) or 'no terms'}; remove it to resume from the checkpoint before it"
+        )
+
+
 def _check_environment(before, now, warn):
     """Refuse to resume with other data; warn about what may change the weights."""
     for key in ("images", "shape"):
@@ -247,7 +265,7 @@ def printer(quiet):
 
     def say(line):
         if not quiet:
-            print(line, file=sys.stderr, flush=True)
+            print(printable_lines(line), file=sys.stderr, flush=True)
 
     return say
 

@@ -4,14 +4,15 @@ This module imports nothing heavy, so a run can be inspected quickly, also while
 """
 
 import dataclasses
-import zipfile
-import zlib
+import os
 from pathlib import Path
 
 from vaezoo.atomic import LOCK, has_writer
 from vaezoo.checkpoints import Checkpoint, Checkpoints, TrainingState
 from vaezoo.config import load_recipe
 from vaezoo.errors import VaezooError
+from vaezoo.keras_archives import open_keras_archive
+from vaezoo.reading import reason
 from vaezoo.recipe_schema import Recipe
 from vaezoo.runs import read_environment
 
@@ -81,17 +82,21 @@ def inspect(path: str | Path) -> Inspection:
     checkpoints = {}
     for checkpoint in Checkpoints(path).all():
         try:
-            found = checkpoint.read()
+            found = checkpoint.read(recipe.model.objective.shown)
         except VaezooError as error:
-            if checkpoint.manifest.exists():  # otherwise the training has just removed it
+            if os.path.lexists(checkpoint.manifest):  # otherwise the training has just removed it
                 checkpoints[checkpoint] = "broken"
                 broken.append(str(error))
             continue
         checkpoints[checkpoint] = "complete"
         state = state or found
-    environment = read_environment(path)
-    if not environment:
-        broken.append(f"'{path / 'environment.json'}' is missing or broken")
+    environment = {}
+    try:
+        environment = read_environment(path)
+        if not environment:
+            broken.append(f"'{path / 'environment.json'}' is missing or empty")
+    except VaezooError as error:
+        broken.append(str(error))
     for name in ("model.keras", "encoder.keras", "decoder.keras"):
         needed = environment.get("status") == "finished" or (name == "model.keras" and state and state.epoch)
         if problem := _problem_of_archive(path / name, needed):
@@ -103,11 +108,11 @@ def inspect(path: str | Path) -> Inspection:
 
 def _problem_of_archive(path, needed):
     """What is wrong with a Keras file, a zip archive with a checksum for each member; None if nothing is."""
-    if not path.exists():
+    if not os.path.lexists(path):
         return f"'{path}' is missing" if needed else None
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_keras_archive(path) as archive:
             member = archive.testzip()
-    except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
-        return f"'{path}' is broken: {' '.join(str(error).split())}"
+    except Exception as error:  # the reader of zip raises many types
+        return f"'{path}' is broken: {reason(error)}"
     return f"'{path}' is broken: the checksum of its member {member} does not match" if member else None

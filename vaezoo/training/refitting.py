@@ -1,15 +1,17 @@
 """Fit a new prior to a trained model, its networks held fixed: the prior then follows the aggregated posterior."""
 
-import shutil
+import os
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from vaezoo.atomic import write_file
 from vaezoo.config import load_recipe, to_yaml
 from vaezoo.errors import VaezooError
-from vaezoo.runs import Run, free_path, image_cache, read_environment
+from vaezoo.reading import LARGEST_TABLE, read_bytes
+from vaezoo.runs import Run, free_path, image_cache
 from vaezoo.seeds import TRAINING, fold_seed
 from vaezoo.tables import aligned
 from vaezoo.training.fit import EVALUATION_BATCH, Trained, printer
@@ -55,10 +57,9 @@ def refit(run, prior, changes=None, out=None, quiet=False) -> Trained:
         raise VaezooError(
             f"'{run.path}' is an autoencoder, and its code has no density that a prior could be fitted to; train a VAE"
         )
-    environment = read_environment(run.path)
-    if "images" not in environment:
-        raise VaezooError(f"'{run.path / 'environment.json'}' is missing or broken; train again")
-    images = environment["images"]["train"]
+    if "images" not in run.environment:
+        raise VaezooError(f"'{run.path / 'environment.json'}' does not say how many images there are; train again")
+    images = run.environment["images"]["train"]
     keywords = {"covariance": "full", "components": min(COMPONENTS, images)} if prior == "mixture" else {}
     recipe = load_recipe(run.path / "recipe.yaml", {"model.prior": {"name": prior, **keywords}, **changes})
     section = recipe.model.prior
@@ -98,8 +99,9 @@ def _refit(run, setup, directory, components, say):
     directory.model("model.keras", model)
     leave_results(directory, setup, model, None)
     for name in ("metrics.csv", "curves.png"):  # the training of the networks
-        if (run.path / name).exists():
-            shutil.copy(run.path / name, directory.path / name)
+        if os.path.lexists(run.path / name):
+            content = read_bytes(run.path / name, LARGEST_TABLE)
+            write_file(directory.path / name, lambda path, content=content: path.write_bytes(content))
     directory.status(setup.environment, "finished", refitted=str(run.path.resolve()), held_out=costs)
     return before, test
 

@@ -8,7 +8,7 @@ import numpy as np
 from vaezoo import plots
 from vaezoo.errors import VaezooError, printable
 from vaezoo.models.standalone import standalone_decoder, standalone_encoder
-from vaezoo.training.animation import leave_film
+from vaezoo.training.animation import FILM, leave_film
 from vaezoo.zoo import load
 
 EXAMPLES = 20  # test images in reconstructions.png
@@ -27,13 +27,16 @@ def leave_results(run, setup, model, rows, warn=lambda line: None):
         warn: called with a line for each picture that cannot be drawn.
     """
 
-    def picture(name, draw):
+    def attempt(name, write):
         try:
-            run.picture(name, draw())
+            write()
         except VaezooError:  # a full disk
             raise
         except Exception as error:
             warn(printable(f"{name} is not drawn: {error or type(error).__name__}"))
+
+    def picture(name, draw):
+        attempt(name, lambda: run.picture(name, draw()))
 
     data, name = setup.data, setup.recipe.name
     run.model("encoder.keras", standalone_encoder(model))
@@ -45,7 +48,7 @@ def leave_results(run, setup, model, rows, warn=lambda line: None):
         picture("samples.png", lambda: _samples(setup, model))
     if rows:
         picture("curves.png", lambda: plots.training_curves(rows, model.objective.shown, name))
-    leave_film(run.path, data.class_names, f"{name} on {Path(data.name).name}")
+    attempt(FILM, lambda: leave_film(run.path, data.class_names, f"{name} on {Path(data.name).name}"))
 
 
 def _samples(setup, model):
@@ -76,7 +79,7 @@ def keep_what_is_done(run, setup, state, status, reason=None):
     """
     if not setup.devices.chief:
         return "the run directory of the chief holds what is done; resume it with `vaezoo train --resume`"
-    newest = next(iter(run.checkpoints.all()), None)
+    newest = run.checkpoints.trusted[-1] if run.checkpoints.trusted else None
     if newest is None:
         run.discard()
         return "no epoch was finished, so nothing was kept"

@@ -1,10 +1,14 @@
 """From a recipe to everything that `fit` needs: the data, the compiled model, the shape of an epoch."""
 
 import dataclasses
+import hashlib
 import math
+from importlib import metadata
 
 import keras
+import numpy as np
 
+import vaezoo
 from vaezoo import internals
 from vaezoo.data import Data, canonical_name
 from vaezoo.data.binarization import fitting
@@ -16,12 +20,14 @@ from vaezoo.runs import load_recipe_data
 from vaezoo.training.compilation import compile_whole_calls, epoch_shape, use_xla
 from vaezoo.training.nonfinite import Watch
 from vaezoo.training.strategies import Devices
-from vaezoo.versions import versions
+from vaezoo.versions import PACKAGES, versions
 from vaezoo.zoo import build_model
 
 # Keras begins at 2^15. A loss of hundreds of nats overflows that, and each overflow skips a step: up to eight at the
 # start of conv_vae, after which the steps see other batches than those of a float32 training.
 FIRST_LOSS_SCALE = 2.0**7
+
+SKETCHED = 100  # examples of a split, by which data sets are told apart
 
 # The number of epochs that the data decide: enough for LEAST_STEPS, within bounds.
 LEAST_STEPS, LEAST_EPOCHS, MOST_EPOCHS = 5000, 10, 1000
@@ -75,7 +81,7 @@ class Setup:
         return "\n".join([*lines, *data.notes, *["skipped.txt names them all"] * bool(data.skipped)])
 
 
-def prepare(recipe, warn, devices=None, cache=None, quiet=False):
+def prepare(recipe, warn, devices=None, cache=None, quiet=False, common=None):
     """Read the data; build and compile the model.
 
     Args:
@@ -84,14 +90,17 @@ def prepare(recipe, warn, devices=None, cache=None, quiet=False):
         devices: the `Devices` to train on; by default one.
         cache: a folder for decoded images, as in `load_data`.
         quiet: whether to show no progress of reading the data.
+        common: name → what else must be the same on all machines, besides recipe, data and versions.
 
     Returns:
         The `Setup`.
 
     Raises:
-        VaezooError: for data that cannot be read or does not fit the recipe, or a batch that the devices cannot share.
+        VaezooError: for data that cannot be read or does not fit the recipe, a batch that the devices cannot share, or
+            machines that differ.
     """
     devices = devices or Devices()  # before the data, since reading them may use a GPU
+    devices.require_equal({"the versions": [vaezoo.__version__, *map(metadata.version, PACKAGES)]})
     named = recipe.data.model_copy(update={"name": canonical_name(recipe.data.name)})
     recipe = recipe.model_copy(update={"data": named})  # so that the run can be read from any folder
     settings = recipe.training
@@ -112,6 +121,7 @@ def prepare(recipe, warn, devices=None, cache=None, quiet=False):
             "training": settings,
         }
     )
+    devices.require_equal({**(common or {}), **_by_section(recipe), "the data": _sketch(data)})
     with devices.errors_of_others(), devices.strategy.scope():
         keras.utils.set_random_seed(settings.seed)  # the initial weights
         model = build_model(recipe, data.spec)
@@ -135,6 +145,21 @@ def prepare(recipe, warn, devices=None, cache=None, quiet=False):
     if xla:
         compile_whole_calls(model)
     return Setup(recipe, data, model, model.watch, devices, steps, _environment(data, model, xla, devices))
+
+
+def _by_section(recipe):
+    """Dotted key → value, but for the name of the data: another machine may hold them in another place."""
+    content = recipe.model_dump(mode="json")
+    sections = ("model", "data", "training")
+    keys = {f"{section}.{key}": value for section in sections for key, value in content[section].items()}
+    return {key: value for key, value in keys.items() if key != "data.name"}
+
+
+def _sketch(data):
+    """What tells data sets apart: their sizes, their spec, their classes and their first examples."""
+    splits = [split for split in (data.train, data.validation, data.test) if split]
+    first = [hashlib.sha256(np.ascontiguousarray(split.first(SKETCHED)[0])).hexdigest() for split in splits]
+    return [str(data.spec), data.class_names, *map(len, splits), *first]
 
 
 def _check_devices(devices, settings):

@@ -6,17 +6,20 @@ the batches are those of a training on one device, whatever the data source.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import re
 import signal
 import threading
 import traceback
+from typing import Any
 
 import tensorflow as tf
 
 from vaezoo.errors import VaezooError, unknown
 from vaezoo.hardware import let_memory_grow
+from vaezoo.reading import parse_json
 
 STRATEGIES = ("one", "mirrored", "multi_worker")
 JOBS = ("chief", "worker")  # in the order in which TensorFlow numbers them
@@ -88,11 +91,27 @@ class Devices:
 
     def any(self, flag):
         """Whether the flag is true on any machine; all machines must call this at the same time."""
-        return flag if self.workers == 1 else self._total(flag) > 0
+        return flag if self.workers == 1 else self._total(int(flag)) > 0
 
-    def agree(self, number):
-        """Whether the integer is the same on all machines; all machines must call this at the same time."""
-        return self.workers == 1 or self._total(number) == self.workers * number
+    def require_equal(self, values):
+        """Compare values of all machines, which must call this at the same time with the same names.
+
+        Args:
+            values: name → anything that JSON can hold.
+
+        Raises:
+            VaezooError: on every machine, if a value differs; it says which.
+        """
+        if self.workers == 1:
+            return
+        own = [_fingerprint(value) for value in values.values()]
+        found = self._total([own if worker == self.worker else [0] * len(own) for worker in range(self.workers)])
+        different = [name for name, column in zip(values, found.T, strict=True) if len(set(column)) > 1]
+        if different:
+            raise VaezooError(
+                f"the machines must train alike, and they differ in {', '.join(different)}; start all of them with the "
+                "same recipe, data, options and versions"
+            )
 
     @contextlib.contextmanager
     def errors_of_others(self):
@@ -110,10 +129,10 @@ class Devices:
             who = f"{task[1]} {task[2]}" if task else "another worker"
             raise VaezooError(f"training ended because {who} is gone or cannot be reached") from error
 
-    def _total(self, number):
-        """The sum of an integer over all machines."""
+    def _total(self, numbers):
+        """The sum of an integer, or an array of them, over all machines."""
         with self.errors_of_others():
-            return self._sum(tf.constant(int(number), tf.int64)).numpy()
+            return self._sum(tf.constant(numbers, tf.int64)).numpy()
 
     @property
     def _own(self):
@@ -159,6 +178,17 @@ def _ended_by_ctrl_c():
         signal.signal(signal.SIGINT, before)
 
 
+def _fingerprint(value):
+    """A number of 56 bits for a value."""
+    content = json.dumps(value, sort_keys=True).encode()
+    return int.from_bytes(hashlib.sha256(content).digest()[:7])
+
+
+def _is_address(text):
+    found = re.fullmatch(r".+:([0-9]{1,5})", text) if isinstance(text, str) else None
+    return found is not None and 1 <= int(found[1]) <= 65535
+
+
 def read_cluster(text):
     """Check TF_CONFIG.
 
@@ -176,22 +206,30 @@ def read_cluster(text):
             f"--strategy multi_worker needs TF_CONFIG in the environment of each machine, as in {EXAMPLE}"
         )
     try:
-        config = json.loads(text)
+        config = parse_json(text, Any)
     except ValueError as error:
-        raise VaezooError(f"TF_CONFIG is not JSON ({error}); write it as in {EXAMPLE}") from None
+        raise VaezooError(f"TF_CONFIG cannot be read: {error}; write it as in {EXAMPLE}") from None
     if not isinstance(config, dict) or not all(isinstance(config.get(key), dict) for key in ("cluster", "task")):
         raise VaezooError(f"TF_CONFIG needs a 'cluster' and a 'task', as in {EXAMPLE}")
     cluster, task = config["cluster"], config["task"]
     for job, addresses in cluster.items():
-        if job not in JOBS or (job == "chief" and len(addresses) > 1):
+        if job not in JOBS or (job == "chief" and isinstance(addresses, list) and len(addresses) > 1):
             raise VaezooError(f"TF_CONFIG's cluster has '{job}'; allowed are workers, one of which may be the 'chief'")
-        if not isinstance(addresses, list) or not all(re.fullmatch(r".+:\d+", str(each)) for each in addresses):
-            raise VaezooError(f"TF_CONFIG's cluster needs a list of \"HOST:PORT\" as its '{job}', as in {EXAMPLE}")
+        if not isinstance(addresses, list) or not all(map(_is_address, addresses)):
+            raise VaezooError(
+                f"TF_CONFIG's cluster needs a list of \"HOST:PORT\" as its '{job}', with ports from 1 to 65535, as in "
+                f"{EXAMPLE}"
+            )
+    addresses = [address for job in cluster.values() for address in job]
+    if len(set(addresses)) < len(addresses):
+        raise VaezooError("TF_CONFIG's cluster has the same address twice; give each machine its own")
     numbered = [(job, index) for job in JOBS for index in range(len(cluster.get(job, ())))]
     this = (task.get("type"), task.get("index"))
     if this not in numbered or isinstance(this[1], bool):
         there = ", ".join(f"{job} {index}" for job, index in numbered) or "no workers"
+        hint = ", and its index to a number" if isinstance(this[1], str) else ""
         raise VaezooError(
-            f"TF_CONFIG's task is {this[0]} {this[1]}, and its cluster has {there}; set the task to one of these"
+            f"TF_CONFIG's task is {this[0]} {this[1]!r}, and its cluster has {there}; set the task to one of "
+            f"these{hint}"
         )
     return numbered.index(this), len(numbered)

@@ -1,0 +1,165 @@
+"""Files that anybody may have written: regular ones only, of a bounded size, checked before they are used.
+
+Every small file of a run directory is read here.
+"""
+
+import contextlib
+import csv
+import errno
+import functools
+import io
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+
+from vaezoo.errors import VaezooError, printable
+from vaezoo.sections import describe
+
+LARGEST = 2**24  # bytes of a file with a fixed number of entries
+LARGEST_TABLE = 2**29  # bytes of a file with a row for each epoch
+LARGEST_ARRAYS = 2**32  # bytes of arrays, unpacked
+
+# Types of entries.
+Text = Annotated[str, Field(max_length=4096), AfterValidator(printable)]
+Count = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+@contextlib.contextmanager
+def open_regular(path: str | Path):
+    """Open a regular file, or a link to one, to read its bytes; a context.
+
+    Raises:
+        OSError: for anything else. It waits for no pipe, and reads from no device.
+    """
+
+    def at_once(name, flags):
+        return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))  # a named pipe would wait for its writer
+
+    with open(path, "rb", opener=at_once) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        yield file
+
+
+def read_bytes(path: str | Path, most: int = LARGEST) -> bytes:
+    """The content of a regular file.
+
+    Args:
+        path: of the file.
+        most: its largest size, in bytes.
+
+    Raises:
+        VaezooError: for a file that cannot be read, is not regular or is larger.
+    """
+    with broken(path), open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise ValueError(f"it is larger than {most:,} bytes")
+        return file.read(size)
+
+
+def read_text(path: str | Path, most: int = LARGEST) -> str:
+    """The content of a regular file in UTF-8; see `read_bytes`."""
+    content = read_bytes(path, most)
+    with broken(path):
+        return content.decode("utf-8")
+
+
+def read_json(path: str | Path, kind: Any, most: int = LARGEST) -> Any:
+    """The content of a JSON file.
+
+    Args:
+        path: of the file.
+        kind: the type of the content, as pydantic understands it: `dict[str, float]`, a TypedDict, a dataclass.
+        most: as in `read_bytes`.
+
+    Raises:
+        VaezooError: as `read_bytes`, or for content of another type; it names the entry.
+    """
+    content = read_bytes(path, most)
+    with broken(path):
+        return parse_json(content, kind)
+
+
+def parse_json(content: bytes | str, kind: Any) -> Any:
+    """The value of JSON, at any depth; a ValueError of one line for a value of another type."""
+    try:
+        return _adapter(kind).validate_json(content, strict=True)
+    except ValidationError as error:
+        raise ValueError(describe(error)) from None
+
+
+@functools.cache
+def _adapter(kind):
+    return TypeAdapter(kind)
+
+
+def read_table(path: str | Path, needed: Iterable[str] = ()) -> list[dict[str, float]]:
+    """The rows of a CSV file of numbers.
+
+    Args:
+        path: of the file.
+        needed: columns that it must have.
+
+    Returns:
+        A mapping with the same keys for each line after the first.
+
+    Raises:
+        VaezooError: as `read_bytes`, or for a missing column, or a cell that holds no number; it names the line.
+    """
+    text = read_text(path, LARGEST_TABLE)
+    with broken(path):
+        lines = csv.reader(io.StringIO(text, newline=""))
+        names, rows = next(lines, []), []
+        if missing := [name for name in needed if name not in names]:
+            raise ValueError(f"it has no column '{missing[0]}'")
+        for cells in lines:
+            if len(cells) != len(names):
+                raise ValueError(f"line {lines.line_num} has {len(cells)} cells of {len(names)}")
+            rows.append({name: _number(cell, name, lines.line_num) for name, cell in zip(names, cells, strict=True)})
+        return rows
+
+
+def _number(cell, name, line):
+    try:
+        return float(cell)
+    except ValueError:
+        raise ValueError(f"'{name}' in line {line} is {cell!r}, which is no number") from None
+
+
+def read_arrays(path: str | Path, most: int = LARGEST_ARRAYS) -> dict[str, Any]:
+    """The arrays in an .npz file, by name; nothing is unpickled.
+
+    Args:
+        path: of the file.
+        most: bytes that they may take, unpacked.
+
+    Raises:
+        VaezooError: for a file that is not such an archive, or unpacks to more.
+    """
+    import numpy as np
+
+    with broken(path), open_regular(path) as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as arrays:
+        if sum(member.file_size for member in arrays.zip.infolist()) > most:
+            raise ValueError(f"it unpacks to more than {most:,} bytes")
+        return {name: np.asarray(arrays[name]) for name in arrays.files}
+
+
+@contextlib.contextmanager
+def broken(path: str | Path):
+    """Raise an error about a file that is read as a VaezooError, which says that the file is broken."""
+    try:
+        yield
+    except VaezooError:
+        raise
+    except Exception as error:  # the readers of NumPy, zip and CSV raise many types
+        raise VaezooError(f"'{path}' is broken: {reason(error)}") from None
+
+
+def reason(error: Exception) -> str:
+    """What an error says, on one line."""
+    return getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
