@@ -193,7 +193,7 @@ def draw_reconstructions(run, index=None, image=None, invert=False, image_label=
         return plots.reconstructions(result.inputs, result.examples, title)
 
     def rolls():
-        title = _title(run, "melodies on the left, their decoded posterior means on the right") + f"\n{line}"
+        title = _title(run, "melodies and their reconstructions") + f"\n{line}"
         pairs = np.stack([result.inputs, result.examples], axis=1).reshape(-1, *result.inputs.shape[1:])
         labels = [text for name in names for text in (name, "reconstructed")]
         return plots.piano_roll(pairs, labels, title, 2), pairs

@@ -12,10 +12,11 @@ from vaezoo.training.animation import FILM, leave_film
 from vaezoo.zoo import load
 
 EXAMPLES = 20  # test images in reconstructions.png
+MELODIES = 6  # test melodies in it
 
 
 def leave_results(run, setup, model, rows, warn=lambda line: None):
-    """Write the standalone Keras files and the pictures of a model; pictures of examples only if they are images.
+    """Write the standalone Keras files and the pictures of a model; pictures of images and melodies.
 
     A picture that cannot be drawn is no error: images of 100,000×1 pixels are too large for one.
 
@@ -46,9 +47,30 @@ def leave_results(run, setup, model, rows, warn=lambda line: None):
         title = f"{name}: test images, decoded means"
         picture("reconstructions.png", lambda: plots.reconstructions(batch["x"], model(batch), title))
         picture("samples.png", lambda: _samples(setup, model))
+    if model.spec.notation == "melody":
+        picture("reconstructions.png", lambda: _melodies(setup, model))
+        picture("samples.png", lambda: _sampled_melodies(setup, model))
     if rows:
         picture("curves.png", lambda: plots.training_curves(rows, model.objective.shown, name))
     attempt(FILM, lambda: leave_film(run.path, data.class_names, f"{name} on {Path(data.name).name}"))
+
+
+def _melodies(setup, model):
+    """Test melodies, and beside each its reconstruction."""
+    batch = next(iter(setup.data.test.batches(MELODIES, count=MELODIES, **setup.batches)))
+    pairs = np.stack([batch["x"], model(batch)], axis=1).reshape(-1, *model.spec.shape)
+    labels = [text for number in range(len(pairs) // 2) for text in (f"test {number}", "reconstructed")]
+    return plots.piano_roll(pairs, labels, f"{setup.recipe.name}: melodies and their reconstructions", 2)
+
+
+def _sampled_melodies(setup, model):
+    """Melodies from the prior; of a conditional model, two of each class."""
+    name, seed, classes = setup.recipe.name, setup.recipe.training.seed, setup.data.class_names
+    if not model.spec.conditional:
+        return plots.piano_roll(model.sample(8, seed=seed), title=f"{name}: samples from the prior")
+    label = np.arange(2 * len(classes)) % len(classes)
+    samples = model.sample(len(label), seed=seed, label=label)
+    return plots.piano_roll(samples, [classes[each] for each in label], f"{name}: samples of each class")
 
 
 def _samples(setup, model):
