@@ -8,17 +8,21 @@ import os
 import numpy as np
 import pytest
 
+from vaezoo import evaluation, latent_space
 from vaezoo.cli import main
 from vaezoo.config import load_recipe
 from vaezoo.data import canonical_name, load_data
 from vaezoo.data.melodies import Windows, make_melodies
 from vaezoo.errors import VaezooError
 from vaezoo.evaluation.disentanglement import disentanglement
+from vaezoo.evaluation.report import as_text
 from vaezoo.latent_space.editing import characteristic, members
 from vaezoo.music import CLASSES, FIRST, notes_of
 from vaezoo.music.abc import read_abc
-from vaezoo.music.midi import midi_bytes
+from vaezoo.music.midi import midi_bytes, read_midi
+from vaezoo.runs import Run
 from vaezoo.spec import Spec
+from vaezoo.training import train
 from vaezoo.training.setup import prepare
 
 LETTERS = list("CDEFGABcdefg")
@@ -394,3 +398,73 @@ def test_the_tunes_of_music21(monkeypatch, tmp_path):
     train = set(rows(data.train))
     assert not train & set(rows(data.test))
     assert len(load_data("folk_melodies", bars=16).train) > 2_000
+
+
+# A run
+
+
+@pytest.fixture(scope="module")
+def melody_run(tmp_path_factory):
+    """A melody VAE, trained for an epoch on tunes of random notes."""
+    folder = tmp_path_factory.mktemp("melodies")
+    write_tunes(folder / "jig", 30)
+    write_tunes(folder / "reel", 30, start=30)
+    sizes = {"model.encoder": {"name": "bars", "hidden": [16], "dense": 16}, "model.latent_dim": 4}
+    sizes |= {"model.decoder": {"name": "bars", "hidden": [8], "dense": 16}, "model.likelihood.units": 8}
+    settings = {"data.name": str(folder), "training.epochs": 1, "training.batch_size": 32, **sizes}
+    train(load_recipe("melody_vae", settings), folder / "run", quiet=True)
+    return Run(folder / "run")
+
+
+def test_a_training_leaves_pictures_of_melodies(melody_run):
+    assert {"samples.png", "reconstructions.png", "curves.png"} <= {path.name for path in melody_run.path.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("draw", "melodies"),
+    [
+        (lambda run: latent_space.draw_samples(run, n=3), 3),
+        (lambda run: latent_space.draw_samples(run, temperature=0.8), 8),
+        (lambda run: latent_space.draw_reconstructions(run, index=[0, 2]), 4),
+        (lambda run: latent_space.draw_interpolation(run, index=[3, 5], steps=4), 4),
+        (lambda run: latent_space.draw_interpolation(run, index=[3, 5, 1], steps=3), 9),
+        (lambda run: latent_space.draw_edits(run, "density=high", index=3), 6),
+    ],
+)
+def test_a_drawing_of_melodies_can_be_heard(melody_run, tmp_path, draw, melodies):
+    drawing = draw(melody_run)
+    assert len(drawing.figure.axes) >= melodies
+    paths = drawing.save(tmp_path)
+    assert sorted(path.suffix for path in paths) == [".mid", ".npz", ".png", ".wav"]
+    shown = np.load(next(path for path in paths if path.suffix == ".npz"))["examples"].reshape(-1, 32)
+    heard = read_midi(next(path for path in paths if path.suffix == ".mid"))
+    assert len(drawing.melody) == 32 * melodies
+    for melody in shown:
+        assert any(np.array_equal(melody, part) for part in drawing.melody.reshape(-1, 32)) or melody[0] == 0
+    assert heard
+
+
+def test_a_drawing_of_melodies_is_refused_in_one_line(melody_run):
+    for call, message in (
+        (lambda: latent_space.draw_samples(melody_run, temperature=0.0), "the temperature is 0.0; it must be"),
+        (lambda: latent_space.draw_samples(melody_run, temperature=1.0, index=0), "temperature= is for draws"),
+    ):
+        with pytest.raises(VaezooError, match=message):
+            call()
+
+
+def test_the_accuracy_of_melodies(melody_run):
+    report, _ = evaluation.evaluate(melody_run, samples=2, limit=20)
+    x, _ = melody_run.first("test", 20)
+    shown = np.asarray(melody_run.model(x))
+    found = report["accuracy"]
+    np.testing.assert_allclose(found["tokens"]["value"], (shown == x).mean())
+    np.testing.assert_allclose(found["perfect"]["value"], (shown == x).all(1).mean())
+    np.testing.assert_allclose(found["most_common"], (x == np.bincount(x.ravel()).argmax()).mean())
+    changes = [(one[two != 0] == two[two != 0]).mean() for one, two in zip(shown, x, strict=True)]
+    np.testing.assert_allclose(found["changes"]["value"], np.mean(changes), rtol=1e-6)
+    p = melody_run.model.decode(melody_run.model.codes(x))
+    np.testing.assert_allclose(found["teacher_forced"]["value"], (np.argmax(p.logits(x), -1) == x).mean(), rtol=1e-6)
+    words = as_text(report)
+    assert "accuracy: teacher forced" in words
+    assert f"{found['most_common']:.3f} for the most common token alone" in words
