@@ -92,6 +92,18 @@ def test_a_later_token_changes_no_earlier_step_and_a_span_no_later_one():
         assert [step for step in range(4) if difference[step] > 1e-6] == changed
 
 
+def test_later_features_change_no_earlier_token_of_the_exported_loop():
+    part, inputs = likelihood(), keras.Input((4, 5))
+    loop = keras.Model(inputs, part.decoded(inputs, SMALL))
+    params = features(200).numpy()
+    tokens, others = loop(params).numpy(), params.copy()
+    np.testing.assert_array_equal(tokens, part.example(params, SMALL))
+    others[:, 2:] += 3 * np.random.default_rng(0).normal(size=others[:, 2:].shape)
+    changed = loop(others).numpy() != tokens
+    assert not changed[:, :2].any()
+    assert changed[:, 2:].any(0).all()
+
+
 def test_leading_axes_of_draws_are_kept():
     part, params, x = likelihood(), features(3, 2), np.array([[0, 1, 2, 2], [1, 1, 0, 2]], "int32")
     p = part.distribution(params, SMALL)
@@ -140,6 +152,22 @@ def test_the_standalone_decoder_gives_the_tokens_that_the_model_gives(tmp_path, 
     np.testing.assert_array_equal(decoder(z), wanted)
     np.testing.assert_array_equal(Functions(model).concrete("decode")(z=z)["sequence"], wanted)
     np.testing.assert_array_equal(model.decode(z).mode(), wanted)
+
+
+@pytest.mark.slow
+def test_litert_gives_the_tokens_that_keras_gives(tmp_path):
+    litert = pytest.importorskip("ai_edge_litert.interpreter")
+    from vaezoo.exporting.litert import convert
+
+    spec = Spec("sequence", (32,), 12)
+    parts = {"likelihood": {"name": "autoregressive", "span": 16, "units": 24}, "latent_dim": 6}
+    model = vaezoo.create_model("melody_vae_16", spec, **parts)
+    z = 4 * model.prior_codes(1000).numpy()
+    (tmp_path / "decoder.tflite").write_bytes(convert(Functions(model), "decode", "float32"))
+    decode = litert.Interpreter(str(tmp_path / "decoder.tflite")).get_signature_runner("decode")
+    wanted = model.examples(z).numpy()
+    assert len(np.unique(wanted, axis=0)) > 900
+    np.testing.assert_array_equal(decode(z=z)["sequence"], wanted)
 
 
 def test_free_bits_are_free():
