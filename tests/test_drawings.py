@@ -1,5 +1,7 @@
 """The library functions behind the commands of the latent space, for images, vectors and sequences."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -184,3 +186,24 @@ def test_a_picture_of_ones_own(runs, tmp_path):
     x, labels, _ = inputs_of(runs["conditional"], image=[tmp_path / "own.png"] * 2, invert=True, image_label="8")
     np.testing.assert_array_equal(x[1, ..., 0], 1 - pixels / 255)
     assert list(labels) == [7, 7]
+
+
+def test_a_traversal_in_the_order_of_the_factors(runs, monkeypatch):
+    run = Run(runs["image"].path)
+    images = run.data.train  # the test images are too few
+    rows = np.argmax(np.asarray(images.first()[0]).mean(2)[..., 0], axis=1)  # where the horizontal bar is
+    test = images.with_factors({"noise": np.arange(len(rows)) % 2, "row": rows})
+    run.__dict__["data"] = dataclasses.replace(run.data, test=test)
+    # Codes made by hand: the first latent is the row, the second one is noise, the third one is constant.
+    codes = np.stack([rows, np.arange(len(rows)) % 2, np.zeros(len(rows))], axis=1).astype("float32")
+    monkeypatch.setattr("vaezoo.latent_space.of_run.embed", lambda *_: codes)
+    found = latent_space.of_run.axes_by_factor(run)
+    assert [(axis, factor) for axis, factor, _ in found] == [(1, "noise"), (2, "noise"), (0, "row")]
+    assert found[1][2] == 0
+    np.testing.assert_allclose(found[0][2], np.log(2), atol=0.01)
+    drawing = latent_space.draw_traversal(run, index=0, by="factors")
+    assert drawing.arrays["axes"].tolist() == [1, 2, 0]
+    with pytest.raises(VaezooError, match=r"unknown by 'factor'\. Did you mean 'factors'\?"):
+        latent_space.draw_traversal(run, index=0, by="factor")
+    with pytest.raises(VaezooError, match="has no known factors to order the axes by"):
+        latent_space.draw_traversal(runs["image"], index=0, by="factors")

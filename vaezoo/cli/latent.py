@@ -46,6 +46,12 @@ def add_commands(commands):
     _add_range(command)
     command.add_argument("--steps", type=int, default=11, metavar="N", help="images for each axis (11)")
     command.add_argument("--top", type=int, metavar="N", help="only the N most informative axes")
+    command.add_argument(
+        "--by",
+        default="information",
+        metavar="ORDER",
+        help="information, or factors: the axes in the order of the known factors that they hold (information)",
+    )
     _add_gif(command)
 
     command = _add_command(

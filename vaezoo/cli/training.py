@@ -8,7 +8,11 @@ from vaezoo.config import load_recipe, parse_assignments
 from vaezoo.errors import VaezooError
 
 SHORTCUTS = {
-    "data": ("data.name", "DATA", "glyphs, shapes, sprites, a name of tensorflow-datasets, a folder, an .npy or .npz"),
+    "data": (
+        "data.name",
+        "DATA",
+        "glyphs, shapes, sprites, folk_melodies, a tensorflow-datasets name, a folder, an .npz",
+    ),
     "crop": ("data.crop", "C", "center, pad or stretch: how an image gets the proportions of the image size"),
     "epochs": ("training.epochs", "N", "passes over the training images"),
     "precision": ("training.precision", "P", "float32, mixed_float16 or mixed_bfloat16"),

@@ -20,11 +20,12 @@ from matplotlib.figure import Figure
 
 from vaezoo import plots
 from vaezoo.atomic import plain_errors, write_arrays, write_file, write_text
-from vaezoo.errors import VaezooError
+from vaezoo.errors import VaezooError, unknown
 from vaezoo.latent_space.comparison import Comparison, as_text, compare
 from vaezoo.latent_space.editing import characteristic, edit
 from vaezoo.latent_space.generation import checked_axes, manifold, prior_codes, sample, style_by_class
 from vaezoo.latent_space.of_run import (
+    axes_by_factor,
     axis_information,
     cached_average,
     class_of,
@@ -240,7 +241,16 @@ def draw_manifold(run, span=3.0, size=20, axes=None, quantile=False, label=None,
 
 
 def draw_traversal(
-    run, index=None, image=None, invert=False, image_label=None, span=3.0, steps=11, top=None, gif=False
+    run,
+    index=None,
+    image=None,
+    invert=False,
+    image_label=None,
+    span=3.0,
+    steps=11,
+    top=None,
+    by="information",
+    gif=False,
 ):
     """Each latent axis of one example varied in turn, the most informative axis first.
 
@@ -252,6 +262,7 @@ def draw_traversal(
         span: from -span to span.
         steps: examples for each axis.
         top: only this many of the most informative axes; by default all, and of a hierarchy its groups.
+        by: "information", or "factors" to put the axes in the order of the known factors that they hold.
         gif: make an animation too.
 
     Returns:
@@ -260,19 +271,27 @@ def draw_traversal(
     x, labels, names = inputs_of(run, index, image, invert, image_label)
     if len(x) != 1:
         raise VaezooError(f"a traversal starts from one example and was given {len(x)}; give one")
-    if top is None and run.model.posterior.hierarchical:
+    if by not in ("information", "factors"):
+        raise unknown("by", by, ["information", "factors"])
+    if top is None and by == "information" and run.model.posterior.hierarchical:
         return _groups(run, x[0], None if labels is None else labels[0], names[0], steps, gif)
     found = axis_information(run)
     if top is not None and not 1 <= top <= len(found.order):
         raise VaezooError(f"top= is {top}; it must be from 1 to {len(found.order)}, the number of latent axes")
     axes = found.order[:top]
+    unit = {"bits": "bits", "variance": "var."}[found.unit]
+    rows = [f"z{axis}  {found.values[axis]:.2f} {unit}" for axis in axes]
+    if by == "factors":
+        held = [(axis, factor, nats) for axis, factor, nats in axes_by_factor(run) if axis in axes]
+        axes, rows = (
+            np.array([axis for axis, _, _ in held]),
+            [f"z{axis}  {name} {nats:.2f} nats" for axis, name, nats in held],
+        )
     result = traverse(run.model, x[0], None if labels is None else labels[0], span, steps, axes)
     title = _title(run, f"latent axes of {names[0]}, from −{plots.number(span)} to {plots.number(span)}")
     arrays = {**result._asdict(), "input": x[0], "information": found.values[axes]}
 
     def draw():
-        unit = {"bits": "bits", "variance": "var."}[found.unit]
-        rows = [f"z{axis}  {found.values[axis]:.2f} {unit}" for axis in axes]
         return plots.image_grid(_flat(run, result), steps, title, rows, plots.ticks(result.values))
 
     def film():
@@ -449,8 +468,8 @@ def draw_comparison(runs, pairs=500, seed=0):
     if spec.is_image:
         samples = list(zip(runs, result.samples, strict=True))
         paths = [(name, np.concatenate(each[:, ::2])) for name, each in zip(runs, result.paths, strict=True)]
-        figures["samples.png"] = plots.panels_drawing(samples, 6, f"Samples from the prior, {on}", cell=75)
-        figures["interpolations.png"] = plots.panels_drawing(paths, 6, f"From one test image to another, {on}", cell=75)
+        figures["samples.png"] = plots.panels_of_images(samples, 6, f"Samples from the prior, {on}", cell=75)
+        figures["interpolations.png"] = plots.panels_of_images(paths, 6, f"From one test image to another, {on}", cell=75)
     else:
         lines += (f"no pictures of samples and interpolations: the examples are {spec}",)
     arrays = {"samples": result.samples, "paths": result.paths, "step_ratios": result.step_ratios, "labels": labels}

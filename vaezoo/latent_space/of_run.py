@@ -15,6 +15,7 @@ from vaezoo.atomic import write_arrays
 from vaezoo.data import binarize
 from vaezoo.data.pictures import guarded, read_image
 from vaezoo.errors import VaezooError
+from vaezoo.evaluation.disentanglement import mutual_information
 from vaezoo.latent_space.codes import information
 from vaezoo.latent_space.editing import class_index, members
 from vaezoo.models.in_batches import BATCH, embed
@@ -22,6 +23,7 @@ from vaezoo.reading import open_regular, parse_json, read_arrays
 
 CACHE = "averages.npz"
 RANKING_EXAMPLES = 2000  # enough to rank the latent axes
+FACTOR_EXAMPLES = 10_000  # enough to tell which factor an axis holds
 
 
 class Inputs(NamedTuple):
@@ -117,6 +119,32 @@ def axis_information(run):
     """`information` of the latent axes, measured on the first test examples."""
     x, labels = run.first("test", RANKING_EXAMPLES)
     return information(run.model, x, labels_for(run.model, labels))
+
+
+def axes_by_factor(run):
+    """The latent axes in the order of the known factors that they hold, measured on the first test examples.
+
+    Args:
+        run: a `Run`.
+
+    Returns:
+        A list of (axis, factor, nats): for each axis the factor that it has the most information about. The factors
+        are in the order of the data set; of a factor, the most informative axis comes first.
+
+    Raises:
+        VaezooError: if the examples have no known factors, or too few for an estimate.
+    """
+    x, labels = run.first("test", FACTOR_EXAMPLES)
+    factors = {name: values[: len(x)] for name, values in run.data.test.factors.items()}
+    if not factors:
+        raise VaezooError(
+            f"'{run.recipe.data.name}' has no known factors to order the axes by; set by=information, or train on "
+            "sprites, shapes or glyphs"
+        )
+    nats = mutual_information(embed(run.model, x, labels_for(run.model, labels)), factors)  # [D,F]
+    best, names = nats.argmax(1), list(factors)
+    order = sorted(range(len(nats)), key=lambda axis: (best[axis], -nats[axis, best[axis]]))
+    return [(axis, names[best[axis]], float(nats[axis, best[axis]])) for axis in order]
 
 
 def cached_average(run, characteristics):
