@@ -131,6 +131,24 @@ def test_an_entry_of_another_type_is_named(key, run, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_millions_of_wrong_entries_are_one_error(run):
+    started = time.process_time()
+    (run / "environment.json").write_text('{"class_names": [' + ",".join(["1"] * 2_000_000) + "]}")
+    with pytest.raises(VaezooError, match=r"'class_names.*\[0\]' should be a valid string, not 1"):
+        read_environment(run)
+    (run / "test.json").write_text(json.dumps(dict.fromkeys(map(str, range(10**5)), "")))
+    with pytest.raises(VaezooError, match=r"it is larger than 65,536 bytes"):
+        _ = Run(run).test
+    checkpoint, _ = Checkpoints(run).all()
+    state = json.loads(checkpoint.manifest.read_text())["state"]
+    many = dict.fromkeys(map(str, range(200_000)), "")
+    for hostile in ({**state, **many}, {**state, "rows": [{**state["rows"][0], **many}]}, {**state, "sums": many}):
+        sign(checkpoint, hostile)
+        with pytest.raises(VaezooError):
+            checkpoint.read()
+    assert time.process_time() - started < 10
+
+
 def test_foreign_entries_and_codes_for_the_terminal(run, capsys):
     path = run / "environment.json"
     (run / "\x1b[2J\u202e").touch()

@@ -14,9 +14,9 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from vaezoo.atomic import plain_errors, write_file, write_text
 from vaezoo.errors import VaezooError
@@ -43,14 +43,12 @@ class TrainingState:
         skipped_in_a_row: the number of consecutive skipped steps up to now.
     """
 
-    __pydantic_config__ = ConfigDict(extra="forbid")
-
     epoch: Count = 0
     step: Count = 0
-    rows: list[dict[str, int | float]] = dataclasses.field(default_factory=list)
+    rows: Annotated[list[dict[str, Any]], Field(fail_fast=True)] = dataclasses.field(default_factory=list)
     seconds: Seconds = 0.0
     epoch_seconds: Seconds = 0.0
-    sums: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    sums: dict[str, Any] = dataclasses.field(default_factory=dict)
     skipped: Count = 0
     skipped_in_a_row: Count = 0
 
@@ -64,8 +62,6 @@ class TrainingState:
 class _File:
     """What a manifest says of the model file."""
 
-    __pydantic_config__ = ConfigDict(extra="forbid")
-
     sha256: str
     bytes: Annotated[int, Field(ge=0)]
 
@@ -73,8 +69,6 @@ class _File:
 @dataclasses.dataclass(frozen=True)
 class _Manifest:
     """The content of a manifest; its own checksum is that of the other two entries."""
-
-    __pydantic_config__ = ConfigDict(extra="forbid")
 
     sha256: str
     file: _File
@@ -115,6 +109,7 @@ class Checkpoint:
             raw = json.loads(content)  # the checksum is that of the numbers as they were written
             if manifest.sha256 != _digest_of_text(raw["state"], raw["file"]):
                 raise ValueError("its checksum does not match")
+            _check_keys(raw, _Manifest, ("file", _File), ("state", TrainingState))
             self._check(manifest.state, terms)
         with broken(self.model), open_regular(self.model) as file:
             size = os.fstat(file.fileno()).st_size
@@ -135,6 +130,9 @@ class Checkpoint:
                 raise ValueError(f"the key 'state.rows[{number}].{missing[0]}' is missing")
             if row.keys() != state.rows[0].keys() or row["epoch"] != number + 1:
                 raise ValueError(f"'state.rows[{number}]' is no row of metrics of epoch {number + 1} like the others")
+            _check_numbers(f"state.rows[{number}]", row.values())
+        for name, values in state.sums.items():
+            _check_numbers(f"state.sums.{name}", values if isinstance(values, list) else [values, None])
 
 
 class Checkpoints:
@@ -211,6 +209,22 @@ class Checkpoints:
             if path not in kept:
                 with contextlib.suppress(OSError):
                     path.unlink()
+
+
+# These checks end at the first deviation. Pydantic gathers all: for millions that takes minutes, and gigabytes.
+
+
+def _check_keys(raw, kind, *parts):
+    """Raise a ValueError for a key of a manifest that is no field of its dataclass."""
+    for content, fields in ((raw, kind), *((raw[name], part) for name, part in parts)):
+        known = {field.name for field in dataclasses.fields(fields)}
+        if foreign := next((key for key in content if key not in known), None):
+            raise ValueError(f"it has the key '{foreign}', which no manifest has")
+
+
+def _check_numbers(name, values):
+    if not all(type(value) in (int, float) for value in values):
+        raise ValueError(f"'{name}' holds something else than numbers")
 
 
 def _digest(file):

@@ -19,12 +19,13 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from vaezoo.errors import VaezooError, printable
 from vaezoo.sections import describe
 
-LARGEST = 2**24  # bytes of a file with a fixed number of entries
+LARGEST = 2**22  # bytes of a file with a fixed number of entries, or one for each class
 LARGEST_TABLE = 2**29  # bytes of a file with a row for each epoch
 LARGEST_ARRAYS = 2**32  # bytes of arrays, unpacked
 
 # Types of entries.
 Text = Annotated[str, Field(max_length=4096), AfterValidator(printable)]
+Texts = Annotated[list[Text], Field(fail_fast=True)]  # pydantic would gather the errors of millions of entries
 Count = Annotated[int, Field(ge=0, lt=2**31)]
 
 

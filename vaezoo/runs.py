@@ -3,14 +3,15 @@
 import functools
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from vaezoo.checkpoints import Checkpoints
 from vaezoo.config import load_recipe
 from vaezoo.errors import VaezooError, unknown
-from vaezoo.reading import Count, Text, read_json
+from vaezoo.reading import Count, Text, Texts, read_json
 from vaezoo.versions import PACKAGES
 
 FILES = (
@@ -18,6 +19,7 @@ FILES = (
     "model.keras", "encoder.keras", "decoder.keras",
 )  # fmt: skip
 SPLITS = ("train", "validation", "test")
+LARGEST_METRICS = 2**16  # bytes of test.json; a few terms take 300
 
 # The entries of environment.json that vaezoo reads. Each may be missing.
 Environment = TypedDict(
@@ -27,8 +29,8 @@ Environment = TypedDict(
         "status": Literal["training", "finished", "interrupted", "failed"],
         "reason": Text,  # of a failure
         "images": TypedDict("Images", dict.fromkeys(SPLITS, Count)),
-        "shape": list[Count],
-        "class_names": list[Text] | None,
+        "shape": Annotated[list[Count], Field(fail_fast=True)],
+        "class_names": Texts | None,
     },
     total=False,
 )
@@ -68,7 +70,7 @@ class Run:
     def test(self):
         """The test metrics by name, as in test.json; empty without the file."""
         path = self.path / "test.json"
-        return read_json(path, dict[str, float]) if os.path.lexists(path) else {}
+        return read_json(path, dict[str, float], LARGEST_METRICS) if os.path.lexists(path) else {}
 
     @functools.cached_property
     def model(self):

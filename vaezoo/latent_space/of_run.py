@@ -19,7 +19,7 @@ from vaezoo.evaluation.disentanglement import mutual_information
 from vaezoo.latent_space.codes import information
 from vaezoo.latent_space.editing import class_index, members
 from vaezoo.models.in_batches import BATCH, embed
-from vaezoo.reading import open_regular, parse_json, read_arrays
+from vaezoo.reading import LARGEST, Texts, open_regular, parse_json, read_arrays
 
 CACHE = "averages.npz"
 RANKING_EXAMPLES = 2000  # enough to rank the latent axes
@@ -209,10 +209,10 @@ def _fingerprint(run):
 def _read_cache(run):
     """The averages of this model file; empty if the cache is missing, broken, or of another model."""
     try:
-        stored = read_arrays(run.path / CACHE)
+        stored = read_arrays(run.path / CACHE, LARGEST)
         if str(stored["model"]) != _fingerprint(run):
             return {}
-        names, averages = parse_json(str(stored["names"]), list[str]), stored["averages"]
+        names, averages = parse_json(str(stored["names"]), Texts), stored["averages"]
         if averages.dtype.kind != "f" or averages.shape[1:] != (run.model.latent_dim + 1,):
             return {}
         return dict(zip(names, averages, strict=True))
