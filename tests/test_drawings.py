@@ -1,5 +1,6 @@
 """The library functions behind the commands of the latent space, for images, vectors and sequences."""
 
+import copy
 import dataclasses
 
 import numpy as np
@@ -192,7 +193,8 @@ def test_a_traversal_in_the_order_of_the_factors(runs, monkeypatch):
     run = Run(runs["image"].path)
     images = run.data.train  # the test images are too few
     rows = np.argmax(np.asarray(images.first()[0]).mean(2)[..., 0], axis=1)  # where the horizontal bar is
-    test = images.with_factors({"noise": np.arange(len(rows)) % 2, "row": rows})
+    test = copy.copy(images)
+    test.factors = {"noise": np.arange(len(rows)) % 2, "row": rows}
     run.__dict__["data"] = dataclasses.replace(run.data, test=test)
     # Codes made by hand: the first latent is the row, the second one is noise, the third one is constant.
     codes = np.stack([rows, np.arange(len(rows)) % 2, np.zeros(len(rows))], axis=1).astype("float32")

@@ -469,7 +469,9 @@ def draw_comparison(runs, pairs=500, seed=0):
         samples = list(zip(runs, result.samples, strict=True))
         paths = [(name, np.concatenate(each[:, ::2])) for name, each in zip(runs, result.paths, strict=True)]
         figures["samples.png"] = plots.panels_of_images(samples, 6, f"Samples from the prior, {on}", cell=75)
-        figures["interpolations.png"] = plots.panels_of_images(paths, 6, f"From one test image to another, {on}", cell=75)
+        figures["interpolations.png"] = plots.panels_of_images(
+            paths, 6, f"From one test image to another, {on}", cell=75
+        )
     else:
         lines += (f"no pictures of samples and interpolations: the examples are {spec}",)
     arrays = {"samples": result.samples, "paths": result.paths, "step_ratios": result.step_ratios, "labels": labels}
