@@ -24,7 +24,7 @@ import vaezoo
 from vaezoo import atomic
 from vaezoo.checkpoints import Checkpoints
 from vaezoo.cli import main
-from vaezoo.config import recipe_names
+from vaezoo.config import load_recipe, recipe_names
 from vaezoo.errors import Terminated
 from vaezoo.runs import Run
 from vaezoo.training import inspect, results, resume, train
