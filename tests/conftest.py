@@ -52,7 +52,7 @@ def small_recipe(name, bars_file, **overrides):
     sizes["bars"] = {"hidden": [8], "dense": 8}
     model, data = load_recipe(name).model, bars_file
     if "image" not in model.likelihood.examples:
-        data = bars_file.with_name("tokens.npz")
+        data = Path(bars_file).with_name("tokens.npz")
     parts = {
         f"model.{side}.{key}": value
         for side in ("encoder", "decoder")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from vaezoo.decoding import layers_of
 from vaezoo.likelihoods import Bernoulli, Categorical, ContinuousBernoulli, DiscretizedLogistic, Normal
 from vaezoo.models.standalone import standalone_decoder, standalone_encoder
 from vaezoo.models.vae import VAE
@@ -394,7 +395,7 @@ def test_the_standalone_copies_of_a_half_precision_model_compute_in_float32(like
     z, x, label = codes(LATENT_DIM, n=4), images(SHAPE, n=4), np.arange(4) if classes else None
     decoder, encoder = standalone_decoder(vae), standalone_encoder(vae)
     for alone in (decoder, encoder):
-        assert {layer.compute_dtype for layer in alone.layers if hasattr(layer, "kernel")} == {"float32"}
+        assert {layer.compute_dtype for layer in layers_of(alone) if hasattr(layer, "kernel")} == {"float32"}
         assert {tensor.dtype for tensor in alone.outputs} == {"float32"}
     image = np.asarray(decoder({"z": z, "label": label} if classes else z))
     loc = np.asarray(encoder({"image": x, "label": label} if classes else x)["loc"])

@@ -119,6 +119,13 @@ def fit(chosen, spec):
     return all(spec.kind in part.examples for part in chosen.values())
 
 
+def spans(part, spec):
+    """A strategy for the bars that a part divides a sequence into: complete ones."""
+    if "span" not in part.model_fields:
+        return {}
+    return {"span": st.sampled_from([steps for steps in range(1, spec.size + 1) if spec.size % steps == 0])}
+
+
 @st.composite
 def cases(draw, part=None):
     """A recipe with that part, or any, that its schema accepts, with small networks; and a `Spec` that it is for."""
@@ -126,7 +133,7 @@ def cases(draw, part=None):
     examples = draw(st.sampled_from(KINDS[kind].parts[name].examples))
     spec = draw(st.sampled_from(SPECS[examples]))
     chosen = draw(st.sampled_from([c for c in COMBINATIONS if c[kind].parts[name] is c[kind] and fit(c, spec)]))
-    parts = {kind: sections(part) for kind, part in chosen.items()}
+    parts = {kind: sections(part, **spans(part, spec)) for kind, part in chosen.items()}
     conditional = st.booleans() if spec.conditional else st.just(False)
     try:
         model = draw(sections(Model, **parts, conditional=conditional))

@@ -241,7 +241,11 @@ MLP, CONV = {"name": "mlp", "hidden": [8]}, {"name": "conv", "filters": [2], "de
     ("spec", "overrides", "message"),
     [
         (VECTOR, {"encoder": CONV}, "encoder 'conv' is for images, not for {}; set model.encoder to mlp"),
-        (TOKENS, {"encoder": CONV}, "encoder 'conv' is for images, not for {}; set model.encoder to mlp"),
+        (
+            TOKENS,
+            {"encoder": CONV},
+            "encoder 'conv' is for images, not for {}; set model.encoder to mlp or recurrent or bars",
+        ),
         (VECTOR, {"decoder": CONV}, "decoder 'conv' is for images, not for {}; set model.decoder to mlp"),
         (
             VECTOR,
@@ -270,7 +274,8 @@ MLP, CONV = {"name": "mlp", "hidden": [8]}, {"name": "conv", "filters": [2], "de
         (
             TOKENS,
             {"likelihood": "bernoulli"},
-            "likelihood 'bernoulli' is for images and vectors, not for {}; set model.likelihood to categorical",
+            "likelihood 'bernoulli' is for images and vectors, not for {}; set model.likelihood to categorical "
+            "or autoregressive",
         ),
     ],
 )

@@ -28,9 +28,9 @@ SLICES = ("__keras_tensor__", "__slice__", "__ellipsis__")  # the parts of x[...
 
 # Layers that only do arithmetic: none takes a function, opens a file or looks anything up.
 LAYERS = {
-    "Activation", "Add", "Average", "AveragePooling2D", "BatchNormalization", "Bidirectional", "Concatenate",
-    "Conv2D", "Conv2DTranspose", "Cropping2D", "Dense", "DepthwiseConv2D", "Dropout", "ELU", "Embedding", "Flatten",
-    "GRU", "GRUCell", "GlobalAveragePooling2D", "GroupNormalization", "Identity", "InputLayer", "LayerNormalization",
+    "Activation", "Add", "Average", "AveragePooling2D", "BatchNormalization", "Concatenate", "Conv2D",
+    "Conv2DTranspose", "Cropping2D", "Dense", "DepthwiseConv2D", "Dropout", "ELU", "Embedding", "Flatten", "GRU",
+    "GRUCell", "GlobalAveragePooling2D", "GroupNormalization", "Identity", "InputLayer", "LayerNormalization",
     "LeakyReLU", "MaxPooling2D", "Multiply", "Permute", "ReLU", "Rescaling", "Reshape", "SeparableConv2D", "Softmax",
     "Subtract", "UnitNormalization", "UpSampling2D", "ZeroPadding2D",
 }  # fmt: skip

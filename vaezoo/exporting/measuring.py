@@ -10,6 +10,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import signal
 import sys
 import threading
 import time
@@ -141,7 +142,7 @@ def _environment(threads):
 def _end_with_input():
     while os.read(0, 1):  # unlike sys.stdin, this holds no lock when Python exits
         pass
-    os._exit(1)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -22,8 +22,9 @@ def recurrent_encoder(spec, params_size, *, units):
     Source: Roberts et al. 2018, "A Hierarchical Latent Vector Model", arXiv:1803.05428, section 3.1 (there an LSTM).
     """
     inputs = example_inputs(spec)
-    h = keras.layers.Bidirectional(keras.layers.GRU(units))(example_features(inputs, spec))  # [B,2U]
-    h = flat_features(inputs, h, spec.classes)
+    tokens = example_features(inputs, spec)
+    ends = [keras.layers.GRU(units, go_backwards=backwards)(tokens) for backwards in (False, True)]
+    h = flat_features(inputs, keras.layers.Concatenate()(ends), spec.classes)  # [B,2U(+Y)]
     return float32_model(inputs, keras.layers.Dense(params_size)(h), "encoder")
 
 
