@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from vaezoo.atomic import write_text
-from vaezoo.config import load_recipe
+from vaezoo.config import load_recipe, recipe_names
 from vaezoo.data import canonical_name
 from vaezoo.errors import VaezooError
 from vaezoo.evaluation import evaluate
@@ -80,6 +80,11 @@ def trained(recipe, folder):
     elif not (folder / "test.json").exists():
         resume(folder)
     return Run(folder)
+
+
+def image_recipes():
+    """The names of the recipes that can be trained on images."""
+    return [name for name in recipe_names() if "image" in load_recipe(name).model.likelihood.examples]
 
 
 def images_per_second(run):

@@ -7,9 +7,9 @@ import argparse
 import json
 from pathlib import Path
 
-from measured import run, trained, write_csv
+from measured import image_recipes, run, trained, write_csv
 
-from vaezoo.config import load_recipe, recipe_names
+from vaezoo.config import load_recipe
 
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 
@@ -27,7 +27,7 @@ def main(argv=None):
     if options.epochs:
         overrides["training.epochs"] = options.epochs
     rows, full = [], {}
-    for name in options.models or recipe_names():
+    for name in options.models or image_recipes():
         for precision in PRECISIONS:
             recipe = load_recipe(name, {**overrides, "training.precision": precision})
             row = metrics(trained(recipe, options.out / f"{recipe.name}-{precision}"))

@@ -6,9 +6,9 @@ python tools/zoo_table.py           # on MNIST; the same command resumes after a
 import argparse
 from pathlib import Path
 
-from measured import measured, run, write_csv
+from measured import image_recipes, measured, run, write_csv
 
-from vaezoo.config import load_recipe, recipe_names
+from vaezoo.config import load_recipe
 
 
 def main(argv=None):
@@ -22,7 +22,7 @@ def main(argv=None):
     parser.add_argument("--table", type=Path, metavar="FILE", help="the CSV to write (DIR/table.csv)")
     options = parser.parse_args(argv)
     overrides = {"data.name": options.data, **({"training.epochs": options.epochs} if options.epochs else {})}
-    recipes = [load_recipe(name, overrides) for name in options.models or recipe_names()]
+    recipes = [load_recipe(name, overrides) for name in options.models or image_recipes()]
     rows = []
     for recipe in recipes:
         if not is_vae(recipe.model):
