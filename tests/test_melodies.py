@@ -410,7 +410,7 @@ def melody_run(tmp_path_factory):
     write_tunes(folder / "jig", 30)
     write_tunes(folder / "reel", 30, start=30)
     sizes = {"model.encoder": {"name": "bars", "hidden": [16], "dense": 16}, "model.latent_dim": 4}
-    sizes |= {"model.decoder": {"name": "bars", "hidden": [8], "dense": 16}, "model.likelihood.units": 8}
+    sizes |= {"model.decoder": {"name": "conductor", "hidden": [8], "units": 16}, "model.likelihood.units": 8}
     settings = {"data.name": str(folder), "training.epochs": 1, "training.batch_size": 32, **sizes}
     train(load_recipe("melody_vae", settings), folder / "run", quiet=True)
     return Run(folder / "run")

@@ -163,19 +163,6 @@ class BarsEncoder(Encoder):
     activation: Activation = "relu"
 
 
-class BarsDecoder(Decoder):
-    """A dense layer that gives an embedding for each bar of a sequence, and one network for every bar."""
-
-    name: Literal["bars"] = "bars"
-    examples: ClassVar[tuple[str, ...]] = ("sequence",)
-    span: Span = Field(16, description="the steps of a bar")
-    dense: Width = Field(512, description="the width of the layer that the code enters")
-    hidden: Annotated[Widths, Field(min_length=1)] = Field(
-        (128, 512), description="the numbers of an embedding, and the widths of the layers of a bar's network"
-    )
-    activation: Activation = "relu"
-
-
 class ConductorDecoder(Decoder):
     """A GRU that gives an embedding for each bar of a sequence, and a network from it to the steps of the bar."""
 

@@ -62,38 +62,6 @@ def _bars(spec, span, part, name):
     return steps // span
 
 
-@DECODERS.register(part_schema.BarsDecoder)
-def bars_decoder(latent_dim, spec, params_shape, *, span, dense, hidden, activation):
-    """A decoder in two levels: z [B,D] → an embedding of each bar → params [B,T,P], by one network for all bars.
-
-    Args:
-        latent_dim: D.
-        spec: the `Spec` of sequences; where it has classes, the label joins the code.
-        params_shape: (T, P), P parameters of p(x|z) for each step.
-
-    Returns:
-        A functional Keras model named "decoder".
-
-    Raises:
-        VaezooError: if T is not a number of complete bars.
-    """
-    bars, (embedding, *widths) = _bars(spec, span, "decoder", "bars"), hidden
-    inputs = latent_inputs(latent_dim, spec.classes)
-    h = flat_features(inputs, decoding.codes_of(inputs), spec.classes)  # [B,D(+Y)]
-    h = keras.layers.Dense(dense, activation)(h)
-    h = keras.layers.Dense(bars * embedding, activation)(h)
-    h = keras.layers.Reshape((bars, embedding))(h)  # [B,T/S,E]
-    return _each_bar(inputs, h, widths, activation, span, params_shape)
-
-
-def _each_bar(inputs, h, widths, activation, span, params_shape):
-    """The decoder whose last layers turn the embeddings of bars [B,T/S,E] into params [B,T,P], each bar alone."""
-    for width in widths:
-        h = keras.layers.Dense(width, activation)(h)
-    h = keras.layers.Dense(span * params_shape[1])(h)  # [B,T/S,S*P]
-    return float32_model(inputs, keras.layers.Reshape(params_shape)(h), "decoder")
-
-
 @DECODERS.register(part_schema.ConductorDecoder)
 def conductor_decoder(latent_dim, spec, params_shape, *, span, units, hidden, activation):
     """A decoder in two levels: z [B,D] → an embedding of each bar → params [B,T,P].
@@ -122,4 +90,7 @@ def conductor_decoder(latent_dim, spec, params_shape, *, span, units, hidden, ac
     for _ in range(bars):  # written out, since a loop inside of Keras's GRU has no form in LiteRT
         states.append(conductor(h, [states[-1]])[0])
     h = keras.ops.stack(states[1:], axis=1)  # [B,T/S,U]
-    return _each_bar(inputs, h, hidden, activation, span, params_shape)
+    for width in hidden:
+        h = keras.layers.Dense(width, activation)(h)
+    h = keras.layers.Dense(span * params_shape[1])(h)  # [B,T/S,S*P]
+    return float32_model(inputs, keras.layers.Reshape(params_shape)(h), "decoder")
