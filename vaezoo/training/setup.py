@@ -121,7 +121,8 @@ def prepare(recipe, warn, devices=None, cache=None, quiet=False, common=None):
             "training": settings,
         }
     )
-    devices.require_equal({**(common or {}), **_by_section(recipe), "the data": _sketch(data)})
+    if devices.workers > 1:  # the sketch reads examples
+        devices.require_equal({**(common or {}), **_by_section(recipe), "the data": _sketch(data)})
     with devices.errors_of_others(), devices.strategy.scope():
         keras.utils.set_random_seed(settings.seed)  # the initial weights
         model = build_model(recipe, data.spec)
