@@ -16,7 +16,7 @@ from vaezoo.exporting import QUANTIZATIONS, Plan, litert, saved_model, verify
 from vaezoo.exporting.artefacts import find, in_batches
 from vaezoo.exporting.saved_model import models_config, update_models_config
 from vaezoo.exporting.staging import Staging
-from vaezoo.exporting.table import exceeds
+from vaezoo.exporting.table import difference, exceeds
 from vaezoo.runs import Run
 
 
@@ -207,6 +207,14 @@ def test_the_report_measures_every_artefact(tiny_export):
 )
 def test_bounds(precision, errors, passes):
     assert (exceeds({"precision": precision, "tokens": False, **errors}) == "") is passes
+
+
+def test_a_difference_is_scaled_and_of_tokens_it_is_another_one():
+    found = difference(np.array([0.5, 1.0]), np.array([0.25, 1.0]))
+    np.testing.assert_allclose(found, [0.25, 0])
+    np.testing.assert_allclose(difference(np.array([3.0, -8.0]), np.array([4.0, -8.0])), [1 / 8, 0])
+    tokens = difference(np.array([3, 80], "int32"), np.array([3, 2], "int32"))
+    np.testing.assert_array_equal(tokens, [0, 1])
 
 
 def test_verify_finds_an_artefact_that_disagrees(tiny_export, tmp_path, capsys):

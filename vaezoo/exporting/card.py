@@ -55,7 +55,10 @@ def describe(run, functions, plan, report, gap, version) -> Described:
         "exported": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, in float32, by vaezoo {vaezoo.__version__}",
     }
     if precision != "float32":
-        facts["exported"] += f"; {spec.kind}s differ from those of the {precision} model by at most {gap:.0e}"
+        if model.likelihood.autoregressive:
+            facts["exported"] += f"; {gap:.1%} of the tokens are others than those of the {precision} model"
+        else:
+            facts["exported"] += f"; {spec.kind}s differ from those of the {precision} model by at most {gap:.0e}"
     return Described(
         recipe.name,
         {name: fact for name, fact in facts.items() if fact},

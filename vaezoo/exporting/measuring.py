@@ -23,7 +23,7 @@ from vaezoo import plots
 from vaezoo.atomic import write_file, write_text
 from vaezoo.exporting.artefacts import find, load
 from vaezoo.exporting.inputs import by_signature, kind_of
-from vaezoo.exporting.table import as_text, exceeds
+from vaezoo.exporting.table import as_text, difference, exceeds
 
 SHOWN = 8  # codes in the picture
 
@@ -82,23 +82,17 @@ def _outputs(run, signature, inputs, keras):
 
 
 def _errors(outputs, wanted):
-    """The largest and the mean absolute difference, and the largest of the mean differences of each example.
+    """The largest and the mean difference, the largest of the mean differences of each example, and whether of tokens.
 
-    Images and probabilities are within [0, 1]. Other outputs are divided by their largest absolute value where it is
-    above 1. A token counts as 1 where it is another one: `tokens` says whether there are any.
+    See `table.difference`.
     """
-    scaled, tokens = {}, False
-    for name, values in wanted.items():
-        if values.dtype.kind == "i":
-            scaled[name], tokens = (outputs[name] != values).astype("float32"), True
-        else:
-            scaled[name] = np.abs(outputs[name] - values) / max(1.0, np.abs(values).max())
-    rows = {name: difference.reshape(len(difference), -1) for name, difference in scaled.items()}
+    found = {name: difference(outputs[name], values) for name, values in wanted.items()}
+    rows = {name: values.reshape(len(values), -1) for name, values in found.items()}
     return {
-        "largest": float(max(difference.max() for difference in rows.values())),
-        "mean": float(max(difference.mean() for difference in rows.values())),
-        "worst_row": float(max(difference.mean(1).max() for difference in rows.values())),
-        "tokens": tokens,
+        "largest": float(max(values.max() for values in rows.values())),
+        "mean": float(max(values.mean() for values in rows.values())),
+        "worst_row": float(max(values.mean(1).max() for values in rows.values())),
+        "tokens": any(values.dtype.kind == "i" for values in wanted.values()),
     }
 
 

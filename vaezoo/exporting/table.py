@@ -1,4 +1,6 @@
-"""The table of agreement: its bounds, its text, and the Markdown of the model card."""
+"""The table of agreement: what a difference is, its bounds, its text, and the Markdown of the model card."""
+
+import numpy as np
 
 from vaezoo.tables import aligned
 
@@ -27,14 +29,28 @@ BOUNDS_OF_TOKENS = {
 HEADINGS = ("artefact", "size", "largest", "mean", "worst example", "ms at 1", "examples/s at 64")
 
 
+def difference(values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """How far each element is from the wanted one, float [...].
+
+    Images and probabilities are within [0, 1]. Other numbers are divided by the largest absolute value that is wanted,
+    where it is above 1. A token counts as 1 where it is another one.
+    """
+    if wanted.dtype.kind == "i":
+        return (values != wanted).astype("float32")
+    return np.abs(values - wanted) / max(1.0, np.abs(wanted).max())
+
+
 def exceeds(row: dict) -> str:
     """Which bound a row exceeds, as a sentence; empty if none. NaN exceeds every bound."""
+    names = {
+        "largest": "largest error",
+        "worst_row": "mean error of the worst example",
+        "mean": "share of other tokens",
+    }
     bounds = BOUNDS_OF_TOKENS if row["tokens"] else BOUNDS
     for statistic, bound in bounds[row["precision"]].items():
         if not row[statistic] <= bound:
-            name = {"largest": "largest error", "worst_row": "mean error of the worst example"}
-            name = {**name, "mean": "share of other tokens"}[statistic]
-            return f"the {name} is {row[statistic]:.1e}, and at most {bound:.0e} is allowed"
+            return f"the {names[statistic]} is {row[statistic]:.1e}, and at most {bound:.0e} is allowed"
     return ""
 
 
