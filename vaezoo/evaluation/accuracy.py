@@ -1,5 +1,7 @@
 """How many tokens of a sequence come back from its code."""
 
+import collections
+
 import numpy as np
 
 
@@ -16,17 +18,16 @@ def accuracy(encoded):
         right ones given the true tokens before. Beside them "most_common", a number: the share of the most common
         token, which is what a model gets that gives nothing else.
     """
-    model, x, found = encoded.model, encoded.x, {}
-    common = np.bincount(x.ravel()).argmax()
-    right = np.concatenate([shown == given for given, shown in encoded.reconstructions()])  # [N,T]
-    changes = x != common
-    with np.errstate(invalid="ignore"):
-        found["changes"] = (right & changes).sum(1) / changes.sum(1)
-    found |= {"tokens": right.mean(1), "perfect": right.all(1)}
-    if model.likelihood.autoregressive:
-        forced = []
-        for given, code, label in encoded.codes():
-            logits = model.decode(code, label).logits(given)
-            forced.append((np.argmax(logits, axis=-1) == given).mean(1))
-        found["teacher_forced"] = np.concatenate(forced)
-    return {**found, "most_common": float((x == common).mean())}
+    model, common = encoded.model, np.bincount(encoded.x.ravel()).argmax()
+    found = collections.defaultdict(list)
+    for x, code, label in encoded.codes():
+        right, changes = np.asarray(model.examples(code, label)) == x, x != common  # [B,T]
+        found["tokens"].append(right.mean(1))
+        found["perfect"].append(right.all(1))
+        with np.errstate(invalid="ignore"):
+            found["changes"].append((right & changes).sum(1) / changes.sum(1))
+        if model.likelihood.autoregressive:
+            logits = model.decode(code, label).logits(x)
+            found["teacher_forced"].append((np.argmax(logits, axis=-1) == x).mean(1))
+    joined = {name: np.concatenate(parts) for name, parts in found.items()}
+    return {**joined, "most_common": float((encoded.x == common).mean())}
