@@ -303,7 +303,7 @@ class Autoregressive(Likelihood):
         return distributions.Tokens(params, self, spec)
 
     def mean(self, params, spec):
-        """None: the tokens of a step depend on those before it."""
+        """There is none: the tokens of a step depend on those before it."""
         raise VaezooError("an autoregressive likelihood has no mean; use the most likely tokens")
 
     def example(self, params, spec):
@@ -366,7 +366,7 @@ def _check_tokens(x, spec):
 
 def _gumbel(shape, seed):
     """Noise of the standard Gumbel distribution: the largest of logits + noise is a draw from their softmax."""
-    uniform = tf.random.stateless_uniform(shape, seed, minval=1e-30, maxval=1.0)
+    uniform = tf.random.stateless_uniform(shape, seed, minval=1e-30, maxval=1.0, alg="philox")  # on every device
     return -tf.math.log(-tf.math.log(uniform))
 
 
