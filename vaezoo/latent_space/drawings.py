@@ -40,7 +40,7 @@ from vaezoo.music.tokens import joined
 from vaezoo.tables import as_csv
 
 FORMATS = (".png", ".pdf", ".svg")
-SAMPLES = {"image": 64, "melody": 8}  # how many are drawn by default
+SAMPLES, SAMPLED_MELODIES = 64, 8  # how many are drawn by default
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -138,7 +138,8 @@ def draw_samples(
         raise VaezooError("n= counts draws from the prior, and index= or image= replaces these draws: leave one out")
     if label is not None or not (given or model.spec.conditional):
         index_of_class = None if label is None else class_of(run, label)
-        n = SAMPLES.get(model.spec.notation, SAMPLES["image"]) if n is None else n
+        if n is None:
+            n = SAMPLED_MELODIES if model.spec.notation == "melody" else SAMPLES
         result = sample(model, n, seed, index_of_class, temperature)
         title = _title(run, "samples from the prior" if label is None else f"samples of class {label}")
         columns = max(1, round(len(result.examples) ** 0.5))
@@ -282,11 +283,9 @@ def draw_traversal(
     unit = {"bits": "bits", "variance": "var."}[found.unit]
     rows = [f"z{axis}  {found.values[axis]:.2f} {unit}" for axis in axes]
     if by == "factors":
-        held = [(axis, factor, nats) for axis, factor, nats in axes_by_factor(run) if axis in axes]
-        axes, rows = (
-            np.array([axis for axis, _, _ in held]),
-            [f"z{axis}  {name} {nats:.2f} nats" for axis, name, nats in held],
-        )
+        held = [each for each in axes_by_factor(run) if each[0] in axes]
+        axes = np.array([axis for axis, _, _ in held])
+        rows = [f"z{axis}  {factor} {nats:.2f} nats" for axis, factor, nats in held]
     result = traverse(run.model, x[0], None if labels is None else labels[0], span, steps, axes)
     title = _title(run, f"latent axes of {names[0]}, from −{plots.number(span)} to {plots.number(span)}")
     arrays = {**result._asdict(), "input": x[0], "information": found.values[axes]}
