@@ -117,7 +117,7 @@ def _draw(arguments):
     run, out, function, _ = (options.pop(name) for name in ("run", "out", "function", "command"))
     with quiet_tensorflow():
         from vaezoo import latent_space
-        from vaezoo.latent_space.drawings import checked_path
+        from vaezoo.latent_space.drawing import checked_path
         from vaezoo.runs import Run
     run = Run(run)
     path = checked_path(out) if out else _folder_of_pictures(run)

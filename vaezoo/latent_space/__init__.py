@@ -11,8 +11,8 @@ tokens [N,T]. Codes are [N,D]. Every result is a named tuple of arrays. `of_run`
 
 from vaezoo.latent_space.codes import information, kl_bits
 from vaezoo.latent_space.comparison import Comparison, compare
+from vaezoo.latent_space.drawing import Drawing
 from vaezoo.latent_space.drawings import (
-    Drawing,
     DrawnComparison,
     draw_comparison,
     draw_edits,

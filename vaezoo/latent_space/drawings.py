@@ -9,7 +9,6 @@ Melodies are drawn as piano rolls, and can be heard: `save` writes them one afte
 as in `of_run.inputs_of`.
 """
 
-import contextlib
 import dataclasses
 import itertools
 from pathlib import Path
@@ -22,6 +21,7 @@ from vaezoo import plots
 from vaezoo.atomic import plain_errors, write_arrays, write_file, write_text
 from vaezoo.errors import VaezooError, unknown
 from vaezoo.latent_space.comparison import Comparison, as_text, compare
+from vaezoo.latent_space.drawing import Drawing
 from vaezoo.latent_space.editing import characteristic, edit
 from vaezoo.latent_space.generation import checked_axes, manifold, prior_codes, sample, style_by_class
 from vaezoo.latent_space.of_run import (
@@ -35,84 +35,10 @@ from vaezoo.latent_space.of_run import (
 from vaezoo.latent_space.paths import interpolate, resample_groups, step_ratio, tour, traverse
 from vaezoo.latent_space.reconstruction import reconstruct
 from vaezoo.models.in_batches import embed
-from vaezoo.music.files import write_melody
 from vaezoo.music.tokens import joined
 from vaezoo.tables import as_csv
 
-FORMATS = (".png", ".pdf", ".svg")
 SAMPLES, SAMPLED_MELODIES = 64, 8  # how many are drawn by default
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Drawing:
-    """A picture and the arrays that it shows.
-
-    Attributes:
-        name: of the files.
-        arrays: name → array; None is left out of the file.
-        figure: a matplotlib Figure; None if the picture needs images and the examples are not images.
-        lines: what to print with it.
-        frames: uint8 [T,height,width,C] of an animation, or None.
-        seconds: how long each frame is shown.
-        melody: tokens [T] to listen to, or None.
-    """
-
-    name: str
-    arrays: dict[str, Any]
-    figure: Figure | None
-    lines: tuple[str, ...] = ()
-    frames: np.ndarray | None = None
-    seconds: float = 0.1
-    melody: np.ndarray | None = None
-
-    def save(self, path: str | Path) -> list[Path]:
-        """Write the picture, its arrays (.npz), its animation (.gif) and its melody (.mid, .wav): all, or none.
-
-        Args:
-            path: the picture, which ends in .png, .pdf or .svg; or a folder, for NAME.png or the first free one of
-                NAME-2.png, NAME-3.png, ... Missing folders are made.
-
-        Returns:
-            The paths that were written, the picture first.
-
-        Raises:
-            VaezooError: for another suffix, or if a file cannot be written.
-        """
-        path = checked_path(path)
-        picture = path if path.suffix.lower() in FORMATS else self._free_in(path)
-        with plain_errors(picture):
-            picture.parent.mkdir(parents=True, exist_ok=True)
-        before = set(picture.parent.iterdir())
-        written = []
-        try:
-            written.append(write_arrays(picture.with_suffix(".npz"), self.arrays))
-            if self.frames is not None:
-                path = picture.with_suffix(".gif")
-                written.append(write_file(path, lambda beside: plots.save_gif(beside, self.frames, self.seconds)))
-            if self.melody is not None:
-                written.extend(write_melody(picture.with_suffix(""), self.melody))
-            if self.figure is not None:
-                written.append(write_file(picture, self.figure.savefig))
-        except BaseException:
-            for path in set(written) - before:
-                with contextlib.suppress(OSError):
-                    path.unlink()
-            raise
-        return written[::-1]
-
-    def _free_in(self, folder):
-        for number in itertools.count(1):
-            picture = folder / (f"{self.name}.png" if number == 1 else f"{self.name}-{number}.png")
-            if not (picture.exists() or picture.with_suffix(".npz").exists()):
-                return picture
-
-
-def checked_path(path):
-    """The path of a picture or a folder; a VaezooError for a file of another format."""
-    path = Path(path)
-    if path.suffix and path.suffix.lower() not in FORMATS and not path.is_dir():
-        raise VaezooError(f"cannot write a picture '{path}'; its name must end in {', '.join(FORMATS)}")
-    return path
 
 
 def draw_samples(
