@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import disentanglement_table
 import gradient_noise
 import measured
+import melody_table
 import numpy as np
 import precision_table
 import pytest
@@ -132,3 +133,19 @@ def test_the_total_correlation_of_the_table_is_the_closed_form_of_a_normal():
     encoded = SimpleNamespace(passes=lambda: [SimpleNamespace(q=q)], means=lambda: means)
     expected = -0.5 * np.log(1 - (0.9 / 1.25) ** 2)
     assert abs(disentanglement_table.gaussian_total_correlation(encoded) - expected) < 0.03
+
+
+def test_a_table_of_melodies_leaves_out_what_a_variant_has_not():
+    row = {"variant": "autoencoder", **dict.fromkeys(melody_table.SHOWN, 0.5), "elbo": None, "teacher_forced": None}
+    cells = [cell.strip() for cell in melody_table.as_markdown([row]).splitlines()[2].strip("|").split("|")]
+    shown = dict(zip(("variant", *melody_table.SHOWN), cells, strict=True))
+    assert (shown["variant"], shown["elbo"], shown["teacher_forced"], shown["tokens"]) == ("autoencoder", "", "", "0.5")
+
+
+def test_a_path_without_a_model_goes_from_one_melody_to_the_other():
+    pairs = np.stack([np.zeros((20, 32), int), np.ones((20, 32), int)], axis=1)
+    path = melody_table.blended(pairs, steps=5)
+    assert (path[:, 0] == 0).all()
+    assert (path[:, -1] == 1).all()
+    assert (np.diff(path, axis=1) >= 0).all()  # a place that was taken stays taken
+    np.testing.assert_allclose(path.mean((0, 2)), [0, 0.25, 0.5, 0.75, 1], atol=0.1)

@@ -31,8 +31,9 @@ VARIANTS = {
     "melody_vae_16": (16, {}),
     "one long sequence": (16, {"model.likelihood.span": None, "model.decoder": DECODER}),
 }
+ACCURACIES = ("tokens", "changes", "perfect", "teacher_forced")
 PAIRS = 1000  # of the interpolations
-SHOWN = ("elbo", "nll", "kl", "tokens", "changes", "perfect", "teacher_forced", "step_ratio", "epochs", "minutes")
+SHOWN = ("elbo", "nll", "kl", *ACCURACIES, "step_ratio", "epochs", "minutes")
 
 
 def main(argv=None):
@@ -86,11 +87,7 @@ def metrics_of(finished, options):
         "bits_per_step": bound["elbo"] and round(-bound["elbo"]["value"] / model.spec.size / np.log(2), 3),
         "reconstruction": round(bound["reconstruction"]["value"], 2),
         "kl": bound["kl"] and round(bound["kl"]["value"], 2),
-        **{
-            name: round(found[name]["value"], 4)
-            for name in ("tokens", "changes", "perfect", "teacher_forced")
-            if name in found
-        },
+        **{name: round(found[name]["value"], 4) if name in found else None for name in ACCURACIES},
         "most_common": round(found["most_common"], 4),
         "step_ratio": round(float(np.nanmean(latent_space.step_ratio(paths, model.spec))), 2),
         "step_ratio_of_the_data": round(float(np.nanmean(latent_space.step_ratio(blended(pairs), model.spec))), 2),
