@@ -189,6 +189,26 @@ def test_a_picture_of_ones_own(runs, tmp_path):
     assert list(labels) == [7, 7]
 
 
+def test_a_map_coloured_by_a_known_factor(runs):
+    run = Run(runs["image"].path)
+    test = copy.copy(run.data.test)
+    count = len(test)
+    size, kind = np.linspace(0, 1, 20)[np.arange(count) % 20], np.array(["even", "odd"])[np.arange(count) % 2]
+    test.factors = {"size": size, "kind": kind}
+    run.__dict__["data"] = dataclasses.replace(run.data, test=test)
+    drawing = latent_space.draw_embedding(run, by="size", count=15)
+    np.testing.assert_array_equal(drawing.arrays["values"], size[:15])
+    dots, (_, scale) = drawing.figure.axes[0].collections[0], drawing.figure.axes
+    np.testing.assert_allclose(dots.get_array(), size[:15])
+    assert scale.get_ylabel() == "size"
+    drawing = latent_space.draw_embedding(run, by="kind")
+    np.testing.assert_array_equal(drawing.arrays["values"], kind)
+    assert {text.get_text() for text in drawing.figure.axes[0].texts} == {"even", "odd"}
+    np.testing.assert_array_equal(latent_space.draw_embedding(run, by="label").arrays["labels"], test.labels)
+    with pytest.raises(VaezooError, match=r"unknown by 'sizes'\. Did you mean 'size'\?"):
+        latent_space.draw_embedding(run, by="sizes")
+
+
 def test_a_traversal_in_the_order_of_the_factors(runs, monkeypatch):
     run = Run(runs["image"].path)
     images = run.data.train  # the test images are too few

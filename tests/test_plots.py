@@ -85,6 +85,7 @@ FIGURES = {
     "map without labels": lambda: plots.latent_map(RNG.normal(size=(50, 2)), title="a map", names=("z0", "z1")),
     "map of one latent": lambda: plots.latent_map(RNG.normal(size=(50, 1)), np.arange(50) % 3, names=("z0",)),
     "map of one latent without labels": lambda: plots.latent_map(RNG.normal(size=(50, 1)), names=("z0",)),
+    "map of a number": lambda: plots.graded_map(RNG.normal(size=(50, 2)), RNG.normal(size=50), "size", "a map"),
     "maps": lambda: plots.latent_maps(
         [(name, RNG.normal(size=(50, 2)), np.arange(50) % 12, ("first", "second")) for name in "ab"], None, "two maps"
     ),

@@ -77,6 +77,7 @@ def add_commands(commands):
 
     command = _add_command(commands, "embed", "draw_embedding", "map the posterior means of the test set")
     command.add_argument("--axes", type=int, nargs=2, metavar="I", help="draw these two axes, not a PCA")
+    command.add_argument("--by", metavar="FACTOR", help="the known factor that colours the map (the label)")
     command.add_argument("--count", type=int, metavar="N", help="the first N test images (all)")
 
 

@@ -39,6 +39,7 @@ from vaezoo.music.tokens import joined
 from vaezoo.tables import as_csv
 
 SAMPLES, SAMPLED_MELODIES = 64, 8  # how many are drawn by default
+MOST_CLASSES = 10  # a number with more values is a colour scale on a map
 
 
 def draw_samples(
@@ -320,24 +321,39 @@ def draw_edits(run, toward, index=None, image=None, invert=False, image_label=No
     return _drawing(run, "edit", result, draw, (line,), rolls=rolls)
 
 
-def draw_embedding(run, axes=None, count=None):
+def draw_embedding(run, axes=None, count=None, by=None):
     """The map of the posterior means of the test set, for every kind of example.
 
     Args:
         run: a `Run`.
         axes: two latent axes to draw; by default two latents as they are, more through a PCA.
         count: the first so many test examples; by default all.
+        by: the known factor that colours the map, as "metre" or "thickness"; by default the label.
 
     Returns:
         A `Drawing`.
+
+    Raises:
+        VaezooError: for an axis or a factor that does not exist, or no examples.
     """
     axes = None if axes is None else checked_axes(run.model, axes)
+    factors = run.data.test.factors if by not in (None, "label") else {}
+    if by not in (None, "label", *factors):
+        raise unknown("by", by, ["label", *factors])
     codes, labels = embedding_of_test(run, count)
     plane = plots.plane_of(codes, axes)
     points = plane.project(codes)
-    title = _title(run, f"{len(codes):,} test examples")
-    figure = plots.latent_map(points, labels, run.data.class_names, title, plane.names)
-    return Drawing("embed", {"codes": codes, "labels": labels, "points": points}, figure)
+    title = _title(run, f"{len(codes):,} test examples" + (f", by {by}" if factors else ""))
+    if not factors:
+        figure = plots.latent_map(points, labels, run.data.class_names, title, plane.names)
+        return Drawing("embed", {"codes": codes, "labels": labels, "points": points}, figure)
+    values = factors[by][: len(codes)]
+    kinds, numbers = np.unique(values, return_inverse=True)
+    if len(kinds) > MOST_CLASSES and values.dtype.kind in "iuf":
+        figure = plots.graded_map(points, values, by, title, plane.names)
+    else:
+        figure = plots.latent_map(points, numbers, [f"{kind}" for kind in kinds], title, plane.names)
+    return Drawing("embed", {"codes": codes, "values": values, "points": points}, figure)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -4,12 +4,13 @@ from vaezoo.plots.curves import training_curves
 from vaezoo.plots.evaluation import information, latent_bars, nll_curve
 from vaezoo.plots.film import image_film, latent_film, round_trip, save_gif, sweep_film
 from vaezoo.plots.grids import axis_grid, image_grid, number, panels_of_images, reconstructions, ticks, tile
-from vaezoo.plots.latent_map import Plane, latent_map, latent_maps, manifold_and_map, plane_of
+from vaezoo.plots.latent_map import Plane, graded_map, latent_map, latent_maps, manifold_and_map, plane_of
 from vaezoo.plots.piano_roll import piano_roll, piano_roll_path
 
 __all__ = [
     "Plane",
     "axis_grid",
+    "graded_map",
     "image_film",
     "image_grid",
     "information",

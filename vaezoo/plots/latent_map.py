@@ -73,6 +73,30 @@ def latent_map(points, labels=None, class_names=None, title="", names=("", "")):
     return figure
 
 
+def graded_map(points, values, label, title="", names=("", "")):
+    """Codes in a plane, coloured by a number.
+
+    Args:
+        points: [N,2] or [N,1].
+        values: numbers [N].
+        label: what they are.
+        title: above the map.
+        names: the labels of the two axes.
+
+    Returns:
+        The Figure.
+    """
+    figure = Figure(figsize=(5.9, 5.0), dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    draw_map(axes, points, None, None, names, size=dot_size(len(points)))
+    dots = axes.collections[0]
+    dots.set(array=np.asarray(values, "float64"), cmap="viridis")
+    figure.colorbar(dots, ax=axes, label=label, fraction=0.05)
+    if title:
+        figure.suptitle(title, fontsize=11, color=TEXT, x=0.02, ha="left")
+    return figure
+
+
 def latent_maps(panels, class_names=None, title=""):
     """Latent maps side by side.
 
