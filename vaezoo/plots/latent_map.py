@@ -4,7 +4,6 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib import patheffects
 
 from vaezoo.plots.grids import show, ticks, tile
 from vaezoo.plots.style import DPI, PALETTE, TEXT, Figure, class_colour
@@ -202,17 +201,17 @@ def frame(points):
 
 def _name_classes(axes, points, labels, class_names, limits):
     """Write the name of each class at its median, or beside it if there is no room."""
-    halo = [patheffects.withStroke(linewidth=2.5, foreground="white")]
+    tag = {"boxstyle": "round,pad=0.2", "facecolor": "white", "alpha": 0.85, "linewidth": 1.5}
     classes = np.unique(labels)
     names = [class_names[label] if class_names else str(label) for label in classes]
     medians = np.array([np.median(points[labels == label], axis=0) for label in classes])
     low, high = limits[:, 0], limits[:, 1]
     at = _apart((medians - low) / (high - low), room=(0.03 + 0.02 * max(map(len, names)), 0.055))
-    for name, median, place in zip(names, medians, low + at * (high - low), strict=True):
+    for label, name, median, place in zip(classes, names, medians, low + at * (high - low), strict=True):
         if np.abs((place - median) / (high - low)).max() > 0.02:
             axes.plot(*np.stack([place, median], 1), color=TEXT, linewidth=0.6, alpha=0.7, zorder=2)
         text = axes.text(*place, name, fontsize=11, fontweight="bold", ha="center", va="center", color=TEXT, zorder=3)
-        text.set_path_effects(halo)
+        text.set_bbox({**tag, "edgecolor": class_colour(label)})
 
 
 def _apart(places, room):
