@@ -91,7 +91,7 @@ def test_a_mistake_is_named_on_one_line(assignment, words):
 
 
 MISMATCHES = {
-    "posterior=point objective=reconstruction prior=vamp": ["'vamp' would learn", "model.prior=standard_normal"],
+    "posterior=point objective=reconstruction prior=vamp": ["'vamp' needs the density", "model.prior=mixture"],
     "posterior=flow prior=vamp": ["'vamp' needs", "model.posterior=diagonal_normal, or model.prior=mixture"],
     "posterior=flow objective=iwae objective.doubly_reparameterized=true": [
         "not for 'flow'",

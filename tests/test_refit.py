@@ -114,10 +114,22 @@ def test_what_cannot_be_refitted(tiny_run, tiny_recipe, bars_file, tmp_path, cap
     assert "'model.latent_dim' cannot change in a refit" in key
     assert "holds no run" in refused(["refit", tmp_path, *out()], capsys)
     autoencoder = ["--set", "model.posterior=point", "--set", "model.objective=reconstruction"]
-    train = ["train", tiny_recipe, "--data", bars_file, "--out", tmp_path / "ae", "--epochs", "1", *autoencoder]
-    assert main([str(argument) for argument in train]) == 0
-    assert "is an autoencoder" in refused(["refit", tmp_path / "ae", *out()], capsys)
+    train = ["train", tiny_recipe, "--data", bars_file, "--epochs", "1", *autoencoder]
+    learned = refused([*train, *out(), "--set", "model.prior=mixture"], capsys)
+    assert "the prior 'mixture' would learn nothing" in learned
+    assert "vaezoo refit RUN --prior mixture" in learned
+    assert main([str(argument) for argument in [*train, "--out", tmp_path / "ae"]]) == 0
+    assert "'vamp' needs the density" in refused(["refit", tmp_path / "ae", "--prior", "vamp", *out()], capsys)
     assert not (tmp_path / "none").exists()
+    # The codes of an autoencoder have no noise: a prior of one normal has their moments.
+    fitted = refit(tmp_path / "ae", "mixture", {"model.prior.components": 1}, tmp_path / "fitted", quiet=True)
+    run = Run(fitted.path)
+    codes = run.model.codes(run.first("train")[0]).numpy()
+    assert np.abs(codes.std(0) - 1).max() > 0.3  # not those of the prior before
+    prior = run.model.prior_distribution()
+    np.testing.assert_allclose(prior.mean(), codes.mean(0), atol=0.15 * codes.std(0).max())
+    np.testing.assert_allclose(prior.stddev(), codes.std(0), rtol=0.15)
+    assert run.model.sample(3, seed=1).shape == (3, 8, 8, 1)
 
 
 def test_an_interrupted_refit_leaves_nothing(tiny_run, tmp_path, monkeypatch):

@@ -44,11 +44,6 @@ class Model(Section):
                 f"the objective '{objective.name}' needs a KL, which is infinite for the posterior '{posterior.name}'; "
                 "set model.objective=reconstruction, or model.posterior=diagonal_normal"
             )
-        if prior.learned and not objective.has_bound:
-            raise ValueError(
-                f"the objective '{objective.name}' has no KL, so the prior '{prior.name}' would learn nothing; "
-                "set model.prior=standard_normal"
-            )
         if self.latent_dim < prior.smallest_latent_dim:
             raise ValueError(
                 f"the prior '{prior.name}' needs at least {prior.smallest_latent_dim} latents, and model.latent_dim is "
@@ -56,8 +51,8 @@ class Model(Section):
             )
         if prior.of_posteriors and not posterior.normal:
             raise ValueError(
-                f"the prior '{prior.name}' needs the density of a code under every pseudo-input's posterior, which "
-                f"takes '{posterior.name}' a pass for each latent; set model.posterior=diagonal_normal, or "
+                f"the prior '{prior.name}' needs the density of any code under every pseudo-input's posterior, which "
+                f"'{posterior.name}' does not give in one pass; set model.posterior=diagonal_normal, or "
                 "model.prior=mixture"
             )
         if objective.needs_closed_form and not (posterior.normal and prior.normal):

@@ -75,6 +75,13 @@ def train(
     """
     started = time.perf_counter()
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    prior, objective = recipe.model.prior, recipe.model.objective
+    if prior.learned and not objective.has_bound:
+        raise VaezooError(
+            f"the objective '{objective.name}' has no KL, so the prior '{prior.name}' would learn nothing; set "
+            "model.prior=standard_normal, and fit a prior after the training: "
+            f"`vaezoo refit RUN --prior {prior.name}`"
+        )
     directory = RunDirectory(out or free_path(Path("runs") / recipe.name))
     devices, say = _joined(strategy, quiet)
     quiet = quiet or not devices.chief

@@ -29,7 +29,8 @@ def refit(run, prior, changes=None, out=None, quiet=False) -> Trained:
     """Fit a new prior to the codes of a trained model, and write it as a run directory of its own.
 
     What is maximized is E log p(z) over codes z ~ q(z|x) of the training examples, which is the ELBO as a function of
-    the prior alone. The codes of the validation examples choose the best weights.
+    the prior alone. The codes of the validation examples choose the best weights. An autoencoder has one code for each
+    example; with a prior fitted to them it can be sampled from.
 
     Args:
         run: the folder of a run, which is not changed.
@@ -42,8 +43,8 @@ def refit(run, prior, changes=None, out=None, quiet=False) -> Trained:
         A `Trained`.
 
     Raises:
-        VaezooError: for an autoencoder, whose code has no density; a prior without weights, or with more components
-            than training examples; a run whose data are gone; a folder that cannot be written.
+        VaezooError: for a prior without weights, or with more components than training examples, or made of posteriors
+            that have no density; a run whose data are gone; a folder that cannot be written.
 
     Source: Hoffman & Johnson 2016, "ELBO surgery", for the gap that a better prior closes; Ghosh et al. 2020,
     arXiv:1903.12436, for density estimation after training.
@@ -53,10 +54,6 @@ def refit(run, prior, changes=None, out=None, quiet=False) -> Trained:
     for key in changes:
         if not key.startswith("model.prior"):
             raise VaezooError(f"'{key}' cannot change in a refit; allowed are keys of model.prior")
-    if not run.recipe.model.posterior.has_density:
-        raise VaezooError(
-            f"'{run.path}' is an autoencoder, and its code has no density that a prior could be fitted to; train a VAE"
-        )
     if "images" not in run.environment:
         raise VaezooError(f"'{run.path / 'environment.json'}' does not say how many images there are; train again")
     images = run.environment["images"]["train"]
