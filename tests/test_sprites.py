@@ -390,16 +390,19 @@ def test_sets_of_tensorflow_datasets_have_their_factors(factored):
     assert set(data.train.with_factors(shape=1).x[:, 0, 0, 0] % 3) == {1}
 
 
-def test_a_streamed_set_says_that_its_factors_are_left_out(factored):
+def test_a_streamed_set_has_its_factors_too(factored):
     from vaezoo.data import tfds_sets
 
     data = tfds_sets.read(factored[0], "factored", Preparation(), 0.1, seed=0, memory_limit=1000)
-    assert data.train.factors == {}
-    assert data.notes == (
-        "the images do not fit in memory, so they are streamed without their known factors: shape, x_position",
-    )
-    with pytest.raises(VaezooError, match="these examples have no known factors"):
-        data.train.with_factors(shape=1)
+    assert (data.train.labels, data.notes) == (None, ())
+    for split in (data.train, data.validation, data.test, data.train.take([90, 3, 41])):
+        number = np.round(255 * split.first()[0][:, 0, 0, 0]).astype(int)
+        assert set(split.factors) == {"shape", "x_position"}
+        np.testing.assert_array_equal(split.factors["x_position"], number)
+        np.testing.assert_array_equal(split.factors["shape"], number % 3)
+    ones = data.train.with_factors(shape=1)
+    assert set(np.round(255 * ones.first()[0][:, 0, 0, 0]).astype(int) % 3) == {1}
+    assert set(ones.factors["shape"]) == {1}
 
 
 @pytest.mark.parametrize("limit", [2**31, 1000])

@@ -27,24 +27,41 @@ class RecordSplit(Split):
         record_bytes: mean size of a record.
         block_bytes: memory to shuffle in.
         bits: whether the pixels are stored as 0 and 1, which become 0 and 255.
-        positions: the records that belong to the split, sorted; None for all of them.
+        positions: the records that belong to the split, ascending; None for all of them.
     """
 
     def __init__(self, files, lengths, features, spec, preparation, record_bytes, block_bytes, bits, positions=None):
         total = sum(lengths)
         self.positions = np.arange(total) if positions is None else positions
         super().__init__(len(self.positions), spec)
+        del self.factors  # they are read when they are first asked for
         self.files, self.lengths, self.features = list(map(str, files)), list(lengths), features
         self.preparation, self.bits = preparation, bits
         self.record_bytes, self.block_bytes = record_bytes, block_bytes
         self.block = int(np.clip(block_bytes / max(record_bytes, 1), 1, total))
 
     def take(self, indices):
-        """The part of the split at these indices; nothing is read."""
+        """The part of the split at these indices, in the order of the records; nothing is read."""
         return RecordSplit(
             self.files, self.lengths, self.features, self.spec, self.preparation, self.record_bytes,
-            self.block_bytes, self.bits, self.positions[indices],
+            self.block_bytes, self.bits, self.positions[np.sort(indices)],
         )  # fmt: skip
+
+    @functools.cached_property
+    def factors(self):
+        """The known factors, name → array [N], from one pass over the records that decodes no image."""
+        import tensorflow as tf
+
+        names = [name for name in self.features if name not in ("image", "label")]
+        if not names:
+            return {}
+        wanted = {name: self.features[name] for name in names}
+        parts = list(
+            self._ordered_keys(4096, self.size)
+            .map(lambda records: tf.io.parse_example(records, wanted), tf.data.AUTOTUNE, deterministic=True)
+            .as_numpy_iterator()
+        )
+        return {name.removeprefix(FACTOR): np.concatenate([part[name] for part in parts]) for name in names}
 
     def stored_as_bits(self):
         """Whether the pixels of the first 100 images are 0 and 1, as those of dsprites: nearly black, out of 255."""

@@ -60,7 +60,7 @@ class Split:
         if not known:
             raise VaezooError(
                 "these examples have no known factors: use sprites, shapes or glyphs, or a set of tensorflow-datasets "
-                "with factors that fits in memory."
+                "that has them."
             )
         having = np.ones(self.size, bool)
         for name, values in wanted.items():

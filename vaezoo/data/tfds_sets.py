@@ -82,8 +82,8 @@ def read(builder, name, preparation, validation, seed, memory_limit, factors=())
         validation: fraction of the training images to hold out.
         seed: chooses the validation images.
         memory_limit: bytes of decoded images above which they are streamed.
-        factors: names of scalar features to keep as known factors, if the set is held in memory. An integer feature
-            "label_NAME", as dsprites, shapes3d and smallnorb have, is one in any set: the factor "NAME".
+        factors: names of scalar features to keep as known factors. An integer feature "label_NAME", as dsprites,
+            shapes3d and smallnorb have, is one in any set: the factor "NAME".
     """
     import tensorflow_datasets as tfds
 
@@ -123,9 +123,6 @@ def read(builder, name, preparation, validation, seed, memory_limit, factors=())
     train = split("train", bits)
     if (len(train) + len(test or ())) * math.prod(shape) <= memory_limit:
         train, test = train.in_memory(), test and test.in_memory()
-    elif factors:
-        left_out = ", ".join(name.removeprefix(FACTOR) for name in factors)
-        notes += (f"the images do not fit in memory, so they are streamed without their known factors: {left_out}",)
     class_names = tuple(label.names) if labelled else None
     more = {"image_size": preparation.image_size, "notes": notes}
     return make_data(name, train, test, class_names, validation, seed, **more)
