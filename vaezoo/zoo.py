@@ -7,7 +7,18 @@ import keras
 
 # Import modules, not names: the Keras import hook can re-enter here. They fill the registries, Keras's too, which opens
 # no file that names a class it has not met.
-from vaezoo import decoding, keras_files, likelihoods, music, networks, objectives, optimizer, posteriors, priors  # noqa: F401
+from vaezoo import (  # noqa: F401
+    decoding,
+    keras_files,
+    likelihoods,
+    music,
+    networks,
+    objectives,
+    optimizer,
+    posteriors,
+    priors,
+    table_likelihoods,
+)
 from vaezoo.config import load_recipe
 from vaezoo.errors import VaezooError
 from vaezoo.models import vae as vae_module
