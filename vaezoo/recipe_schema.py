@@ -10,9 +10,11 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from vaezoo import part_schema
 from vaezoo.sections import Section, one_of, shown
+from vaezoo.spec import COLUMN_TYPES
 
 Side = Annotated[int, Field(ge=1, le=4096)]  # pixels; a batch of 100 grey images of that size takes 7 GB
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
+ColumnName = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^\x00-\x1f]+$")]
 
 
 class Model(Section):
@@ -93,7 +95,7 @@ class Data(Section):
     name: Annotated[str, Field(pattern=r"^[^\x00]+$", max_length=4096)] = Field(
         "glyphs",
         description="glyphs, shapes, sprites, folk_melodies, a tensorflow-datasets name, a folder of images or tunes, "
-        "an .npy or .npz",
+        "an .npy or .npz, a .csv or .parquet",
     )
     binarize: Literal["auto", "none", "threshold", "dynamic"] = Field(
         "auto",
@@ -117,10 +119,16 @@ class Data(Section):
         description="melodies to C major or A minor (key), as written (none), or in training to any key at random",
     )
 
+    columns: dict[ColumnName, Literal[*COLUMN_TYPES, "drop"]] | None = Field(
+        None, description="of a table: the type of a column, or drop; null lets the cells decide"
+    )
+    label: ColumnName | None = Field(None, description="of a table: the column that is the class")
+
     @property
     def preparation(self) -> dict[str, Any]:
-        """How images are brought to one size, and tunes to one length and key: keywords of `load_data`."""
-        return {key: getattr(self, key) for key in ("image_size", "crop", "background", "bars", "transpose")}
+        """How images are brought to one size, tunes to one length and key, cells to numbers: keywords of `load_data`."""
+        keys = ("image_size", "crop", "background", "bars", "transpose", "columns", "label")
+        return {key: getattr(self, key) for key in keys}
 
 
 class Training(Section):

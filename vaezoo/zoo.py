@@ -66,6 +66,8 @@ def build_model(recipe: Recipe, spec: Spec):
             "set model.conditional=false, or give a labelled data set"
         )
     spec = spec if model.conditional else spec.with_classes(0)
+    if not model.likelihood.column_types:  # the numbers of a row as they are
+        spec = spec.with_columns(None)
     for part in (model.encoder, model.posterior, model.prior, model.decoder, model.likelihood, model.objective):
         part.check_examples(spec)
     too_large = (
