@@ -48,7 +48,7 @@ def tables():
 
 
 class Marginal:
-    """The distribution of one column from its training cells: a kernel density of numbers, frequencies of the others."""
+    """The distribution of one column from its training cells: a kernel density, or frequencies of values and counts."""
 
     def __init__(self, column, x):
         x = np.sort(x[~np.isnan(x)].astype("float64"))
@@ -196,8 +196,8 @@ def imputations(frame, seed, recipe, overrides):
     from sklearn.experimental import enable_iterative_imputer  # noqa: F401
     from sklearn.impute import IterativeImputer, SimpleImputer
 
-    from vaezoo.data.tabular import rows_of
     from vaezoo.data.table_files import read_table
+    from vaezoo.data.tabular import rows_of
     from vaezoo.latent_space import impute
 
     with tempfile.TemporaryDirectory() as folder:
@@ -214,11 +214,22 @@ def imputations(frame, seed, recipe, overrides):
         where = [int(np.flatnonzero(((held == row) | np.isnan(held) & np.isnan(row)).all(1))[0]) for row in test]
         true, masked = true[where], np.isnan(test)
         kinds = np.array([column.is_number for column in columns])
-        simple = np.where(kinds, SimpleImputer().fit(x).transform(test), SimpleImputer(strategy="most_frequent").fit(x).transform(test))
+        simple = np.where(
+            kinds,
+            SimpleImputer().fit(x).transform(test),
+            SimpleImputer(strategy="most_frequent").fit(x).transform(test),
+        )
         iterative = IterativeImputer(random_state=seed, max_iter=10).fit(x).transform(test)
-        found = {"vae": impute(run.model, test), "decoded": np.asarray(run.model(test)), "iterative": iterative, "mean": simple}
+        found = {
+            "vae": impute(run.model, test),
+            "decoded": np.asarray(run.model(test)),
+            "iterative": iterative,
+            "mean": simple,
+        }
         pairs = {name: errors(each, true, masked, columns) for name, each in found.items()}
-        return {f"{name}_{kind}": pair[place] for name, pair in pairs.items() for place, kind in enumerate(("rms", "wrong"))}
+        return {
+            f"{name}_{kind}": pair[place] for name, pair in pairs.items() for place, kind in enumerate(("rms", "wrong"))
+        }
 
 
 def main():
@@ -245,7 +256,9 @@ def main():
             if not arguments.no_imputation:
                 row |= imputations(shuffled, seed, arguments.recipe, overrides)
             rows.append(row)
-            print({key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}, flush=True)
+            print(
+                {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}, flush=True
+            )
             write_text(out / "table_models.csv", as_csv(rows))
     write_text(out / "table_models.md", markdown(rows))
 

@@ -126,7 +126,7 @@ class Data(Section):
 
     @property
     def preparation(self) -> dict[str, Any]:
-        """How images are brought to one size, tunes to one length and key, cells to numbers: keywords of `load_data`."""
+        """How images get one size, tunes one length and key, and cells become numbers: keywords of `load_data`."""
         keys = ("image_size", "crop", "background", "bars", "transpose", "columns", "label")
         return {key: getattr(self, key) for key in keys}
 
@@ -143,6 +143,8 @@ class Training(Section):
     # Adam then throws the model off: conv_vae on 360 small colour images ended at -894 nats without a limit, and at
     # -464 with it.
     clip_norm: Annotated[float, Field(gt=0, le=1e9)] | None = 1000.0
+    # Of each weight, this share times the learning rate is taken away in each step (Loshchilov & Hutter 2019, AdamW).
+    weight_decay: Annotated[float, Field(gt=0, le=1e3)] | None = None
     average: Annotated[float, Field(gt=0, lt=1)] | None = None  # decay of the moving average of the weights, as 0.999
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     compilation: Literal["auto", "xla", "graph"] = "auto"

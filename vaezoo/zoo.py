@@ -51,7 +51,12 @@ def create_model(name, spec=None, classes=10, **overrides):
 
 
 def default_spec(recipe: Recipe) -> Spec:
-    """The examples of a recipe at its default size: melodies for a likelihood of tokens, else images of 28×28×1."""
+    """The examples of a recipe at its default size: melodies for a likelihood of tokens, else images of 28×28×1.
+
+    For a likelihood of the columns of a table they are vectors of 10 numbers.
+    """
+    if recipe.model.likelihood.column_types:
+        return Spec("vector", (10,))
     if recipe.model.likelihood.examples == ("sequence",):
         return Spec("sequence", (music.STEPS * recipe.data.bars,), music.CLASSES, notation="melody")
     return Spec("image", (28, 28, 1))

@@ -89,8 +89,9 @@ def _add_command(commands, name, function, text):
     command.add_argument(
         "--out",
         metavar="PATH",
-        help="the picture (.png, .pdf, .svg), the rows of a table (.csv, .parquet), or a folder; the arrays are written "
-        f"beside it as .npz, melodies as .mid and .wav, rows as .csv (default: RUN/{PICTURES})",
+        help="the picture (.png, .pdf, .svg), the rows of a table (.csv, .parquet), or a folder; the arrays are "
+        f"written beside it as .npz, melodies as .mid and .wav, rows as .csv "
+        f"(default: RUN/{PICTURES})",
     )
     command.set_defaults(command=_draw, function=function)
     return command

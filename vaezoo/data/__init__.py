@@ -76,7 +76,9 @@ def load_data(
         raise VaezooError(f"seed {seed} is negative: it must be 0 or more.")
     options = preparation, validation, seed, memory_limit
     if (columns or label) and not _is_path(name):
-        raise VaezooError("columns= and label= are for tables: give a .csv, .parquet, .npy or .npz file, or leave them out")
+        raise VaezooError(
+            "columns= and label= are for tables: give a .csv, .parquet, .npy or .npz file, or leave them out"
+        )
     if name in DRAWN:
         return importlib.import_module(f"vaezoo.data.{name}").load(*options)
     if _is_melodies(name):

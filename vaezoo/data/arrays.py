@@ -36,9 +36,9 @@ def load(name, path, preparation, columns, validation, seed, memory_limit):
 
     Images are [N, H, W] or [N, H, W, C] with C from 1 to 4: uint8 or other integers in 0..255, floats in [0, 1], or
     bool. Vectors are [N, F]: finite floats, integers or bool, used as float32. With `columns` they are the rows of a
-    table, where NaN is a missing cell; an .npz may name the columns in "feature_names" [F]. Token sequences are integers >= 0
-    [N, T], under the key "tokens" of an .npz. An .npz names its arrays as in KEYS; labels are integers [N], and they
-    and the test arrays are optional.
+    table, where NaN is a missing cell; an .npz may name the columns in "feature_names" [F]. Token sequences are
+    integers >= 0 [N, T], under the key "tokens" of an .npz. An .npz names its arrays as in KEYS; labels are integers
+    [N], and they and the test arrays are optional.
 
     Args:
         name: as given to load_data.
@@ -91,13 +91,15 @@ def _table(name, arrays, x, labels, test_x, test_labels, asked, validation, seed
     needed = sum(len(part) for part in parts) * x.shape[1] * 8
     if needed > memory_limit:
         raise VaezooError(
-            f"'{name}' needs {needed / 2**30:,.1f} GiB as a table, and the limit is {memory_limit / 2**30:,.1f} GiB: give "
-            "fewer rows, or set model.likelihood=normal, which takes plain numbers"
+            f"'{name}' needs {needed / 2**30:,.1f} GiB as a table, and the limit is {memory_limit / 2**30:,.1f} GiB: "
+            "give fewer rows, or set model.likelihood=normal, which takes plain numbers"
         )
     names = arrays.get("feature_names") if isinstance(arrays, dict) else None
     names = [f"x{place}" for place in range(x.shape[1])] if names is None else [str(each) for each in np.ravel(names)]
     if len(set(names)) != x.shape[1] or not all(each.isprintable() for each in names):
-        raise VaezooError(f"'{name}' has {len(set(names))} different feature_names for {x.shape[1]} columns: name each once")
+        raise VaezooError(
+            f"'{name}' has {len(set(names))} different feature_names for {x.shape[1]} columns: name each once"
+        )
     rows = np.concatenate([part[:] for part in parts])
     dtype = {"b": "bool", "f": "float64"}.get(rows.dtype.kind, "int64")
     given = {each: (rows[:, place].astype("float64"), dtype) for place, each in enumerate(names)}

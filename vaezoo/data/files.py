@@ -31,5 +31,6 @@ def load(path, preparation, windows, columns, label, validation, seed, memory_li
     if path.suffix in (".npy", ".npz") and path.is_file():
         return arrays.load(name, path, preparation, columns, validation, seed, memory_limit)
     raise VaezooError(
-        f"'{name}' is neither a folder nor an .npy, .npz, .csv, .parquet, .mid or .abc file: put image files into a folder."
+        f"'{name}' is neither a folder nor an .npy, .npz, .csv, .parquet, .mid or .abc file: put image files into a "
+        "folder."
     )

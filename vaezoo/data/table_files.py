@@ -77,12 +77,14 @@ def _read_csv(name, file, dtypes):
     size = os.fstat(file.fileno()).st_size
     if size > LARGEST_TABLE:
         raise VaezooError(
-            f"'{name}' has {size / 2**20:,.0f} MiB, and the limit of a CSV file is {LARGEST_TABLE // 2**20} MiB: save it "
-            "as .parquet, or its numbers as an .npy file"
+            f"'{name}' has {size / 2**20:,.0f} MiB, and the limit of a CSV file is {LARGEST_TABLE // 2**20} MiB: save "
+            "it as .parquet, or its numbers as an .npy file"
         )
     header = file.readline(LARGEST_HEADER)
     if not header.strip():
-        raise VaezooError(f"'{name}' begins with an empty line or is empty: the first line gives the names of the columns")
+        raise VaezooError(
+            f"'{name}' begins with an empty line or is empty: the first line gives the names of the columns"
+        )
     try:
         header = header.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -91,7 +93,7 @@ def _read_csv(name, file, dtypes):
     file.seek(0)
     types = {each: DTYPES[dtype] for each, dtype in dtypes.items()}
     try:
-        return arrow_csv.read_csv(
+        table = arrow_csv.read_csv(
             file,
             # One block, so that the types are those of all rows and not of the first megabyte.
             arrow_csv.ReadOptions(block_size=size + 1),
@@ -102,6 +104,9 @@ def _read_csv(name, file, dtypes):
         if "UTF8" in str(error):
             raise _not_utf8(name) from None
         raise VaezooError(f"'{name}' is no table: {reason(error)}") from None
+    if any(pa.types.is_binary(kind) for kind in table.schema.types):  # what is not UTF-8
+        raise _not_utf8(name)
+    return table
 
 
 def _not_utf8(name):
@@ -159,7 +164,9 @@ def cells_of(column, dtype=None):
     else:
         raise ValueError(f"holds cells of type {kind}: a table has numbers, text, true and false")
     if dtype == "str":
-        return np.array([None] * len(column), object) if pa.types.is_null(kind) else np.array(column.to_pylist(), object), dtype
+        return np.array([None] * len(column), object) if pa.types.is_null(kind) else np.array(
+            column.to_pylist(), object
+        ), dtype
     return np.asarray(column.cast("float64").to_numpy(), "float64"), dtype
 
 
@@ -179,11 +186,16 @@ def _arrow(cells, column):
 
     missing = np.isnan(cells)
     if not column.is_number:
-        values = [None if gone else column.values[int(index)] for gone, index in zip(missing, np.nan_to_num(cells), strict=True)]
+        values = [
+            None if gone else column.values[int(index)]
+            for gone, index in zip(missing, np.nan_to_num(cells), strict=True)
+        ]
     elif column.dtype == "int64":
         values = [None if gone else round(float(cell)) for gone, cell in zip(missing, cells, strict=True)]
     else:  # the shortest decimal number that is this float32
-        values = [None if gone else float(str(cell)) for gone, cell in zip(missing, cells.astype("float32"), strict=True)]
+        values = [
+            None if gone else float(str(cell)) for gone, cell in zip(missing, cells.astype("float32"), strict=True)
+        ]
     return pa.array(values, {"str": "string", "bool": "bool"}.get(column.dtype, column.dtype))
 
 

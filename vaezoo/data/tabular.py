@@ -119,7 +119,9 @@ def rows_of(table, columns, name, known=()):
     names = [column.name for column in columns]
     for each in names:
         if each not in table.column_names:
-            raise VaezooError(f"'{name}' has no column '{each}', which the model was trained on: add it; its cells may be empty")
+            raise VaezooError(
+                f"'{name}' has no column '{each}', which the model was trained on: add it; its cells may be empty"
+            )
     for each in table.column_names:
         if each not in names and each not in known:
             raise VaezooError(f"'{name}' has a column '{each}', which the training table had not: remove it")
@@ -153,23 +155,32 @@ def _missing(cells):
 def _described(name, each, cells, dtype, asked):
     """(the `Column` without its units, its numbers [N] float64, None), or (None, None, why it is left out)."""
     missing = _missing(cells)
-    distinct, counts = np.unique(cells[~missing], return_counts=True)
+    distinct = np.unique(cells[~missing])
     if len(distinct) < 2:
-        return None, None, "no cells" if not len(distinct) else "constant"
+        return None, None, "constant" if len(distinct) else "all cells are missing"
     what = f"the column '{each}' of '{name}'"
     kind = asked or _inferred(what, each, cells[~missing], distinct, dtype)
     if kind not in COLUMN_TYPES:
         raise unknown(f"type of {what}", kind, [*COLUMN_TYPES, DROP])
     if kind in ("continuous", "count"):
         if dtype == "str":
-            raise VaezooError(f"{what} holds text such as '{_short(distinct[0])}', and data.columns says {kind}: set categorical or drop")
+            raise VaezooError(
+                f"{what} holds text such as '{_short(distinct[0])}', and data.columns says {kind}: set categorical "
+                "or drop"
+            )
         if kind == "count" and ((distinct < 0) | (distinct != np.floor(distinct))).any():
-            raise VaezooError(f"{what} holds {distinct[0]:g} to {distinct[-1]:g}, and a count is a whole number of 0 or more: set continuous")
+            raise VaezooError(
+                f"{what} holds {distinct[0]:g} to {distinct[-1]:g}, and a count is a whole number of 0 or more: set "
+                "continuous"
+            )
         return Column(each, kind, dtype=dtype), cells, None
     if kind == "binary" and len(distinct) != 2:
         raise VaezooError(f"{what} has {len(distinct)} values, and data.columns says binary: set categorical")
     if len(distinct) > MOST_CATEGORIES:
-        raise VaezooError(f"{what} has {len(distinct):,} values, and a categorical column has at most {MOST_CATEGORIES}: group them, or set drop")
+        raise VaezooError(
+            f"{what} has {len(distinct):,} values, and a categorical column has at most {MOST_CATEGORIES}: "
+            "group them, or set drop"
+        )
     as_cell = {"int64": int, "float64": float, "bool": bool, "str": str}[dtype]
     column = Column(each, kind, values=[as_cell(value) for value in distinct], dtype=dtype)
     return column, _indices(cells, column, name), None
@@ -236,7 +247,9 @@ def _measured(column, x):
 def _labels(name, each, cells, dtype):
     missing = _missing(cells)
     if missing.any():
-        raise VaezooError(f"the label '{each}' of '{name}' is missing in {missing.sum():,} rows: fill it in, or remove them")
+        raise VaezooError(
+            f"the label '{each}' of '{name}' is missing in {missing.sum():,} rows: fill it in, or remove them"
+        )
     as_cell = {"int64": int, "float64": float, "bool": bool, "str": str}[dtype]
     values = np.array([as_cell(cell) for cell in cells])
     if (count := len(np.unique(values))) > MOST_CATEGORIES:
@@ -250,9 +263,12 @@ def _notes(spec, left_out, identifiers, x):
     if missing := int(np.isnan(x).sum()):
         yield f"missing: {missing:,} of {x.size:,} cells"
     for why in dict.fromkeys(left_out.values()):
-        yield f"left out, since {'all cells are missing' if why == 'no cells' else 'constant'}: {_listed([each for each in left_out if left_out[each] == why])}"
+        yield f"left out, since {why}: {_listed([each for each in left_out if left_out[each] == why])}"
     if identifiers:
-        yield f"every number of {_listed(identifiers)} is another one: if it only names the row, set data.columns={{{identifiers[0]}: drop}}"
+        yield (
+            f"every number of {_listed(identifiers)} is another one: if it only names the row, set "
+            f"data.columns={{{identifiers[0]}: drop}}"
+        )
 
 
 def _listed(names):

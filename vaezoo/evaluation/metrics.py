@@ -50,7 +50,7 @@ def evaluate(run, samples=100, limit=None, seed=0, progress=None, features="auto
     Returns:
         (report, per_example). The report is a mapping fit for JSON. A metric in it is {"value", "standard_error"}, in
         nats unless it says otherwise; a part is None where the model does not define it. per_example holds arrays [N]:
-        "nll", "elbo", "effective_samples", but none of them for an autoencoder; and for rows of a table "columns" [N,F],
+        "nll", "elbo", "effective_samples", none of them for an autoencoder; and for rows of a table "columns" [N,F]:
         log p(x_j|z) of each cell, NaN for a missing one.
 
     Raises:

@@ -73,7 +73,13 @@ def _rows_of_columns(columns):
         yield section, column["name"], _value(column["reconstruction"]), "", meaning
         section = ""
     if len(costly) < len(columns):
-        yield "", "...", "", "", f"{len(columns) - len(costly)} columns that cost less, or have no cells: see report.json"
+        yield (
+            "",
+            "...",
+            "",
+            "",
+            f"{len(columns) - len(costly)} columns that cost less, or have no cells: see report.json",
+        )
 
 
 def _rows_of_accuracy(accuracy):

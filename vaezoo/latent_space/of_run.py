@@ -90,7 +90,7 @@ def own_rows(run, path):
     """
     spec = run.model.spec
     spec.require_table("data=")
-    columns, (settings, classes) = spec.columns, (run.recipe.data, run.environment.get("class_names"))
+    columns, settings = spec.columns, run.recipe.data
     dtypes = {column.name: column.dtype for column in columns}
     table, _ = read_table(path, dtypes)
     known = [*(settings.columns or {}), *([settings.label] if settings.label else [])]

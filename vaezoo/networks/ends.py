@@ -36,18 +36,19 @@ def _row_features(row, columns):
     for kind in ("continuous", "count"):
         if len(own := places_of(columns, kind)):
             x = ops.take(row, own, axis=-1)
-            x = ops.where(ops.not_equal(x, x), loc[own] if kind == "continuous" else np.float32(0), x)
+            missing = ops.not_equal(x, x)
+            x = ops.where(missing, 0.0, x)
             x = ops.log(1.0 + ops.relu(x)) if kind == "count" else x
-            u = (x - loc[own]) / scale[own]
+            u = ops.where(missing, 0.0, (x - loc[own]) / scale[own])
             parts.append(ops.log(1.0 + ops.relu(u)) - ops.log(1.0 + ops.relu(-u)))
     if len(own := places_of(columns, "binary", "categorical")):
         sizes = [len(columns[place].values) for place in own]
         indices = np.concatenate([np.arange(size) for size in sizes]).astype("float32")
         repeated = ops.take(row, np.repeat(own, sizes), axis=-1)
         parts.append(ops.where(ops.equal(repeated, indices), 1.0, 0.0))  # not for a NaN
-    missing = np.array([place for place, column in enumerate(columns) if column.missing], "int32")
-    if len(missing):
-        x = ops.take(row, missing, axis=-1)
+    own = np.array([place for place, column in enumerate(columns) if column.missing], "int32")
+    if len(own):
+        x = ops.take(row, own, axis=-1)
         parts.append(ops.where(ops.not_equal(x, x), 1.0, 0.0))
     return ops.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0]
 

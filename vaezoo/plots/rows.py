@@ -121,7 +121,9 @@ def _histogram(axes, pair, column):
     for cells, colour, style in zip(pair, PALETTE, ("stepfilled", "step"), strict=False):
         weights = np.full(len(cells), 1 / max(len(cells), 1))
         alpha = 0.35 if style == "stepfilled" else 1.0
-        axes.hist(np.clip(cells, edges[0], edges[-1]), edges, weights=weights, histtype=style, color=colour, alpha=alpha)
+        axes.hist(
+            np.clip(cells, edges[0], edges[-1]), edges, weights=weights, histtype=style, color=colour, alpha=alpha
+        )
 
 
 def _bars(axes, pair, column):
@@ -129,7 +131,9 @@ def _bars(axes, pair, column):
     shares = [np.bincount(cells.astype(int), minlength=count) / max(len(cells), 1) for cells in pair]
     order = np.argsort(-shares[0], kind="stable")[:MOST_BARS] if count > MOST_BARS else np.arange(count)
     for number, (share, colour) in enumerate(zip(shares, PALETTE, strict=False)):
-        axes.bar(np.arange(len(order)) + 0.4 * number - 0.2, share[order], 0.4, color=colour, alpha=0.35 + 0.65 * number)
+        axes.bar(
+            np.arange(len(order)) + 0.4 * number - 0.2, share[order], 0.4, color=colour, alpha=0.35 + 0.65 * number
+        )
     axes.set_xticks(range(len(order)), [_short(str(column.values[index]), 8) for index in order], rotation=90)
 
 

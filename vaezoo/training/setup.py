@@ -135,7 +135,10 @@ def prepare(recipe, warn, devices=None, cache=None, quiet=False, common=None):
         xla = devices.name == "one" and use_xla(model, settings.compilation)
         model.compile(
             optimizer=Adam(
-                _learning_rate(settings, steps), global_clipnorm=settings.clip_norm, average=settings.average
+                _learning_rate(settings, steps),
+                weight_decay=settings.weight_decay,
+                global_clipnorm=settings.clip_norm,
+                average=settings.average,
             ),
             jit_compile=xla,
             steps_per_execution=steps_per_call,
@@ -182,7 +185,12 @@ def _check_devices(devices, settings):
 def _fitting_likelihood(recipe, data, cache, quiet):
     """The recipe and the data, with the likelihood `mixed` for vectors that the recipe's own does not describe."""
     likelihood, spec = recipe.model.likelihood, data.spec
-    if spec.kind != "vector" or "vector" not in likelihood.examples and spec.columns is None:
+    if likelihood.column_types and spec.kind != "vector":
+        raise VaezooError(
+            f"the recipe '{recipe.name}' is for tables, and '{data.name}' holds {spec}; give data= a .csv, "
+            ".parquet or .npy"
+        )
+    if spec.kind != "vector" or ("vector" not in likelihood.examples and spec.columns is None):
         return recipe, data
     if likelihood.column_types:
         fits = all(column.type in likelihood.column_types for column in spec.columns)
