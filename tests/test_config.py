@@ -35,7 +35,7 @@ def test_overrides_reach_every_depth():
     )
     assert (recipe.model.latent_dim, recipe.model.conditional) == (7, True)
     assert recipe.model.encoder.filters == (8, 16)
-    assert recipe.model.likelihood.keywords() == {"scale": 0.5, "learned": False}
+    assert recipe.model.likelihood.keywords() == {"scale": 0.5, "learned": False, "per_element": False}
     assert recipe.model.objective.beta == WarmUp(start=0.0, end=1.0, steps=100)
     assert recipe.training.learning_rate == 3e-4
 

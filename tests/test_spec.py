@@ -256,7 +256,8 @@ MLP, CONV = {"name": "mlp", "hidden": [8]}, {"name": "conv", "filters": [2], "de
             VECTOR,
             {"likelihood": "discretized_logistic"},
             "likelihood 'discretized_logistic' is for images, not for {}; "
-            "set model.likelihood to bernoulli or continuous_bernoulli or normal",
+            "set model.likelihood to bernoulli or continuous_bernoulli or normal or student_t or poisson or "
+            "negative_binomial or mixed",
         ),
         (
             Spec("image", (4, 4, 1)),
@@ -269,7 +270,8 @@ MLP, CONV = {"name": "mlp", "hidden": [8]}, {"name": "conv", "filters": [2], "de
             VECTOR,
             {"likelihood": "categorical"},
             "likelihood 'categorical' is for sequences, not for {}; "
-            "set model.likelihood to bernoulli or continuous_bernoulli or normal",
+            "set model.likelihood to bernoulli or continuous_bernoulli or normal or student_t or poisson or "
+            "negative_binomial or mixed",
         ),
         (
             TOKENS,

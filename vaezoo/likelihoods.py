@@ -28,13 +28,20 @@ class Likelihood(parts.Part):
 
     params_per_element = 1
 
-    def build(self, params_shape, levels=None):
-        """Make the weights, for params of that shape and, of sequences, V = `levels` tokens."""
+    def build(self, params_shape, levels=None, column_types=None):
+        """Make the weights.
+
+        Args:
+            params_shape: the output shape of the decoder, (None, *params_shape).
+            levels: V, the number of tokens, of sequences.
+            column_types: the types of the columns, of rows of a table.
+        """
 
     def build_from_config(self, config):
         """Build as before saving; files of earlier versions hold one shape alone."""
         shapes = config.get("shapes_dict", {})
-        self.build(shapes.get("params_shape", config.get("input_shape")), shapes.get("levels"))
+        levels, column_types = shapes.get("levels"), shapes.get("column_types")
+        self.build(shapes.get("params_shape", config.get("input_shape")), levels, column_types)
 
     def params_shape(self, spec):
         """The shape of the parameters of one example."""
@@ -57,13 +64,13 @@ class Likelihood(parts.Part):
         return self.mean(params, spec)
 
     def drawn(self, params, spec, temperature, seed):
-        """params → tokens drawn at a temperature, a function of the stateless seed [2].
+        """params → examples drawn from p(x|z), a function of the stateless seed [2].
 
-        The probabilities of each token are raised to the power 1 / temperature: at 1 they are those of p(x|z), and
-        towards 0 the most likely token is left.
+        At a temperature of 1 they are draws of p(x|z). Of tokens, the probabilities are raised to the power
+        1 / temperature: towards 0 the most likely token is left.
 
         Raises:
-            VaezooError: where the examples are not tokens.
+            VaezooError: for a temperature, where the examples are not tokens.
         """
         raise VaezooError(f"a temperature is for sequences of tokens, and these examples are {spec}; leave it out")
 
@@ -157,13 +164,16 @@ class ContinuousBernoulli(Likelihood):
 
 @LIKELIHOODS.register(part_schema.Normal)
 class Normal(Likelihood):
-    """p(x|z) = N(x; params, scale^2 I), with one scale for all pixels."""
+    """p(x|z) = N(x; params, scale^2 I), with one scale for all elements, or a diagonal of them."""
 
-    def build(self, params_shape, levels=None):
-        """Make the weight of a learned scale."""
+    def build(self, params_shape, levels=None, column_types=None):
+        """Make the weight of a learned scale: a number, or an array of the shape of an example."""
         if self.learned:
             start = parts.raw_scale(self.scale, distributions.SMALLEST_LEVEL_SCALE)
-            self.raw_scale = self.add_weight(name="raw_scale", shape=(), initializer=keras.initializers.Constant(start))
+            shape = params_shape[1:] if self.per_element else ()
+            self.raw_scale = self.add_weight(
+                name="raw_scale", shape=shape, initializer=keras.initializers.Constant(start)
+            )
 
     def distribution(self, params, spec):
         """params [...,H,W,C] are the locations."""
@@ -291,7 +301,7 @@ class Autoregressive(Likelihood):
             )
         return (*spec.shape, self.features)
 
-    def build(self, params_shape, levels=None):
+    def build(self, params_shape, levels=None, column_types=None):
         """Make the GRU and the map to the logits of V = `levels` tokens."""
         self.gru = keras.layers.GRU(self.units, return_sequences=True, dtype="float32", name="gru")
         self.logits = keras.layers.Dense(levels, dtype="float32", name="logits")

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from vaezoo.sections import Part, Section
+from vaezoo.spec import COLUMN_TYPES
 
 Width = Annotated[int, Field(ge=1, le=65_536)]
 Widths = Annotated[tuple[Width, ...], Field(strict=False, max_length=32)]  # YAML has lists where Python has tuples
@@ -301,12 +302,15 @@ class Likelihood(Part):
         density: whether it gives densities, whose logarithm can be above 0, and not probabilities.
         binary: whether it describes zeros and ones alone.
         autoregressive: whether each element depends on those before it: then there is no mean, only a most likely path.
+        column_types: the types of the columns of a table that it describes, in their units and with missing cells; of
+            a likelihood for plain numbers there are none.
     """
 
     kind: ClassVar = "likelihood"
     density: ClassVar[bool] = False
     binary: ClassVar[bool] = False
     autoregressive: ClassVar[bool] = False
+    column_types: ClassVar[tuple[str, ...]] = ()
 
 
 class Bernoulli(Likelihood):
@@ -326,7 +330,7 @@ class ContinuousBernoulli(Likelihood):
 
 
 class Normal(Likelihood):
-    """A normal with one scale for all elements."""
+    """A normal, with one scale for all elements or one for each."""
 
     name: Literal["normal"] = "normal"
     density: ClassVar[bool] = True
@@ -335,6 +339,57 @@ class Normal(Likelihood):
         0.1, description="the standard deviation, in units of x; of an image these reach from 0 to 1"
     )
     learned: bool = Field(False, description="train the scale, from that start (Rybkin et al. 2021)")
+    per_element: bool = Field(False, description="with `learned`, a scale for each element of an example")
+
+    @model_validator(mode="after")
+    def _scales_are_learned(self):
+        if self.per_element and not self.learned:
+            raise ValueError(
+                "the likelihood 'normal' has a scale for each element only if it learns them; set "
+                "model.likelihood.learned=true, or leave per_element out"
+            )
+        return self
+
+
+class _Columns(Likelihood):
+    """One distribution for each element of a vector, in the unit of its column."""
+
+    density: ClassVar[bool] = True
+    examples: ClassVar[tuple[str, ...]] = ("vector",)
+
+
+class StudentT(_Columns):
+    """A Student's t for each element, with a learned scale and learned degrees of freedom."""
+
+    name: Literal["student_t"] = "student_t"
+    column_types: ClassVar[tuple[str, ...]] = ("continuous",)
+
+
+class Poisson(_Columns):
+    """A Poisson for each element, for counts."""
+
+    name: Literal["poisson"] = "poisson"
+    density: ClassVar[bool] = False
+    column_types: ClassVar[tuple[str, ...]] = ("count",)
+
+
+class NegativeBinomial(_Columns):
+    """A negative binomial for each element, with a learned dispersion, for counts."""
+
+    name: Literal["negative_binomial"] = "negative_binomial"
+    density: ClassVar[bool] = False
+    column_types: ClassVar[tuple[str, ...]] = ("count",)
+
+
+class Mixed(_Columns):
+    """The columns of a table: for each a distribution of its type."""
+
+    name: Literal["mixed"] = "mixed"
+    column_types: ClassVar[tuple[str, ...]] = COLUMN_TYPES
+    continuous: Literal["normal", "student_t"] = Field(
+        "student_t", description="of a continuous column, with a learned scale"
+    )
+    count: Literal["poisson", "negative_binomial"] = Field("negative_binomial", description="of a count")
 
 
 class DiscretizedLogistic(Likelihood):

@@ -10,9 +10,11 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from vaezoo import part_schema
 from vaezoo.sections import Section, one_of, shown
+from vaezoo.spec import COLUMN_TYPES
 
 Side = Annotated[int, Field(ge=1, le=4096)]  # pixels; a batch of 100 grey images of that size takes 7 GB
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
+ColumnName = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^\x00-\x1f]+$")]
 
 
 class Model(Section):
@@ -88,7 +90,7 @@ class Data(Section):
     name: Annotated[str, Field(pattern=r"^[^\x00]+$", max_length=4096)] = Field(
         "glyphs",
         description="glyphs, shapes, sprites, folk_melodies, a tensorflow-datasets name, a folder of images or tunes, "
-        "an .npy or .npz",
+        "an .npy or .npz, a .csv or .parquet",
     )
     binarize: Literal["auto", "none", "threshold", "dynamic"] = Field(
         "auto",
@@ -112,10 +114,16 @@ class Data(Section):
         description="melodies to C major or A minor (key), as written (none), or in training to any key at random",
     )
 
+    columns: dict[ColumnName, Literal[*COLUMN_TYPES, "drop"]] | None = Field(
+        None, description="of a table: the type of a column, or drop; null lets the cells decide"
+    )
+    label: ColumnName | None = Field(None, description="of a table: the column that is the class")
+
     @property
     def preparation(self) -> dict[str, Any]:
-        """How images are brought to one size, and tunes to one length and key: keywords of `load_data`."""
-        return {key: getattr(self, key) for key in ("image_size", "crop", "background", "bars", "transpose")}
+        """How images get one size, tunes one length and key, and cells become numbers: keywords of `load_data`."""
+        keys = ("image_size", "crop", "background", "bars", "transpose", "columns", "label")
+        return {key: getattr(self, key) for key in keys}
 
 
 class Training(Section):
@@ -130,6 +138,8 @@ class Training(Section):
     # Adam then throws the model off: conv_vae on 360 small colour images ended at -894 nats without a limit, and at
     # -464 with it.
     clip_norm: Annotated[float, Field(gt=0, le=1e9)] | None = 1000.0
+    # Of each weight, this share times the learning rate is taken away in each step (Loshchilov & Hutter 2019, AdamW).
+    weight_decay: Annotated[float, Field(gt=0, le=1e3)] | None = None
     average: Annotated[float, Field(gt=0, lt=1)] | None = None  # decay of the moving average of the weights, as 0.999
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     compilation: Literal["auto", "xla", "graph"] = "auto"

@@ -128,7 +128,10 @@ def load_recipe_data(recipe, cache=None, quiet=False):
 
     data = recipe.data
     options = {"validation": data.validation, "seed": recipe.training.seed, "cache": cache, "quiet": quiet}
-    return load_data(data.name, **data.preparation, **options)
+    preparation = data.preparation
+    if data.columns is None and recipe.model.likelihood.column_types:
+        preparation["columns"] = {}  # vectors are the rows of a table
+    return load_data(data.name, **preparation, **options)
 
 
 def read_environment(path: Path) -> Environment:

@@ -4,11 +4,60 @@ import dataclasses
 import math
 import numbers
 from collections.abc import Iterable, Sequence
+from typing import Any
 
-from vaezoo.errors import VaezooError
+from vaezoo.errors import VaezooError, unknown
 
 AXES = {"image": "HWC", "vector": "F", "sequence": "T"}  # kind → the names of the axes of an example
 NOTATIONS = ("melody",)  # what the tokens of a sequence can mean
+COLUMN_TYPES = ("continuous", "count", "binary", "categorical")
+CELL_TYPES = ("int64", "float64", "bool", "str")
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    An example holds a number of the column as it is, and of a binary or categorical column the index of the value. NaN
+    is a missing cell.
+
+    Attributes:
+        name: as in the table.
+        type: "continuous"; "count" for whole numbers of 0 or more; "binary" for two values; or "categorical".
+        loc: the middle of the training rows: of a continuous column of x, of a count of log(1 + x); 0 for the others.
+        scale: their spread around it, in the same unit, above 0; 1 for the others.
+        values: the values of a binary or categorical column, in the order of their indices; empty for the others.
+        missing: whether a cell of the training rows is missing.
+        dtype: the type of a cell in the table: one of CELL_TYPES.
+    """
+
+    name: str
+    type: str = "continuous"
+    loc: float = 0.0
+    scale: float = 1.0
+    values: tuple = ()
+    missing: bool = False
+    dtype: str = "float64"
+
+    def __post_init__(self):
+        object.__setattr__(self, "values", tuple(self.values))
+        if self.type not in COLUMN_TYPES:
+            raise unknown(f"type of the column '{self.name}'", self.type, COLUMN_TYPES)
+        if self.dtype not in CELL_TYPES:
+            raise unknown(f"dtype of the column '{self.name}'", self.dtype, CELL_TYPES)
+        if not (math.isfinite(self.loc) and math.isfinite(self.scale) and self.scale > 0):
+            raise VaezooError(
+                f"the column '{self.name}' has loc {self.loc} and scale {self.scale}: both must be finite, and the "
+                "scale above 0"
+            )
+        least = {"binary": 2, "categorical": 1}.get(self.type, 0)
+        if len(self.values) < least or (len(self.values) > least and self.type != "categorical"):
+            raise VaezooError(f"the column '{self.name}' is {self.type}, and has {len(self.values)} values")
+
+    @property
+    def is_number(self) -> bool:
+        """Whether an example holds the number itself, and not the index of a value."""
+        return self.type in ("continuous", "count")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +71,7 @@ class Spec:
         levels: V, the number of values that an element can take, for a sequence; None for real numbers.
         classes: Y, the number of classes of the label; 0 where there is no label.
         notation: "melody" if the tokens of a sequence are those of vaezoo.music; None otherwise.
+        columns: the F columns of a table, whose rows are vectors; None where the model knows nothing of the numbers.
     """
 
     kind: str
@@ -29,6 +79,7 @@ class Spec:
     levels: int | None = None
     classes: int = 0
     notation: str | None = None
+    columns: tuple[Column, ...] | None = None
 
     def __post_init__(self):
         if self.kind not in AXES:
@@ -50,6 +101,15 @@ class Spec:
                 f"the notation {self.notation!r} of '{self.kind}'; allowed: None, or {', '.join(NOTATIONS)} for a "
                 "sequence"
             )
+        if self.columns is not None:
+            columns = (column if isinstance(column, Column) else Column(**column) for column in self.columns)
+            object.__setattr__(self, "columns", tuple(columns))
+            names = {column.name for column in self.columns}
+            if self.kind != "vector" or not len(names) == len(self.columns) == self.shape[0]:
+                raise VaezooError(
+                    f"{len(self.columns)} columns of {len(names)} names for {self.kind}s of shape {self.shape}: give "
+                    "one of its own name for each element of a vector"
+                )
 
     @classmethod
     def of(cls, given: "Spec | Iterable[int]", classes: int = 0) -> "Spec":
@@ -64,6 +124,15 @@ class Spec:
     def with_classes(self, classes: int) -> "Spec":
         """The same examples with labels of so many classes; 0 for no label."""
         return dataclasses.replace(self, classes=classes)
+
+    def with_columns(self, columns: "Sequence[Column] | None") -> "Spec":
+        """The same vectors as rows of these columns; None for numbers without a meaning."""
+        return dataclasses.replace(self, columns=columns)
+
+    def as_config(self) -> dict[str, Any]:
+        """The arguments of the constructor, as JSON has them."""
+        columns = self.columns and [{**vars(column), "values": list(column.values)} for column in self.columns]
+        return {**vars(self), "shape": list(self.shape), "columns": columns}
 
     @property
     def conditional(self) -> bool:
@@ -88,6 +157,8 @@ class Spec:
     def __str__(self):
         if self.notation == "melody":
             return f"melodies of {self.shape[0]} sixteenths"
+        if self.columns is not None:
+            return f"rows of {self.shape[0]} columns"
         sizes = "×".join(map(str, self.shape))
         return {
             "image": f"images of {sizes}",
@@ -99,6 +170,11 @@ class Spec:
         """Raise a VaezooError unless the examples are images; `what` is what needs them, as in "a picture"."""
         if not self.is_image:
             raise VaezooError(f"{what} needs images, and these examples are {self}")
+
+    def require_table(self, what: str) -> None:
+        """Raise a VaezooError unless the examples are rows of a table; `what` is what needs them."""
+        if self.columns is None:
+            raise VaezooError(f"{what} needs the rows of a table, and these examples are {self}")
 
     def require_melody(self, what: str) -> None:
         """Raise a VaezooError unless the examples are melodies; `what` is what needs them, as in "a piano roll"."""

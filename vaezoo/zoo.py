@@ -7,7 +7,18 @@ import keras
 
 # Import modules, not names: the Keras import hook can re-enter here. They fill the registries, Keras's too, which opens
 # no file that names a class it has not met.
-from vaezoo import decoding, keras_files, likelihoods, music, networks, objectives, optimizer, posteriors, priors  # noqa: F401
+from vaezoo import (  # noqa: F401
+    decoding,
+    keras_files,
+    likelihoods,
+    music,
+    networks,
+    objectives,
+    optimizer,
+    posteriors,
+    priors,
+    table_likelihoods,
+)
 from vaezoo.config import load_recipe
 from vaezoo.errors import VaezooError
 from vaezoo.models import vae as vae_module
@@ -40,7 +51,12 @@ def create_model(name, spec=None, classes=10, **overrides):
 
 
 def default_spec(recipe: Recipe) -> Spec:
-    """The examples of a recipe at its default size: melodies for a likelihood of tokens, else images of 28×28×1."""
+    """The examples of a recipe at its default size: melodies for a likelihood of tokens, else images of 28×28×1.
+
+    For a likelihood of the columns of a table they are vectors of 10 numbers.
+    """
+    if recipe.model.likelihood.column_types:
+        return Spec("vector", (10,))
     if recipe.model.likelihood.examples == ("sequence",):
         return Spec("sequence", (music.STEPS * recipe.data.bars,), music.CLASSES, notation="melody")
     return Spec("image", (28, 28, 1))
@@ -55,6 +71,8 @@ def build_model(recipe: Recipe, spec: Spec):
             "set model.conditional=false, or give a labelled data set"
         )
     spec = spec if model.conditional else spec.with_classes(0)
+    if not model.likelihood.column_types:  # the numbers of a row as they are
+        spec = spec.with_columns(None)
     for part in (model.encoder, model.posterior, model.prior, model.decoder, model.likelihood, model.objective):
         part.check_examples(spec)
     too_large = (

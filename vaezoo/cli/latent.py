@@ -12,7 +12,7 @@ def add_commands(commands):
     """Add the commands of this module to the parser."""
     command = _add_command(commands, "sample", "draw_samples", "draw examples from the prior")
     command.add_argument(
-        "-n", type=int, metavar="N", help="how many (64; melodies: 8), or styles of a conditional run (8)"
+        "-n", type=int, metavar="N", help="how many (64; melodies: 8; rows: 1000), or styles of a conditional run (8)"
     )
     command.add_argument("--seed", type=int, default=0, metavar="N", help="the seed of the draw (0)")
     command.add_argument(
@@ -26,8 +26,10 @@ def add_commands(commands):
     )
     _add_inputs(command, required=False)
 
-    command = _add_command(commands, "reconstruct", "draw_reconstructions", "decode the posterior means")
-    _add_inputs(command)
+    command = _add_command(
+        commands, "reconstruct", "draw_reconstructions", "decode the posterior means; of a table, fill in missing cells"
+    )
+    _add_inputs(command, rows=True)
 
     command = _add_command(commands, "manifold", "draw_manifold", "decode a grid over two latent axes")
     _add_range(command)
@@ -88,17 +90,20 @@ def _add_command(commands, name, function, text):
     command.add_argument(
         "--out",
         metavar="PATH",
-        help="the picture (.png, .pdf, .svg), or its folder; the arrays are written beside it as .npz, and "
-        f"melodies as .mid and .wav (default: RUN/{PICTURES})",
+        help="the picture (.png, .pdf, .svg), the rows of a table (.csv, .parquet), or a folder; the arrays are "
+        f"written beside it as .npz, melodies as .mid and .wav, rows as .csv "
+        f"(default: RUN/{PICTURES})",
     )
     command.set_defaults(command=_draw, function=function)
     return command
 
 
-def _add_inputs(command, required=True):
+def _add_inputs(command, required=True, rows=False):
     inputs = command.add_mutually_exclusive_group(required=required)
     inputs.add_argument("--index", type=int, nargs="+", metavar="I", help="images of the test set, from 0")
     inputs.add_argument("--image", nargs="+", metavar="FILE", help="your own pictures")
+    if rows:
+        inputs.add_argument("--data", metavar="FILE", help="your own table, .csv or .parquet")
     command.add_argument("--invert", action="store_true", help="exchange light and dark in --image (ink on paper)")
     command.add_argument(
         "--image-label", nargs="+", metavar="C", help="the class of each --image, or one for all (conditional runs)"

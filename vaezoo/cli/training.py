@@ -11,7 +11,7 @@ SHORTCUTS = {
     "data": (
         "data.name",
         "DATA",
-        "glyphs, shapes, sprites, folk_melodies, a tensorflow-datasets name, a folder, an .npz",
+        "glyphs, shapes, sprites, folk_melodies, a tensorflow-datasets name, a folder, an .npz, a .csv",
     ),
     "crop": ("data.crop", "C", "center, pad or stretch: how an image gets the proportions of the image size"),
     "epochs": ("training.epochs", "N", "passes over the training images"),

@@ -12,7 +12,7 @@ from vaezoo.errors import VaezooError
 
 __all__ = ["BINARIZATIONS", "Data", "Split", "binarize", "canonical_name", "load_data"]
 
-FILES = (".npy", ".npz", ".abc", ".mid", ".midi")  # what ends so is the name of a file
+FILES = (".npy", ".npz", ".abc", ".mid", ".midi", ".csv", ".parquet")  # what ends so is the name of a file
 
 
 def load_data(
@@ -23,6 +23,8 @@ def load_data(
     background="white",
     bars=2,
     transpose="key",
+    columns=None,
+    label=None,
     validation=0.05,
     seed=0,
     memory_limit=2 * 2**30,
@@ -36,8 +38,8 @@ def load_data(
             without a download; or "folk_melodies" or "folk_melodies/essen", tunes that come with music21; or an image
             set of tensorflow-datasets, as "mnist" or "emnist/letters"; or the path of your own data: a folder of
             images, a folder of .mid and .abc files or one such file, or an .npy or .npz file of images [N,H,W] or
-            [N,H,W,C], vectors [N,F] or token sequences [N,T] (a folder with the name of a known set is given as
-            "./mnist").
+            [N,H,W,C], vectors [N,F] or token sequences [N,T], or a table in a .csv or .parquet file (a folder with the
+            name of a known set is given as "./mnist").
         image_size: (H, W), or one number for both, that every image is brought to. None keeps the size of the images;
             those of a folder or of tensorflow-datasets that differ in size, and those of a folder that are larger than
             256 pixels, become 64×64, or 32×32 if most are smaller than 64.
@@ -48,6 +50,10 @@ def load_data(
         transpose: used for music only. "key" brings every tune to a signature without sharps and flats (C major, A
             minor, D dorian); "none" keeps it as written; "random" is "key", and `training_batches(transpose=True)`
             moves each window by -5..6 semitones, drawn anew each time.
+        columns: of a table or an array of vectors, name → type ("continuous", "count", "binary", "categorical", or
+            "drop") in place of the type that the cells suggest. None for no such wish; then the vectors of an array are
+            plain numbers without columns, and with an empty mapping they have columns too.
+        label: the column of a table that is the class; its other columns are the rows.
         validation: fraction of the training examples to hold out, in [0, 0.5]; 0 for none.
         seed: chooses the validation examples, an int >= 0.
         memory_limit: bytes; a set that needs more when decoded is streamed from disk. (An .npz is always held, up to
@@ -69,6 +75,10 @@ def load_data(
     if seed < 0:
         raise VaezooError(f"seed {seed} is negative: it must be 0 or more.")
     options = preparation, validation, seed, memory_limit
+    if (columns or label) and not _is_path(name):
+        raise VaezooError(
+            "columns= and label= are for tables: give a .csv, .parquet, .npy or .npz file, or leave them out"
+        )
     if name in DRAWN:
         return importlib.import_module(f"vaezoo.data.{name}").load(*options)
     if _is_melodies(name):
@@ -78,7 +88,7 @@ def load_data(
     if _is_path(name):
         from vaezoo.data import files
 
-        return files.load(name, preparation, windows, validation, seed, memory_limit, cache, quiet)
+        return files.load(name, preparation, windows, columns, label, validation, seed, memory_limit, cache, quiet)
     from vaezoo.data import tfds_sets
 
     return tfds_sets.load(name, *options)

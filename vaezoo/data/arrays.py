@@ -8,7 +8,8 @@ import numpy as np
 from vaezoo.data.dataset import make_data, name_classes
 from vaezoo.data.indexed import ArraySplit, ReaderSplit
 from vaezoo.data.npy import NpyFile
-from vaezoo.errors import VaezooError
+from vaezoo.data.tabular import make_table
+from vaezoo.errors import VaezooError, unknown
 from vaezoo.spec import Spec
 
 # How an .npz names its arrays: examples and labels, then those of the test split.
@@ -30,18 +31,20 @@ NPZ_LIMIT = 2**32  # bytes: an .npz is held in memory, and one of a few kilobyte
 CHUNK = 2**26  # bytes converted at a time, so that checking a large file takes little memory
 
 
-def load(name, path, preparation, validation, seed, memory_limit):
+def load(name, path, preparation, columns, validation, seed, memory_limit):
     """The data set in an .npy or .npz file.
 
     Images are [N, H, W] or [N, H, W, C] with C from 1 to 4: uint8 or other integers in 0..255, floats in [0, 1], or
-    bool. Vectors are [N, F]: finite floats, integers or bool, used as float32. Token sequences are integers >= 0
-    [N, T], under the key "tokens" of an .npz. An .npz names its arrays as in KEYS; labels are integers [N], and they
-    and the test arrays are optional.
+    bool. Vectors are [N, F]: finite floats, integers or bool, used as float32. With `columns` they are the rows of a
+    table, where NaN is a missing cell; an .npz may name the columns in "feature_names" [F]. Token sequences are
+    integers >= 0 [N, T], under the key "tokens" of an .npz. An .npz names its arrays as in KEYS; labels are integers
+    [N], and they and the test arrays are optional.
 
     Args:
         name: as given to load_data.
         path: of the file.
         preparation: a `Preparation`; without image_size, images keep their size.
+        columns: name → type, as in load_data; None for vectors that are plain numbers.
         validation: fraction of the training examples to hold out.
         seed: chooses the validation examples.
         memory_limit: bytes; an .npy that needs more is read from disk when needed.
@@ -53,6 +56,10 @@ def load(name, path, preparation, validation, seed, memory_limit):
     key, x, labels, test_x, test_labels = _pick(name, arrays) if path.suffix == ".npz" else ("", arrays, *[None] * 3)
     kind = "sequence" if key == "tokens" else "vector" if len(x.shape) == 2 else "image"
     x = _shaped(name, kind, x)
+    if columns and kind != "vector":
+        raise VaezooError(f"columns= is for vectors, and '{name}' holds {NAMES[kind]}: leave it out")
+    if columns is not None and kind == "vector":
+        return _table(name, arrays, x, labels, test_x, test_labels, columns, validation, seed, memory_limit)
     levels = _check_values(name, kind, x)
     if test_x is not None:
         test_x = _shaped(name, kind, test_x)
@@ -76,13 +83,41 @@ def load(name, path, preparation, validation, seed, memory_limit):
     return make_data(name, train, test, class_names, validation, seed, image_size=preparation.image_size)
 
 
+def _table(name, arrays, x, labels, test_x, test_labels, asked, validation, seed, memory_limit):
+    """The vectors of a file as the rows of a table."""
+    parts = [x] if test_x is None else [x, _shaped(name, "vector", test_x)]
+    if len({part.shape[1] for part in parts}) > 1 or (test_x is not None and (labels is None) != (test_labels is None)):
+        raise VaezooError(f"'{name}' has splits that differ in their columns or labels: make them equal")
+    needed = sum(len(part) for part in parts) * x.shape[1] * 8
+    if needed > memory_limit:
+        raise VaezooError(
+            f"'{name}' needs {needed / 2**30:,.1f} GiB as a table, and the limit is {memory_limit / 2**30:,.1f} GiB: "
+            "give fewer rows, or set model.likelihood=normal, which takes plain numbers"
+        )
+    names = arrays.get("feature_names") if isinstance(arrays, dict) else None
+    names = [f"x{place}" for place in range(x.shape[1])] if names is None else [str(each) for each in np.ravel(names)]
+    if len(set(names)) != x.shape[1] or not all(each.isprintable() for each in names):
+        raise VaezooError(
+            f"'{name}' has {len(set(names))} different feature_names for {x.shape[1]} columns: name each once"
+        )
+    rows = np.concatenate([part[:] for part in parts])
+    dtype = {"b": "bool", "f": "float64"}.get(rows.dtype.kind, "int64")
+    given = {each: (rows[:, place].astype("float64"), dtype) for place, each in enumerate(names)}
+    for each in asked:
+        if each not in given:
+            raise unknown(f"column in '{name}'", each, names)
+    own = [_checked_labels(name, *pair) for pair in zip(parts, (labels, test_labels), strict=False)]
+    labels = None if labels is None else np.concatenate(own)
+    return make_table(name, given, labels, asked, validation, seed, None if test_x is None else len(test_x))
+
+
 def _open(name, path, npz_limit):
     """The `NpyFile` of an .npy, or the dict of arrays in an .npz; never unpickles."""
     try:
         if path.suffix == ".npy":
             return NpyFile(path)
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            wanted = [key for key in file.files if any(key in keys for keys in KEYS)]
+            wanted = [key for key in file.files if any(key in keys for keys in KEYS) or key == "feature_names"]
             unpacked = sum(m.file_size for m in file.zip.infolist() if m.filename.removesuffix(".npy") in wanted)
             if unpacked > npz_limit:
                 raise VaezooError(
@@ -90,7 +125,7 @@ def _open(name, path, npz_limit):
                     "save images or vectors as an .npy file, which is read when needed, or images as a folder."
                 )
             # (a member that is not an array is read as bytes)
-            return {key: np.asarray(file[key]) for key in wanted} or dict.fromkeys(file.files)
+            return {**dict.fromkeys(file.files), **{key: np.asarray(file[key]) for key in wanted}}
     except VaezooError:
         raise
     except Exception as error:  # the readers of NumPy, zip and its compressions raise many types
@@ -161,7 +196,10 @@ def _check_vectors(name, vectors):
         with np.errstate(over="ignore"):
             chunk = vectors[part].astype("float32")
         if not np.isfinite(chunk).all():
-            raise VaezooError(f"the vectors of '{name}' hold NaN, infinity or a number beyond float32: remove them.")
+            raise VaezooError(
+                f"the vectors of '{name}' hold NaN, infinity or a number beyond float32: remove them, or set "
+                "model.likelihood=mixed for NaN as missing."
+            )
 
 
 def _token_levels(name, tokens):

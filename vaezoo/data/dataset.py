@@ -26,6 +26,7 @@ class Data:
         class_names: the names of the classes, in the order of the labels; None if there are no labels.
         image_size: (H, W) that every image was brought to, asked for or decided here; None if they keep their size.
         notes: lines about the data that the user should see.
+        columns: of a table, name → type of each column, or "drop" if it is left out; None for other data.
         skipped: the files of a folder that are left out, each with the reason.
     """
 
@@ -37,6 +38,7 @@ class Data:
     class_names: tuple[str, ...] | None = None
     image_size: tuple[int, int] | None = None
     notes: tuple[str, ...] = ()
+    columns: dict[str, str] | None = None
     skipped: tuple[tuple[str, str], ...] = ()
 
     @property

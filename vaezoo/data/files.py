@@ -1,4 +1,4 @@
-"""Your own data: a folder of images or of music, a file of music, an .npy or an .npz."""
+"""Your own data: a folder of images or of music, a file of music, an array, a table."""
 
 import os
 import pathlib
@@ -7,16 +7,20 @@ from vaezoo.data.listing import KINDS, list_files, one_file
 from vaezoo.errors import VaezooError
 
 
-def load(path, preparation, windows, validation, seed, memory_limit, cache, quiet):
+def load(path, preparation, windows, columns, label, validation, seed, memory_limit, cache, quiet):
     """The data set at a path; see load_data."""
-    from vaezoo.data import arrays, folders, music_files
+    from vaezoo.data import arrays, folders, music_files, tabular
 
     name, path = str(path), pathlib.Path(path).expanduser()
     if not os.path.exists(path):  # unlike Path.exists, this accepts any text
         raise VaezooError(
             f"'{name}' does not exist: give a folder of images or of music, an .npy or .npz file of images, vectors or "
-            "tokens, or the name of a data set."
+            "tokens, a .csv or .parquet file, or the name of a data set."
         )
+    if path.suffix in (".csv", ".parquet") and path.is_file():
+        return tabular.load(name, columns, label, validation, seed)
+    if label is not None or (columns and path.suffix not in (".npy", ".npz")):
+        raise VaezooError(f"columns= and label= are for tables, and '{name}' is none: leave them out")
     if path.suffix.lower() in KINDS["music"] and path.is_file():
         return music_files.load(name, one_file(path), preparation, windows, validation, seed, quiet)
     if path.is_dir():
@@ -25,7 +29,8 @@ def load(path, preparation, windows, validation, seed, memory_limit, cache, quie
             return music_files.load(name, listing, preparation, windows, validation, seed, quiet)
         return folders.load(name, listing, preparation, validation, seed, memory_limit, cache, quiet)
     if path.suffix in (".npy", ".npz") and path.is_file():
-        return arrays.load(name, path, preparation, validation, seed, memory_limit)
+        return arrays.load(name, path, preparation, columns, validation, seed, memory_limit)
     raise VaezooError(
-        f"'{name}' is neither a folder nor an .npy, .npz, .mid or .abc file: put image files into a folder."
+        f"'{name}' is neither a folder nor an .npy, .npz, .csv, .parquet, .mid or .abc file: put image files into a "
+        "folder."
     )

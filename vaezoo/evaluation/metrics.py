@@ -25,7 +25,7 @@ from vaezoo.evaluation.sample_quality import (
 )
 from vaezoo.models.in_batches import decode
 from vaezoo.runs import image_cache
-from vaezoo.seeds import SAMPLING, fold_seed
+from vaezoo.seeds import IMPORTANCE, SAMPLING, fold_seed
 from vaezoo.versions import versions
 
 MOST_SAMPLES = 10_000  # compared with real images, each with each
@@ -50,7 +50,8 @@ def evaluate(run, samples=100, limit=None, seed=0, progress=None, features="auto
     Returns:
         (report, per_example). The report is a mapping fit for JSON. A metric in it is {"value", "standard_error"}, in
         nats unless it says otherwise; a part is None where the model does not define it. per_example holds arrays [N]:
-        "nll", "elbo", "effective_samples"; it is empty for an autoencoder.
+        "nll", "elbo", "effective_samples", none of them for an autoencoder; and for rows of a table "columns" [N,F]:
+        log p(x_j|z) of each cell, NaN for a missing one.
 
     Raises:
         VaezooError: for samples, a limit or a seed out of range, unknown features, features=inception where its weights
@@ -99,6 +100,9 @@ def evaluate(run, samples=100, limit=None, seed=0, progress=None, features="auto
         report |= {"bound": _reconstruction_alone(encoded), "nll": None}
     report["psnr"] = metric(psnr(encoded)) if spec.is_image else None
     report["accuracy"] = None if spec.levels is None else _accuracy(encoded)
+    report["columns"] = None
+    if model.spec.columns is not None:
+        report["columns"], per_example["columns"] = _columns(encoded, seed)
     report["code"] = _code(model, encoded, seed)
     report["disentanglement"] = None if factors is None else _disentanglement(encoded.means(), factors, seed)
     report["samples"], report["samples_left_out"] = _samples(run, len(x), labels, seed, space)
@@ -126,6 +130,20 @@ def _accuracy(encoded):
     found = accuracy(encoded)
     most_common = found.pop("most_common")
     return {name: metric(values[np.isfinite(values)]) for name, values in found.items()} | {"most_common": most_common}
+
+
+def _columns(encoded, seed):
+    """What each column costs, and log p(x_j|z) of each cell [N,F] for one draw of z; NaN for a missing cell."""
+    spec, likelihood = encoded.model.spec, encoded.model.likelihood
+    passes = encoded.passes(seed=lambda number: fold_seed(seed, IMPORTANCE, -1 - number))
+    logs = np.concatenate([likelihood.elements_log_prob(each.params, each.x, spec)[0] for each in passes])
+    logs = np.where(np.isnan(encoded.x), np.nan, logs)
+    found = []
+    for column, cells in zip(spec.columns, logs.T, strict=True):
+        observed = cells[~np.isnan(cells)]
+        entry = {"name": column.name, "type": column.type, "missing": 1 - len(observed) / len(cells)}
+        found.append({**entry, "reconstruction": metric(-observed) if len(observed) else None})
+    return found, logs
 
 
 def _reconstruction_alone(encoded):

@@ -9,6 +9,7 @@ from vaezoo.tables import aligned
 COLLAPSED = 0.1  # nats of I(x; z): no example can be told from another
 CONVERGED = 0.1  # nats: more samples are worth their time if the last tenfold lowered the NLL by more
 CORRELATED = 0.005  # nats between the KL and its sum over the latents: what two decimals show
+SHOWN_COLUMNS = 20  # of a table, in the report
 COPIES = 0.01  # the share of samples, above that of test images, that counts as memorization
 
 
@@ -37,6 +38,8 @@ def rows(report):
         yield in_nats("NLL", "NLL", nll, f"−log p(x), by {k:,} importance samples")
         yield in_nats("", "gap", nll["gap"], "−NLL − ELBO = KL(q(z|x) ‖ p(z|x))")
         yield "", "effective samples", f"{effective:,.1f}", "", f"(Σ w)² / Σ w² of {k:,}, the median {report['kind']}"
+    if report["columns"]:
+        yield from _rows_of_columns(report["columns"])
     active = f"{code['active_units']} of {report['latents']}"
     yield "code", "active units", active, "", "latents whose posterior mean has a variance above 0.01"
     for number, group in enumerate(code["groups"], start=1):
@@ -58,6 +61,25 @@ def rows(report):
                 section = ""
     if report["samples"]:
         yield from _rows_of_samples(report["samples"])
+
+
+def _rows_of_columns(columns):
+    section, measured = "columns", [column for column in columns if column["reconstruction"]]
+    costly = sorted(measured, key=lambda column: -column["reconstruction"]["value"])[:SHOWN_COLUMNS]
+    for column in [column for column in measured if column in costly]:
+        meaning = f"−log p(x|z) of this {column['type']} column"
+        if column["missing"]:
+            meaning += f"; {column['missing']:.1%} of its cells are missing"
+        yield section, column["name"], _value(column["reconstruction"]), "", meaning
+        section = ""
+    if len(costly) < len(columns):
+        yield (
+            "",
+            "...",
+            "",
+            "",
+            f"{len(columns) - len(costly)} columns that cost less, or have no cells: see report.json",
+        )
 
 
 def _rows_of_accuracy(accuracy):

@@ -23,6 +23,12 @@ CALIBRATION_BATCH = 50
 # every image of a conditional model an error of up to 0.1.
 KEPT_FLOAT = ("ABS", "ADD", "DIV", "EXP", "LESS", "LOG", "MUL", "NEG", "ONE_HOT", "POW", "SELECT_V2", "SQUARE", "SUB")
 
+# Those of rows of a table, whose columns have units that differ by any factor: one scale of 8 bits cannot hold them.
+KEPT_FLOAT_OF_ROWS = (
+    "CAST", "CONCATENATION", "EQUAL", "GATHER", "GREATER", "MINIMUM", "NOT_EQUAL", "PACK", "RELU", "RESHAPE", "SPLIT",
+    "STRIDED_SLICE", "TOPK_V2",
+)  # fmt: skip
+
 
 def convert(functions: Functions, name: str, quantization: str, batch: int | None = None, calibration=None) -> bytes:
     """Convert one signature to a LiteRT file.
@@ -41,6 +47,7 @@ def convert(functions: Functions, name: str, quantization: str, batch: int | Non
     Raises:
         VaezooError: if an operation has no LiteRT kernel, or the temporary folder cannot be written.
     """
+    kept = KEPT_FLOAT if functions.vae.spec.columns is None else KEPT_FLOAT + KEPT_FLOAT_OF_ROWS
     with plain_errors("the folder for temporary files"), tempfile.TemporaryDirectory(prefix="vaezoo-") as folder:
         save(functions, Path(folder) / "model", [name], batch)
         converter = tf.lite.TFLiteConverter.from_saved_model(str(Path(folder) / "model"), signature_keys=[name])
@@ -54,16 +61,16 @@ def convert(functions: Functions, name: str, quantization: str, batch: int | Non
             with _quiet(), warnings.catch_warnings():
                 # TensorFlow calibrates with its own deprecated interpreter, and warns about it.
                 warnings.filterwarnings("ignore", message=r"\s*Warning: tf.lite.Interpreter is deprecated")
-                content = _convert_to_int8(converter) if quantization == "int8" else converter.convert()
+                content = _convert_to_int8(converter, kept) if quantization == "int8" else converter.convert()
         except Exception as error:  # the converter's own errors have no common base
             raise VaezooError(f"'{name}' cannot be converted to LiteRT in {quantization}: {_reason(error)}") from error
     _refuse_flex(content, name)
     return content
 
 
-def _convert_to_int8(converter):
-    """Quantize the layers and keep KEPT_FLOAT in float32 (TensorFlow's selective quantization)."""
-    options = tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=list(KEPT_FLOAT))
+def _convert_to_int8(converter, kept):
+    """Quantize the layers and keep these operations in float32 (TensorFlow's selective quantization)."""
+    options = tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=list(kept))
     data = converter.representative_dataset
     selective = tf.lite.experimental.QuantizationDebugger(
         converter=converter, debug_dataset=data, debug_options=options

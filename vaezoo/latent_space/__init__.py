@@ -35,7 +35,7 @@ from vaezoo.latent_space.paths import (
     tour,
     traverse,
 )
-from vaezoo.latent_space.reconstruction import Reconstructions, reconstruct
+from vaezoo.latent_space.reconstruction import Reconstructions, impute, reconstruct
 from vaezoo.models.in_batches import decode, embed
 
 __all__ = [
@@ -65,6 +65,7 @@ __all__ = [
     "draw_traversal",
     "edit",
     "embed",
+    "impute",
     "information",
     "interpolate",
     "kl_bits",

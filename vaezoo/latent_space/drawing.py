@@ -1,4 +1,4 @@
-"""A picture, with its arrays, its animation and its melody, and the files that they become."""
+"""A picture, with its arrays, its animation, its melody and its rows, and the files that they become."""
 
 import contextlib
 import dataclasses
@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from vaezoo import plots
 from vaezoo.atomic import plain_errors, write_arrays, write_file
+from vaezoo.data.table_files import SUFFIXES, write_table
 from vaezoo.errors import VaezooError
 from vaezoo.music.files import write_melody
 
@@ -29,6 +30,7 @@ class Drawing:
         frames: uint8 [T,height,width,C] of an animation, or None.
         seconds: how long each frame is shown.
         melody: tokens [T] to listen to, or None.
+        table: rows as a pyarrow.Table, or None.
     """
 
     name: str
@@ -38,12 +40,14 @@ class Drawing:
     frames: np.ndarray | None = None
     seconds: float = 0.1
     melody: np.ndarray | None = None
+    table: Any = None
 
     def save(self, path: str | Path) -> list[Path]:
-        """Write the picture, its arrays (.npz), its animation (.gif) and its melody (.mid, .wav): all, or none.
+        """Write the picture, its arrays (.npz), animation (.gif), melody (.mid, .wav) and rows (.csv): all, or none.
 
         Args:
-            path: the picture, which ends in .png, .pdf or .svg; or a folder, for NAME.png or the first free one of
+            path: the picture, which ends in .png, .pdf or .svg; or of rows their file, which ends in .csv or .parquet,
+                with the picture beside it as .png; or a folder, for NAME.png or the first free one of
                 NAME-2.png, NAME-3.png, ... Missing folders are made.
 
         Returns:
@@ -53,6 +57,11 @@ class Drawing:
             VaezooError: for another suffix, or if a file cannot be written.
         """
         path = checked_path(path)
+        rows = path.suffix if path.suffix in SUFFIXES else SUFFIXES[0]
+        if path.suffix in SUFFIXES:
+            if self.table is None:
+                raise VaezooError(f"cannot write '{path}': there are no rows of a table; give a picture or a folder")
+            path = path.with_suffix(".png")
         picture = path if path.suffix.lower() in FORMATS else self._free_in(path)
         with plain_errors(picture):
             picture.parent.mkdir(parents=True, exist_ok=True)
@@ -65,6 +74,9 @@ class Drawing:
                 written.append(write_file(path, lambda beside: plots.save_gif(beside, self.frames, self.seconds)))
             if self.melody is not None:
                 written.extend(write_melody(picture.with_suffix(""), self.melody))
+            if self.table is not None:
+                path = picture.with_suffix(rows)
+                written.append(write_file(path, lambda beside: write_table(beside, self.table)))
             if self.figure is not None:
                 written.append(write_file(picture, self.figure.savefig))
         except BaseException:
@@ -84,6 +96,6 @@ class Drawing:
 def checked_path(path):
     """The path of a picture or a folder; a VaezooError for a file of another format."""
     path = Path(path)
-    if path.suffix and path.suffix.lower() not in FORMATS and not path.is_dir():
+    if path.suffix and path.suffix.lower() not in (*FORMATS, *SUFFIXES) and not path.is_dir():
         raise VaezooError(f"cannot write a picture '{path}'; its name must end in {', '.join(FORMATS)}")
     return path

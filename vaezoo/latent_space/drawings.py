@@ -4,7 +4,8 @@
     drawing.figure                  # a matplotlib Figure
     drawing.save("pictures")        # writes pictures/traverse.png and its arrays, pictures/traverse.npz
 
-Melodies are drawn as piano rolls, and can be heard: `save` writes them one after the other as .mid and .wav.
+Melodies are drawn as piano rolls, and can be heard: `save` writes them one after the other as .mid and .wav. Rows of a
+table are written as .csv or .parquet.
 `run` is a `vaezoo.runs.Run`. `index`, `image`, `invert` and `image_label` are the examples that a picture starts from,
 as in `of_run.inputs_of`.
 """
@@ -23,7 +24,7 @@ from vaezoo.errors import VaezooError, unknown
 from vaezoo.latent_space.comparison import Comparison, as_text, compare
 from vaezoo.latent_space.drawing import Drawing
 from vaezoo.latent_space.editing import characteristic, edit
-from vaezoo.latent_space.generation import checked_axes, manifold, prior_codes, sample, style_by_class
+from vaezoo.latent_space.generation import checked_axes, manifold, positive, prior_codes, sample, style_by_class
 from vaezoo.latent_space.of_run import (
     axes_by_factor,
     axis_information,
@@ -31,14 +32,17 @@ from vaezoo.latent_space.of_run import (
     class_of,
     embedding_of_test,
     inputs_of,
+    own_rows,
+    run_table,
 )
 from vaezoo.latent_space.paths import interpolate, resample_groups, step_ratio, tour, traverse
-from vaezoo.latent_space.reconstruction import reconstruct
+from vaezoo.latent_space.reconstruction import impute, reconstruct
 from vaezoo.models.in_batches import embed
 from vaezoo.music.tokens import joined
 from vaezoo.tables import as_csv
 
-SAMPLES, SAMPLED_MELODIES = 64, 8  # how many are drawn by default
+SAMPLES, SAMPLED_MELODIES, SAMPLED_ROWS = 64, 8, 1000  # how many are drawn by default
+COMPARED_ROWS = 10_000  # of the data, in a picture
 MOST_CLASSES = 10  # a number with more values is a colour scale on a map
 
 
@@ -47,9 +51,12 @@ def draw_samples(
 ):
     """Examples from the prior. Of a conditional model without `label`: every style in every class.
 
+    Of a table they are rows drawn from p(x|z) too, as a table like that of the training; without `label`, a conditional
+    model draws the classes as often as the training rows have them.
+
     Args:
         run: a `Run`.
-        n: how many examples (64, of melodies 8), or styles of a conditional model (8).
+        n: how many examples (64, of melodies 8, of rows 1,000), or styles of a conditional model (8).
         seed: 0 <= seed < 2^31.
         label: the class, by its name or as an integer, for a conditional model.
         temperature: of sequences, draw the tokens too, at this temperature; see `generation.sample`.
@@ -59,6 +66,8 @@ def draw_samples(
         A `Drawing`.
     """
     model, given = run.model, index is not None or image is not None or invert or image_label is not None
+    if model.spec.columns is not None and not given:
+        return _sampled_rows(run, SAMPLED_ROWS if n is None else n, seed, label, temperature)
     if given and label is not None:
         raise VaezooError("label= draws one class; with index= or image= every class is drawn: leave one out")
     if given and n is not None:
@@ -97,25 +106,60 @@ def draw_samples(
     return _drawing(run, "styles", result, draw, rolls=rolls)
 
 
-def draw_reconstructions(run, index=None, image=None, invert=False, image_label=None):
+def _sampled_rows(run, n, seed, label, temperature):
+    """Rows drawn from the prior and from p(x|z), beside the training rows."""
+    model, classes = run.model, None
+    if label is not None:
+        classes = np.full(positive(n, "number of samples"), class_of(run, label))
+    elif model.spec.conditional:
+        classes = np.random.default_rng(seed).choice(run.first("train")[1], positive(n, "number of samples"))
+    result = sample(model, n, seed, classes, 1.0 if temperature is None else temperature)
+    title = _title(run, f"{n:,} rows" + f" of class {label}" * (label is not None))
+    rows, labels = run.first("train", COMPARED_ROWS)
+    if label is not None:
+        rows = rows[labels == classes[0]]
+    figure = plots.row_samples(rows, result.examples, model.spec.columns, title)
+    table = run_table(run, result.examples, result.labels)
+    return Drawing("sample", result._asdict(), figure, table=table)
+
+
+def draw_reconstructions(run, index=None, image=None, invert=False, image_label=None, data=None):
     """Examples and their decoded posterior means, with the error and the bits that the codes cost.
+
+    Rows of a table also come back with their missing cells filled in (`reconstruction.impute`).
 
     Args:
         run: a `Run`.
         index, image, invert, image_label: the examples.
+        data: the path of a table, instead: its columns are matched by name.
 
     Returns:
         A `Drawing`.
     """
-    x, labels, names = inputs_of(run, index, image, invert, image_label)
+    given = None
+    if data is not None:
+        if index is not None or image is not None:
+            raise VaezooError("give one of index=, image= and data=")
+        given, x, labels, names = own_rows(run, data)
+    else:
+        x, labels, names = inputs_of(run, index, image, invert, image_label)
     result = reconstruct(run.model, x, labels)
-    kind = run.model.spec.kind
+    spec = run.model.spec
+    kind = "row" if spec.columns is not None else spec.kind
     error = f"squared error {result.squared_error.mean():.4f} per element"
-    if run.model.spec.levels is not None:
+    if spec.levels is not None:
         error = f"{1 - result.squared_error.mean():.1%} of the tokens are right"
     line = f"{error}, {result.nats.mean():.1f} nats per {kind}"
     if result.bits is not None:
         line += f"; {result.bits.mean():.1f} bits per code"
+    if spec.columns is not None:
+        complete = impute(run.model, x, labels)
+        table, lines = run_table(run, complete, labels, given), [line]
+        if missing := int(np.isnan(x).sum()):
+            lines.append(f"filled in {missing:,} of {x.size:,} cells")
+        title = _title(run, "cells, across, and their reconstructions") + f"\n{line}"
+        figure = plots.row_reconstructions(x, result.examples, spec.columns, title)
+        return Drawing("reconstruct", {**result._asdict(), "filled": complete}, figure, tuple(lines), table=table)
 
     def draw():
         title = _title(run, "images and their decoded posterior means") + f"\n{line}"
@@ -439,7 +483,10 @@ def _drawing(run, name, result, draw, lines=(), film=None, seconds=0.1, rolls=No
     if spec.notation == "melody" and rolls:
         figure, melodies = rolls()
         return Drawing(name, arrays, figure, lines, melody=joined(melodies))
-    return Drawing(name, arrays, None, (*lines, f"no picture: the examples are {spec}"))
+    table = None
+    if spec.columns is not None:
+        table = run_table(run, arrays["examples"].reshape(-1, *spec.shape), places=arrays["examples"].shape[:-1])
+    return Drawing(name, arrays, None, (*lines, f"no picture: the examples are {spec}"), table=table)
 
 
 def _flat(run, result):

@@ -5,6 +5,7 @@
 
 import contextlib
 import hashlib
+import importlib.util
 import json
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,8 @@ import numpy as np
 from vaezoo.atomic import write_arrays
 from vaezoo.data import binarize
 from vaezoo.data.pictures import guarded, read_image
+from vaezoo.data.table_files import filled, read_table, table_of
+from vaezoo.data.tabular import rows_of
 from vaezoo.errors import VaezooError
 from vaezoo.evaluation.disentanglement import mutual_information
 from vaezoo.latent_space.codes import information
@@ -70,6 +73,63 @@ def inputs_of(run, index=None, image=None, invert=False, image_label=None):
     if len(labels) not in (1, len(paths)):
         raise VaezooError(f"{len(labels)} classes in image_label= for {len(paths)} pictures; give one, or one for each")
     return Inputs(x, np.array(labels * len(paths))[: len(paths)], names)
+
+
+def own_rows(run, path):
+    """The rows of a table that the user gives.
+
+    Args:
+        run: a `Run` of a table.
+        path: of a .csv or .parquet file. Its columns are matched by name; those that training left out may be there.
+
+    Returns:
+        (the pyarrow.Table, rows [N,F], their classes [N] or None, their names).
+
+    Raises:
+        VaezooError: for a file or a column that does not fit, or a value that training did not have.
+    """
+    spec = run.model.spec
+    spec.require_table("data=")
+    columns, settings = spec.columns, run.recipe.data
+    dtypes = {column.name: column.dtype for column in columns}
+    table, _ = read_table(path, dtypes)
+    known = [*(settings.columns or {}), *([settings.label] if settings.label else [])]
+    x, labels = rows_of(table, columns, path, known), None
+    if spec.conditional:
+        if settings.label not in table.column_names:
+            raise VaezooError(f"this model is conditional: '{path}' needs the column '{settings.label}', the class")
+        labels = [class_of(run, str(value), "data") for value in table.column(settings.label).to_pylist()]
+        labels = np.array(labels, "int32")
+    return table, x, labels, [f"row {number}" for number in range(len(x))]
+
+
+def run_table(run, x, labels=None, given=None, places=None):
+    """Rows of a run as a pyarrow.Table, or None without pyarrow.
+
+    Args:
+        run: a `Run` of a table.
+        x: rows [N,F]; a NaN is a missing cell.
+        labels: classes [N] of a conditional model, which become the last column.
+        given: a table whose missing cells are filled in from x, in place of a new one.
+        places: the shape of the leading axes of rows that were flattened: their places become the first columns.
+    """
+    if importlib.util.find_spec("pyarrow") is None:
+        return None
+    columns = run.model.spec.columns
+    if given is not None:
+        for place, column in enumerate(columns):
+            given = filled(given, column, x[:, place])
+        return given
+    table = table_of(x, columns)
+    if labels is not None:
+        names = [run.environment["class_names"][label] for label in labels]
+        whole = all(name.isdecimal() for name in names)
+        table = table.append_column(run.recipe.data.label or "label", [list(map(int, names)) if whole else names])
+    for axis, name in reversed(list(enumerate(("row", "step", "place")[: len(places or ())]))):
+        while name in table.column_names:
+            name += "_"
+        table = table.add_column(0, name, [np.indices(places)[axis].ravel()])
+    return table
 
 
 def class_of(run, label, argument="label"):

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from vaezoo.columns import check_rows
 from vaezoo.errors import VaezooError
 
 BATCH = 1000
@@ -72,6 +73,9 @@ def checked_examples(model, x):
     x = x.astype("float32")
     if spec.is_image and not (x.min() >= 0 and x.max() <= 1):  # a NaN fails both
         raise VaezooError(f"images with values from {x.min():g} to {x.max():g}; they must be in [0, 1], or uint8")
+    if spec.columns is not None:
+        check_rows(x, spec.columns)
+        return x
     if not np.isfinite(x).all():
         raise VaezooError(f"{spec.kind}s with values that are NaN or infinite; leave those out")
     return x

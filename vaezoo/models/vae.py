@@ -5,7 +5,6 @@
 Its children are functional Keras models and small layers; nothing here knows recipes or registries.
 """
 
-import dataclasses
 from collections.abc import Mapping
 
 import keras
@@ -13,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 # Import modules, not names: the Keras import hook can re-enter here.
-from vaezoo import decoding, likelihoods, objectives, passes, posteriors, priors, replicas  # noqa: F401
+from vaezoo import decoding, likelihoods, objectives, passes, posteriors, priors, replicas, table_likelihoods  # noqa: F401
 from vaezoo.errors import VaezooError, errors_of_readers
 from vaezoo.models.graph import Graph
 from vaezoo.networks.activations import fused
@@ -66,10 +65,11 @@ class VAE(keras.Model):
     def build(self, input_shape):
         """Build the small parts; the encoder and the decoder are functional models, built when they were made."""
         codes = (None, self.latent_dim)
+        column_types = self.spec.columns and [column.type for column in self.spec.columns]
         shapes = (
             (self.posterior, self.encoder.output_shape, decoding.group_shapes(self.decoder), self.dtype_policy.name),
             (self.prior, codes, self.spec.shape),
-            (self.likelihood, self.decoder.output_shape, self.spec.levels),
+            (self.likelihood, self.decoder.output_shape, self.spec.levels, column_types),
             (self.objective, codes),
         )
         for part, *sizes in shapes:
@@ -307,9 +307,8 @@ class VAE(keras.Model):
         """The constructor's arguments, serialized."""
         parts = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in PARTS}
         policy = keras.saving.serialize_keras_object(self.dtype_policy)
-        spec = {**dataclasses.asdict(self.spec), "shape": list(self.spec.shape)}
         return {
-            "spec": spec,
+            "spec": self.spec.as_config(),
             **parts,
             "latent_dim": self.latent_dim,
             "seed": self.seed,

@@ -1,6 +1,10 @@
 """The two ends that every network shares: its inputs, with or without a label, and its float32 outputs."""
 
 import keras
+import numpy as np
+from keras import ops
+
+from vaezoo.columns import places_of, units_of
 
 
 def example_inputs(spec):
@@ -10,9 +14,43 @@ def example_inputs(spec):
 
 
 def example_features(inputs, spec):
-    """The example among the inputs, as float32 [B,...]; tokens become one-hot vectors [B,T,V]."""
+    """The example among the inputs, as float32 [B,...].
+
+    Tokens become one-hot vectors [B,T,V]. A row of columns becomes a vector that is the same in every unit of these.
+    """
     example = inputs[spec.kind] if spec.conditional else inputs
-    return example if spec.levels is None else keras.ops.one_hot(example, spec.levels)
+    if spec.columns is not None:
+        return _row_features(example, spec.columns)
+    return example if spec.levels is None else ops.one_hot(example, spec.levels)
+
+
+def _row_features(row, columns):
+    """A row [B,F] as features [B,P], without NaN.
+
+    A number becomes u = (x - loc) / scale, a count that of log(1 + x); then sign(u) log(1 + |u|), so that an outlier is
+    not so far away that it rules the network. A binary or categorical value becomes one-hot. A missing cell is 0, and
+    where training has missing cells, a 1 in a feature of its own says so.
+    """
+    parts = []
+    loc, scale = units_of(columns)
+    for kind in ("continuous", "count"):
+        if len(own := places_of(columns, kind)):
+            x = ops.take(row, own, axis=-1)
+            missing = ops.not_equal(x, x)
+            x = ops.where(missing, 0.0, x)
+            x = ops.log(1.0 + ops.relu(x)) if kind == "count" else x
+            u = ops.where(missing, 0.0, (x - loc[own]) / scale[own])
+            parts.append(ops.log(1.0 + ops.relu(u)) - ops.log(1.0 + ops.relu(-u)))
+    if len(own := places_of(columns, "binary", "categorical")):
+        sizes = [len(columns[place].values) for place in own]
+        indices = np.concatenate([np.arange(size) for size in sizes]).astype("float32")
+        repeated = ops.take(row, np.repeat(own, sizes), axis=-1)
+        parts.append(ops.where(ops.equal(repeated, indices), 1.0, 0.0))  # not for a NaN
+    own = np.array([place for place, column in enumerate(columns) if column.missing], "int32")
+    if len(own):
+        x = ops.take(row, own, axis=-1)
+        parts.append(ops.where(ops.not_equal(x, x), 1.0, 0.0))
+    return ops.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0]
 
 
 def latent_inputs(latent_dim, classes):
@@ -30,7 +68,7 @@ def flat_features(inputs, features, classes):
     flat = features if len(features.shape) == 2 else keras.layers.Flatten()(features)
     if not classes:
         return flat
-    return keras.layers.Concatenate(name="join_label")([flat, keras.ops.one_hot(inputs["label"], classes)])
+    return keras.layers.Concatenate(name="join_label")([flat, ops.one_hot(inputs["label"], classes)])
 
 
 def depth_to_space(h):

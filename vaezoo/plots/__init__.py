@@ -6,6 +6,7 @@ from vaezoo.plots.film import image_film, latent_film, round_trip, save_gif, swe
 from vaezoo.plots.grids import axis_grid, image_grid, number, panels_of_images, reconstructions, ticks, tile
 from vaezoo.plots.latent_map import Plane, graded_map, latent_map, latent_maps, manifold_and_map, plane_of
 from vaezoo.plots.piano_roll import piano_roll, piano_roll_path
+from vaezoo.plots.rows import row_reconstructions, row_samples
 
 __all__ = [
     "Plane",
@@ -27,6 +28,8 @@ __all__ = [
     "plane_of",
     "reconstructions",
     "round_trip",
+    "row_reconstructions",
+    "row_samples",
     "save_gif",
     "sweep_film",
     "ticks",

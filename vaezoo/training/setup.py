@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 import vaezoo
-from vaezoo import internals
+from vaezoo import internals, part_schema
 from vaezoo.data import Data, canonical_name
 from vaezoo.data.binarization import fitting
 from vaezoo.errors import VaezooError
@@ -106,11 +106,12 @@ def prepare(recipe, warn, devices=None, cache=None, quiet=False, common=None):
     settings = recipe.training
     _check_devices(devices, settings)
     data = load_recipe_data(recipe, cache, quiet)
+    recipe, data = _fitting_likelihood(recipe, data, cache, quiet)
     if recipe.data.flip:
         data.spec.require_image("data.flip=true")
     if recipe.data.transpose == "random":
         data.spec.require_melody("data.transpose=random")
-    decided = {"image_size": data.image_size, "binarize": _binarization(recipe, data)}
+    decided = {"image_size": data.image_size, "binarize": _binarization(recipe, data), "columns": data.columns}
     settings = settings.model_copy(update={"batch_size": _batch_size(data, settings, devices, warn)})
     steps, steps_per_call = epoch_shape(len(data.train), settings.batch_size)
     settings = settings.model_copy(update={"epochs": settings.epochs or _epochs(steps)})
@@ -134,7 +135,10 @@ def prepare(recipe, warn, devices=None, cache=None, quiet=False, common=None):
         xla = devices.name == "one" and use_xla(model, settings.compilation)
         model.compile(
             optimizer=Adam(
-                _learning_rate(settings, steps), global_clipnorm=settings.clip_norm, average=settings.average
+                _learning_rate(settings, steps),
+                weight_decay=settings.weight_decay,
+                global_clipnorm=settings.clip_norm,
+                average=settings.average,
             ),
             jit_compile=xla,
             steps_per_execution=steps_per_call,
@@ -176,6 +180,33 @@ def _check_devices(devices, settings):
         raise VaezooError(
             "training.compilation=xla makes one program for one device; with a strategy leave it at auto, or set graph"
         )
+
+
+def _fitting_likelihood(recipe, data, cache, quiet):
+    """The recipe and the data, with the likelihood `mixed` for vectors that the recipe's own does not describe."""
+    likelihood, spec = recipe.model.likelihood, data.spec
+    if likelihood.column_types and spec.kind != "vector":
+        raise VaezooError(
+            f"the recipe '{recipe.name}' is for tables, and '{data.name}' holds {spec}; give data= a .csv, "
+            ".parquet or .npy"
+        )
+    if spec.kind != "vector" or ("vector" not in likelihood.examples and spec.columns is None):
+        return recipe, data
+    if likelihood.column_types:
+        fits = all(column.type in likelihood.column_types for column in spec.columns)
+    else:
+        x = data.train.first(1000)[0]
+        zeros_and_ones = ((x == 0) | (x == 1)).all()
+        numbers = spec.columns is None or all(c.is_number and not c.missing for c in spec.columns)
+        fits = zeros_and_ones if likelihood.binary else numbers and "vector" in likelihood.examples
+    if fits:
+        return recipe, data
+    model = recipe.model.model_copy(update={"likelihood": part_schema.Mixed()})
+    recipe = recipe.model_copy(update={"model": model})
+    if spec.columns is None:  # an array, whose vectors are plain numbers for the other likelihood
+        data = load_recipe_data(recipe, cache, quiet)
+    note = f"the likelihood '{likelihood.name}' does not describe these columns, so it is 'mixed': one for each type"
+    return recipe, dataclasses.replace(data, notes=(*data.notes, note))
 
 
 def _binarization(recipe, data):
