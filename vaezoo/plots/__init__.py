@@ -6,10 +6,13 @@ from vaezoo.plots.film import image_film, latent_film, round_trip, save_gif, swe
 from vaezoo.plots.grids import axis_grid, image_grid, number, panels_of_images, reconstructions, ticks, tile
 from vaezoo.plots.latent_map import Plane, latent_map, latent_maps, manifold_and_map, plane_of
 from vaezoo.plots.piano_roll import piano_roll, piano_roll_path
+from vaezoo.plots.scores import element_bars, heat_maps, score_histogram
 
 __all__ = [
     "Plane",
     "axis_grid",
+    "element_bars",
+    "heat_maps",
     "image_film",
     "image_grid",
     "information",
@@ -27,6 +30,7 @@ __all__ = [
     "reconstructions",
     "round_trip",
     "save_gif",
+    "score_histogram",
     "sweep_film",
     "ticks",
     "tile",
