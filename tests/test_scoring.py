@@ -19,6 +19,13 @@ from vaezoo.posteriors import DiagonalNormal, FullNormal, Point
 from vaezoo.zoo import create_model
 
 MODEL = model_within_the_unit_interval()
+
+
+def drawn(n, seed):
+    """Images of the model; of thousands a pixel or two lie beyond black or white, and are clipped."""
+    return np.clip(MODEL.sample(n, seed), 0, 1)
+
+
 X = MODEL.sample(300, seed=5)
 EXACT = -MODEL.log_prob(X)
 
@@ -93,11 +100,11 @@ def test_a_score_is_a_function_of_the_example_alone(untrained, score):
 
 def test_twice_the_latent_score_follows_the_chi_squared_distribution_of_normal_codes():
     vae = vae_of(MODEL, FullNormal(), exact_encoder(MODEL))
-    known = scoring.reference(vae, MODEL.sample(4000, seed=1))
-    found = 2 * scoring.latent(vae, MODEL.sample(1000, seed=2), reference=known)
+    known = scoring.reference(vae, drawn(4000, seed=1))
+    found = 2 * scoring.latent(vae, drawn(1000, seed=2), reference=known)
     # The codes are linear in x, so they are normal; the scales are the same for every example, and add nothing.
     assert stats.kstest(found, stats.chi2(D).cdf).pvalue > 1e-3
-    far = np.clip(MODEL.sample(50, seed=3) + 4 * MODEL.weights[:, 0].reshape(4, 4, 1), 0, 1)  # by 4 along a latent
+    far = np.clip(drawn(50, seed=3) + 4 * MODEL.weights[:, 0].reshape(4, 4, 1), 0, 1)  # by 4 along a latent
     assert scoring.latent(vae, far, reference=known).mean() > 3 * found.mean()
 
 
@@ -132,7 +139,7 @@ def test_what_a_score_needs_is_said_in_one_line():
         (lambda: scoring.latent(VAE, X), "compares with training examples; give reference="),
         (lambda: scoring.robust(VAE, X), "compares with training examples; give reference="),
         (lambda: scoring.robust(vectors, np.zeros((2, 5))), "'robust' needs images"),
-        (lambda: scoring.elbo(VAE, X, samples=-1), "samples=-1"),
+        (lambda: scoring.elbo(VAE, X, samples=-1), "samples= is -1"),
         (lambda: scoring.elbo(VAE, X, seed=-1), "seed -1"),
         (lambda: scoring.elbo(VAE, X[:, :2]), r"takes \[N,4,4,1\]"),
         (lambda: scoring.elbo(VAE, X * np.nan), "must be in"),
@@ -168,26 +175,26 @@ def test_an_anomaly_is_an_example_whose_p_value_is_at_most_the_rate(ties):
 
 
 def test_the_false_positive_rate_of_a_model_on_normal_examples_is_the_one_asked_for():
-    validation, test = (scoring.elbo(VAE, MODEL.sample(n, seed=s)) for n, s in ((1999, 11), (4000, 12)))
+    validation, test = (scoring.elbo(VAE, drawn(n, seed=s)) for n, s in ((1999, 11), (4000, 12)))
     found = scoring.Calibration(validation, test)
     for fpr in (0.005, 0.05, 0.3):
         rate, error = found.achieved(fpr)
         spread = np.sqrt(fpr * (1 - fpr) * (1 / 2001 + 1 / 4000))  # of the threshold, and of the test examples
         assert abs(rate - fpr) < 4 * spread
         assert error == pytest.approx(np.sqrt(rate * (1 - rate) / 4000))
-    shifted = scoring.elbo(VAE, np.clip(MODEL.sample(500, seed=13) + 0.2, 0, 1))
+    shifted = scoring.elbo(VAE, np.clip(drawn(500, seed=13) + 0.2, 0, 1))
     assert found.anomalies(shifted, 0.05).mean() > 0.9
 
 
 def test_a_rate_that_cannot_be_calibrated_is_refused_with_the_number_of_examples_that_it_takes():
     calibration = scoring.Calibration(np.arange(99.0))
     assert calibration.threshold(0.01) == 98  # 99 = 1 / 0.01 - 1 are just enough
-    with pytest.raises(VaezooError, match=r"fpr=0\.005 needs at least 199 held-out .* there are 99; give fpr=0\.01"):
+    with pytest.raises(VaezooError, match=r"fpr= is 0\.005, which needs at least 199 held-out .* are 99; give 0\.01"):
         calibration.threshold(0.005)
     with pytest.raises(VaezooError, match=r"needs at least 99 .* there are 0; train"):
         scoring.threshold(np.array([]), 0.01)
     for fpr in (0, 1, -0.1, 1.5, np.nan, np.inf):
-        with pytest.raises(VaezooError, match=r"not in \(0, 1\)"):
+        with pytest.raises(VaezooError, match=r"must be in \(0, 1\)"):
             calibration.threshold(fpr)
 
 
@@ -195,9 +202,9 @@ def test_a_rate_that_cannot_be_calibrated_is_refused_with_the_number_of_examples
 
 
 def test_a_planted_pixel_is_the_one_that_the_explanation_shows():
-    train, held_out = MODEL.sample(3000, seed=1), MODEL.sample(500, seed=2)
+    train, held_out = drawn(3000, seed=1), drawn(500, seed=2)
     known, expected = scoring.reference(VAE, train), scoring.element_costs(VAE, held_out).mean(0)
-    x = MODEL.sample(20, seed=3)
+    x = drawn(20, seed=3)
     x[:, 2, 1] += 0.3
     found = scoring.explain(VAE, x, reference=known, expected=expected)
     assert found.elements.shape == (20, 4, 4)
@@ -205,14 +212,14 @@ def test_a_planted_pixel_is_the_one_that_the_explanation_shows():
     excess = scoring.reconstruction(VAE, x, samples=0) - expected.sum()
     np.testing.assert_allclose(found.elements.sum((1, 2)), excess, rtol=1e-4)
     # Of normal examples nothing is unusual: on average no element costs more, and no latent is off.
-    normal = scoring.explain(VAE, MODEL.sample(2000, seed=4), reference=known, expected=expected)
+    normal = scoring.explain(VAE, drawn(2000, seed=4), reference=known, expected=expected)
     assert np.abs(normal.elements.mean(0)).max() < 0.15
     np.testing.assert_allclose(normal.latents.mean(0), 0, atol=0.12)
     np.testing.assert_allclose(normal.latents.std(0), 1, atol=0.1)
 
 
 def test_a_direction_of_the_code_is_the_latent_that_the_explanation_shows():
-    known = scoring.reference(VAE, MODEL.sample(3000, seed=1))
+    known = scoring.reference(VAE, drawn(3000, seed=1))
     code = np.zeros((1, D), "float32")
     code[0, 1] = 6.0
     x = np.asarray(VAE.examples(code))

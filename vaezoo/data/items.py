@@ -85,7 +85,7 @@ def _images(name, listing, spec, preparation):
         ArraySplit(np.stack(found), spec.with_classes(0)),
         [listing.files[number] for number in used],
         listing.classes and [listing.classes[number] for number in used],
-        (*listing.notes, *[note + first_names(file for file, _ in skipped)] * bool(skipped)),
+        (*listing.notes, *[note + first_names([file for file, _ in skipped])] * bool(skipped)),
     )
 
 

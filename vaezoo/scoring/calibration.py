@@ -64,10 +64,10 @@ def _allowed(count, fpr):
     if not allowed:
         needed = math.ceil(1 / fpr - 1 - ROUNDING)
         smallest = math.ceil(1e4 / (count + 1)) / 1e4
-        hint = f"give fpr={smallest:g} or more, or train" if smallest < 1 else "train"
+        hint = f"give {smallest:g} or more, or train" if smallest < 1 else "train"
         raise VaezooError(
-            f"fpr={fpr:g} needs at least {needed:,} held-out examples to calibrate on, and there are {count:,}; {hint} "
-            "with more data or a larger data.validation"
+            f"fpr= is {fpr:g}, which needs at least {needed:,} held-out examples to calibrate on, and there are {count:,}; "
+            f"{hint} with more data or a larger data.validation"
         )
     return allowed
 

@@ -98,7 +98,7 @@ def parts(model, x, labels=None, seed=0, samples=SAMPLES):
         log q(z|x) - log p(z) over the draws; None for a posterior without a density.
     """
     if not 0 <= samples <= MOST_SAMPLES:
-        raise VaezooError(f"samples={samples} draws; give 0 to {MOST_SAMPLES:,}, 0 for the code without noise")
+        raise VaezooError(f"samples= is {samples}; give 0 to {MOST_SAMPLES:,}, 0 for the code without noise")
     if not 0 <= seed < 2**31:
         raise VaezooError(f"the seed {seed} is outside 0 to {2**31 - 1}")
     density, encoded = model.posterior.has_density, encode(model, x, labels)
