@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from scipy import special, stats
 
+from vaezoo import part_schema
 from vaezoo.distributions import SMALLEST_LEVEL_SCALE, LogisticGreyLevels
 from vaezoo.errors import VaezooError
 from vaezoo.likelihoods import (
@@ -15,6 +16,7 @@ from vaezoo.likelihoods import (
     DiscretizedLogistic,
     Normal,
 )
+from vaezoo.registry import LIKELIHOODS
 from vaezoo.spec import Spec
 
 IMAGE, COLOUR = Spec("image", (4, 5, 1)), Spec("image", (4, 5, 3))
@@ -533,3 +535,30 @@ def test_numbers_of_a_vector_that_have_no_density_are_refused():
         with pytest.raises(VaezooError, match="NaN or infinite"):
             likelihood.check(np.array([[0.0, 1.0, np.nan]]), spec)
     Normal().check(np.array([[-7.0, 0.0, 5.0]]), spec)
+
+
+def _every_likelihood_and_its_examples():
+    for name in LIKELIHOODS.names():
+        for spec in (IMAGE, COLOUR, Spec("vector", (5,)), TOKENS):
+            if spec.kind in part_schema.Likelihood.parts[name].examples:
+                yield pytest.param(name, spec, id=f"{name}-{spec.kind}-{spec.shape[-1]}")
+
+
+@pytest.mark.parametrize(("name", "spec"), list(_every_likelihood_and_its_examples()))
+def test_the_elements_add_up_to_the_example_and_only_the_one_that_changes_changes(name, spec):
+    likelihood, rng = LIKELIHOODS[name](), np.random.default_rng(0)
+    likelihood.build((None, *likelihood.params_shape(spec)), spec.levels)
+    params = tf.constant(drawn((3, 2, *likelihood.params_shape(spec)), 2.0))  # [K,B,...]
+    x = rng.integers(spec.levels or 2, size=(2, *spec.shape)).astype(spec.dtype)
+    elements = likelihood.elements_log_prob(params, x, spec).numpy()
+    places = spec.shape[:2] if spec.is_image else spec.shape
+    assert elements.shape == (3, 2, *places)
+    whole = likelihood.distribution(params, spec).log_prob(x)
+    np.testing.assert_allclose(elements.reshape(3, 2, -1).sum(-1), whole, rtol=1e-5)
+    other = x.copy()
+    fourth = other.reshape(2, np.prod(places), -1)[:, 3]  # a view: the channels of a pixel, or one number
+    fourth[...] = 1 - np.minimum(fourth, 1)
+    changed = (likelihood.elements_log_prob(params, other, spec).numpy() != elements).reshape(6, -1)
+    assert changed[:, 3].all()
+    assert not changed[:, :3].any()
+    assert likelihood.autoregressive or not changed[:, 4:].any()

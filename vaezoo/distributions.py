@@ -202,11 +202,15 @@ class Tokens(_Plain):
         logits = self.network.teacher_forced(rows, tf.reshape(x, [-1, *self.spec.shape]), self.spec)
         return tf.reshape(logits, tf.concat([batch, tf.shape(logits)[1:]], axis=0))
 
-    def _log_prob(self, x):
+    def elements_log_prob(self, x):
+        """The log-probability of each token of x [...,T], given those before it: [...,T]."""
         x = tf.cast(x, tf.int32)
         logits = self.logits(x)
         x = tf.broadcast_to(x, tf.shape(logits)[:-1])
-        return -tf.reduce_sum(tf.nn.sparse_softmax_cross_entropy_with_logits(x, logits), axis=-1)
+        return -tf.nn.sparse_softmax_cross_entropy_with_logits(x, logits)
+
+    def _log_prob(self, x):
+        return tf.reduce_sum(self.elements_log_prob(x), axis=-1)
 
     def _sample_n(self, n, seed=None):
         params = tf.broadcast_to(self.params, tf.concat([[n], tf.shape(self.params)], axis=0))

@@ -51,6 +51,21 @@ class Likelihood(parts.Part):
         """params → p(x|z), a TFP distribution whose event is an example."""
         raise NotImplementedError
 
+    def elements_log_prob(self, params, x, spec):
+        """log p(x|z) of each element, in nats: these add up to the log-probability of the example.
+
+        Args:
+            params: [...,*params_shape].
+            x: examples [...,*shape].
+            spec: a `Spec`.
+
+        Returns:
+            [...,H,W] for images, the channels of a pixel together; [...,F] for vectors; [...,T] for sequences.
+        """
+        inner = self.distribution(params, spec).distribution  # the factors of the product
+        log_prob = inner.log_prob(x)
+        return tf.reduce_sum(log_prob, axis=-1) if spec.is_image else log_prob
+
     def mean(self, params, spec):
         """params → the mean of p(x|z); of an image it is kept within [0, 1], of tokens it is their probabilities."""
         raise NotImplementedError
@@ -230,6 +245,10 @@ class LogisticMixture(Likelihood):
             distributions.LogisticPixels(params, self.components, spec.shape[-1]), len(spec.shape) - 1
         )
 
+    def elements_log_prob(self, params, x, spec):
+        """log p(x|z) of each pixel [...,H,W]."""
+        return self.distribution(params, spec).distribution.log_prob(x)
+
     def mean(self, params, spec):
         """The mean of the mixture; exact but for the moves of the locations beyond the range of the levels."""
         k, c = self.components, spec.shape[-1]
@@ -311,6 +330,10 @@ class Autoregressive(Likelihood):
     def distribution(self, params, spec):
         """params [...,T,F] are features."""
         return distributions.Tokens(params, self, spec)
+
+    def elements_log_prob(self, params, x, spec):
+        """log p(x_t | z, x_1 ... x_(t-1)) of each token [...,T]."""
+        return self.distribution(params, spec).elements_log_prob(x)
 
     def mean(self, params, spec):
         """There is none: the tokens of a step depend on those before it."""

@@ -1,7 +1,7 @@
 """Streams of random numbers: each draw is a function of (seed, purpose, step), so it can be repeated."""
 
 # Each purpose has a stream of its own.
-TRAINING, EVALUATION, SAMPLING, IMPORTANCE, EXPORT = 1, 2, 3, 4, 5
+TRAINING, EVALUATION, SAMPLING, IMPORTANCE, EXPORT, SCORING = 1, 2, 3, 4, 5, 6
 
 
 def fold_seed(seed, purpose, step):

@@ -10,7 +10,7 @@ from vaezoo.data.preparation import Preparation
 from vaezoo.data.split import Split
 from vaezoo.errors import VaezooError
 
-__all__ = ["BINARIZATIONS", "Data", "Split", "binarize", "canonical_name", "load_data"]
+__all__ = ["BINARIZATIONS", "Data", "Split", "binarize", "canonical_name", "is_path", "load_data"]
 
 FILES = (".npy", ".npz", ".abc", ".mid", ".midi", ".csv", ".parquet")  # what ends so is the name of a file
 
@@ -75,7 +75,7 @@ def load_data(
     if seed < 0:
         raise VaezooError(f"seed {seed} is negative: it must be 0 or more.")
     options = preparation, validation, seed, memory_limit
-    if (columns or label) and not _is_path(name):
+    if (columns or label) and not is_path(name):
         raise VaezooError(
             "columns= and label= are for tables: give a .csv, .parquet, .npy or .npz file, or leave them out"
         )
@@ -85,7 +85,7 @@ def load_data(
         from vaezoo.data import folk_melodies
 
         return folk_melodies.load(name, preparation, windows, validation, seed)
-    if _is_path(name):
+    if is_path(name):
         from vaezoo.data import files
 
         return files.load(name, preparation, windows, columns, label, validation, seed, memory_limit, cache, quiet)
@@ -96,7 +96,7 @@ def load_data(
 
 def canonical_name(name):
     """The name of a known set unchanged, or the absolute path of the user's own data: valid in any working folder."""
-    if name in DRAWN or _is_melodies(name) or not _is_path(name):
+    if name in DRAWN or _is_melodies(name) or not is_path(name):
         return name
     return os.path.realpath(os.path.expanduser(name))
 
@@ -105,7 +105,7 @@ def _is_melodies(name):
     return isinstance(name, str) and name.split("/")[0] == MELODIES
 
 
-def _is_path(name):
+def is_path(name):
     """Whether the name means files: it looks like a path, or it exists and is not the name of a known set."""
     if isinstance(name, os.PathLike) or name.startswith((".", "/", "~")) or name.lower().endswith(FILES):
         return True

@@ -111,6 +111,35 @@ def _table(name, arrays, x, labels, test_x, test_labels, asked, validation, seed
     return make_table(name, given, labels, asked, validation, seed, None if test_x is None else len(test_x))
 
 
+def load_all(name, path, spec, preparation):
+    """Every example of an .npy or .npz file as one split, prepared for a model of such examples, and their labels.
+
+    Args:
+        name: as the user gave it.
+        path: of the file. Of an .npz the first array of an entry of KEYS is taken, with its labels.
+        spec: the `Spec` of the model's examples.
+        preparation: the `Preparation` of the model's data; without image_size, images must have the size of the spec.
+
+    Returns:
+        (a split of the spec without classes, labels [N] or None).
+
+    Raises:
+        VaezooError: for a file that cannot be used, or examples of another kind, size or number of channels.
+    """
+    found = _open(name, path, NPZ_LIMIT)
+    _, x, labels, *_ = _pick(name, found) if path.suffix == ".npz" else ("", found, None)
+    x = _shaped(name, spec.kind, x)
+    _check_values(name, spec.kind, x)
+    free = 2 if spec.is_image and preparation.image_size is not None else 0  # axes that become those of the spec
+    if x.shape[1 + free :] != spec.shape[free:]:
+        sizes = "×".join(map(str, x.shape[1:]))
+        raise VaezooError(
+            f"'{name}' holds {NAMES[spec.kind]} of {sizes}, and this model takes {spec}: bring them to it."
+        )
+    spec = spec.with_classes(0)
+    return _split(x, spec, None, path.suffix == ".npy", preparation), _checked_labels(name, x, labels)
+
+
 def _open(name, path, npz_limit):
     """The `NpyFile` of an .npy, or the dict of arrays in an .npz; never unpickles."""
     try:

@@ -46,16 +46,20 @@ class Encoded:
         """The output of the encoder for some rows."""
         return tf.nest.map_structure(lambda array: tf.convert_to_tensor(array[rows]), self.params)
 
-    def passes(self, indices=None, seed=lambda number: (0, 0)):
-        """A `Pass` with one draw for each batch of examples, from the encoder's output on.
+    def passes(self, indices=None, seed=lambda number: (0, 0), noise=None):
+        """A `Pass` for each batch of examples, from the encoder's output on.
 
         Args:
             indices: of the examples, an array; by default all, in order.
-            seed: the number of a batch → the stateless seed [2] of its draws.
+            seed: the number of a batch → the stateless seed [2] of its one draw.
+            noise: the noise of K draws [K,D], the same for every example, instead of `seed`; zeros give the code.
         """
         for number, rows in enumerate(self._batches(indices)):
-            params = self.params_of(rows)
-            yield self.model.forward(self.batch(rows), seed=seed(number), params=params, prior=self.prior)
+            batch, drawn = self.batch(rows), {"seed": seed(number)}
+            if noise is not None:
+                shared = tf.cast(noise, tf.float32)[:, tf.newaxis]  # [K,1,D]
+                drawn = {"noise": tf.broadcast_to(shared, [len(noise), len(batch["x"]), shared.shape[-1]])}
+            yield self.model.forward(batch, **drawn, params=self.params_of(rows), prior=self.prior)
 
     def means(self):
         """The code of each example without noise [N,D]: the mean of q(z|x), where that is known."""

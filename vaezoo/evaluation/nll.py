@@ -45,7 +45,7 @@ class NLL(NamedTuple):
         return self.log_likelihood - self.log_ratio
 
 
-def estimate_nll(model, x, samples=1000, labels=None, seed=0, samples_at_once=None, progress=None):
+def estimate_nll(model, x, samples=1000, labels=None, seed=0, samples_at_once=None, progress=None, shared_noise=False):
     """-log p(x) = -log 1/K sum_k p(x|z_k) p(z_k) / q(z_k|x), z_k ~ q(z|x), for each example.
 
     Args:
@@ -57,6 +57,8 @@ def estimate_nll(model, x, samples=1000, labels=None, seed=0, samples_at_once=No
         samples_at_once: how many samples of each of 100 examples are decoded at once, a divisor of 100; by default as
             many as keep the largest tensor in the cache. It changes the time and the memory alone.
         progress: called with the share of the work that is done, in (0, 1].
+        shared_noise: give every example the same noise, so that its estimate is a function of the example alone. Then
+            the errors of the estimates are alike, and their mean over examples is as uncertain as one of them.
 
     Returns:
         An `NLL`.
@@ -73,14 +75,14 @@ def estimate_nll(model, x, samples=1000, labels=None, seed=0, samples_at_once=No
     encoded = encode(model, x, labels)
     size, rounds = min(EXAMPLES, len(encoded)), math.ceil(samples / BLOCK)
     at_once = samples_at_once or _samples_at_once(model, size)
-    log_weights = _compiled(encoded, size, at_once, min(BLOCK, at_once * math.ceil(samples / at_once)))
+    log_weights = _compiled(encoded, size, at_once, min(BLOCK, at_once * math.ceil(samples / at_once)), shared_noise)
     starts = range(0, len(encoded), size)
     parts = []
     for number, start in enumerate(starts):
         # The last batch is filled up with copies of its own examples: the function is compiled for one shape.
         rows = np.resize(np.arange(start, min(start + size, len(encoded))), size)
         batch, params = encoded.batch(rows), encoded.params_of(rows)
-        batch_seed = fold_seed(seed, IMPORTANCE, number)
+        batch_seed = fold_seed(seed, IMPORTANCE, 0 if shared_noise else number)
         running = _Running(samples, size)
         for block in range(rounds):
             running.add(*log_weights(batch, params, tf.random.experimental.stateless_fold_in(batch_seed, block)))
@@ -127,7 +129,7 @@ class _Running:
         return np.stack(self.curve), self.log_likelihood / self.samples, self.log_ratio / self.samples, effective
 
 
-def _compiled(encoded, size, at_once, draws):
+def _compiled(encoded, size, at_once, draws, shared_noise):
     """A batch of B examples, the encoder's output for it, a seed [2] → log p(x|z), log q(z|x) - log p(z) [draws,B].
 
     A graph, not XLA: by processor time XLA gains an eighth with a 200-200 decoder and loses with convolutions.
@@ -136,7 +138,9 @@ def _compiled(encoded, size, at_once, draws):
 
     def log_weights(batch, params, seed):
         prior = model.prior_distribution()
-        noise = model.posterior.noise([BLOCK, size, model.latent_dim], seed)[:draws]  # all at once, see BLOCK
+        rows = 1 if shared_noise else size
+        noise = model.posterior.noise([BLOCK, rows, model.latent_dim], seed)[:draws]  # all at once, see BLOCK
+        noise = tf.broadcast_to(noise, [draws, size, model.latent_dim])
 
         def of_chunk(noise):
             passed = model.forward(batch, noise=noise, params=params, prior=prior)

@@ -7,11 +7,14 @@ from vaezoo.plots.grids import axis_grid, image_grid, number, panels_of_images, 
 from vaezoo.plots.latent_map import Plane, graded_map, latent_map, latent_maps, manifold_and_map, plane_of
 from vaezoo.plots.piano_roll import piano_roll, piano_roll_path
 from vaezoo.plots.rows import row_reconstructions, row_samples
+from vaezoo.plots.scores import element_bars, heat_maps, score_histogram
 
 __all__ = [
     "Plane",
     "axis_grid",
+    "element_bars",
     "graded_map",
+    "heat_maps",
     "image_film",
     "image_grid",
     "information",
@@ -31,6 +34,7 @@ __all__ = [
     "row_reconstructions",
     "row_samples",
     "save_gif",
+    "score_histogram",
     "sweep_film",
     "ticks",
     "tile",

@@ -1,0 +1,108 @@
+"""Scores of held-out normal examples → p-values, thresholds and the rate of false alarms.
+
+The p-value is that of split conformal prediction: where an example and the n calibration examples are exchangeable, the
+probability that its p-value is at most a is at most a, whatever the score is.
+
+Source: Vovk, Gammerman & Shafer 2005, "Algorithmic Learning in a Random World"; for outliers Bates et al. 2023,
+"Testing for outliers with conformal p-values", arXiv:2104.08279, equation 2.
+"""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from vaezoo.errors import VaezooError
+
+ROUNDING = 1e-9  # 0.29 * 100 is 28.999999999999996 in binary
+
+
+def p_values(scores, calibration):
+    """How often a normal example scores as high: (1 + #{calibration scores >= s}) / (n + 1) for each score s.
+
+    Args:
+        scores: [N]; higher is less typical.
+        calibration: the scores of n held-out normal examples.
+
+    Returns:
+        [N], from 1 / (n + 1) to 1.
+    """
+    ordered = np.sort(calibration)
+    as_high = len(ordered) - np.searchsorted(ordered, scores, side="left")
+    return (1 + as_high) / (len(ordered) + 1)
+
+
+def threshold(calibration, fpr):
+    """The score above which an example is an anomaly: there its p-value is at most `fpr`.
+
+    Args:
+        calibration: the scores of n held-out normal examples.
+        fpr: the rate of false alarms to allow, in (0, 1): the share of normal examples that may be called anomalies.
+
+    Returns:
+        The k-th largest calibration score, for k = floor(fpr (n + 1)).
+
+    Raises:
+        VaezooError: for a rate outside (0, 1), or one that so few calibration scores cannot tell from 0.
+    """
+    count = len(calibration)
+    return np.sort(calibration)[count - _allowed(count, fpr)]
+
+
+def check_rate(count, fpr):
+    """Raise a VaezooError unless `count` calibration examples can hold the rate `fpr`: it takes 1 / fpr - 1 of them."""
+    _allowed(count, fpr)
+
+
+def _allowed(count, fpr):
+    """How many of `count` + 1 exchangeable examples may be called anomalies, at least 1."""
+    if not 0 < fpr < 1:  # not for a NaN either
+        raise VaezooError(
+            f"fpr={fpr:g} is not in (0, 1): it is the share of normal examples that may be called anomalies"
+        )
+    allowed = math.floor(fpr * (count + 1) + ROUNDING)
+    if not allowed:
+        needed = math.ceil(1 / fpr - 1 - ROUNDING)
+        smallest = math.ceil(1e4 / (count + 1)) / 1e4
+        hint = f"give {smallest:g} or more, or train" if smallest < 1 else "train"
+        raise VaezooError(
+            f"fpr= is {fpr:g}, which needs at least {needed:,} held-out examples to calibrate on, and there are {count:,}; "
+            f"{hint} with more data or a larger data.validation"
+        )
+    return allowed
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Calibration:
+    """The scores of held-out normal examples, which turn any score into a p-value and a decision.
+
+    Attributes:
+        scores: of the examples that it is calibrated on [n].
+        test: of other normal examples, on which the rate of false alarms is measured [m]; None where there are none.
+    """
+
+    scores: np.ndarray
+    test: np.ndarray | None = None
+
+    def p_values(self, scores):
+        """The p-value of each score [N]; see the function of that name."""
+        return p_values(scores, self.scores)
+
+    def threshold(self, fpr):
+        """The score above which an example is an anomaly; see the function of that name."""
+        return threshold(self.scores, fpr)
+
+    def anomalies(self, scores, fpr):
+        """Whether each score is that of an anomaly [N]: its p-value is at most `fpr`."""
+        return np.asarray(scores) > self.threshold(fpr)
+
+    def achieved(self, fpr):
+        """The share of the test examples that are called anomalies, and its standard error; None without them.
+
+        The error is that of the test examples. The threshold itself varies with the calibration examples: over
+        calibration sets of n examples the rate has a standard deviation of about sqrt(fpr (1 - fpr) / n).
+        """
+        if self.test is None or not len(self.test):
+            return None
+        rate = float(self.anomalies(self.test, fpr).mean())
+        return rate, math.sqrt(rate * (1 - rate) / len(self.test))
