@@ -174,7 +174,7 @@ def test_bad_input_is_refused_with_one_line(run, tmp_path, capsys):
     for options, said in (
         (
             ["--fpr", 0.01],
-            "--fpr is 0.01, which needs at least 99 held-out examples to calibrate on, and there are 20; give 0.0477",
+            "--fpr is 0.01, which needs at least 99 held-out examples to calibrate on, and there are 20",
         ),
         (["--fpr", 0], "--fpr is"),
         (["--fpr", 1], "--fpr is"),

@@ -2,6 +2,7 @@
 
 import sys
 
+from vaezoo.cli.latent import finite
 from vaezoo.cli.quiet import quiet_tensorflow
 from vaezoo.errors import VaezooError
 from vaezoo.exporting.plan import FORMATS, QUANTIZATIONS, Plan
@@ -18,6 +19,9 @@ def add_commands(commands):
     )
     command.add_argument("--with-encoder", action="store_true", help="write the encoder to LiteRT files too")
     command.add_argument("--batch", metavar="N", help="a fixed batch size for LiteRT and ONNX files (default: any)")
+    command.add_argument(
+        "--fpr", type=finite, metavar="P", help="add a score for anomalies, for this rate of false alarms (no score)"
+    )
     _add_threads(command)
     command.set_defaults(command=_export)
 
@@ -33,6 +37,7 @@ def _add_threads(command):
 
 def _export(arguments):
     chosen = {"formats": arguments.format, "quantizations": arguments.quantize, "with_encoder": arguments.with_encoder}
+    chosen["fpr"] = arguments.fpr
     if arguments.batch is not None:
         chosen["batch"] = _integer("--batch", arguments.batch)
     chosen = {name: choice for name, choice in chosen.items() if choice is not None}

@@ -8,7 +8,7 @@ import numpy as np
 from vaezoo.data.dataset import make_data, name_classes
 from vaezoo.data.indexed import ArraySplit, ReaderSplit
 from vaezoo.data.npy import NpyFile
-from vaezoo.data.tabular import make_table
+from vaezoo.data.tabular import make_table, rows_of_cells
 from vaezoo.errors import VaezooError, unknown
 from vaezoo.spec import Spec
 
@@ -129,15 +129,19 @@ def load_all(name, path, spec, preparation):
     found = _open(name, path, NPZ_LIMIT)
     _, x, labels, *_ = _pick(name, found) if path.suffix == ".npz" else ("", found, None)
     x = _shaped(name, spec.kind, x)
-    _check_values(name, spec.kind, x)
+    if not spec.columns:
+        _check_values(name, spec.kind, x)
     free = 2 if spec.is_image and preparation.image_size is not None else 0  # axes that become those of the spec
     if x.shape[1 + free :] != spec.shape[free:]:
         sizes = "×".join(map(str, x.shape[1:]))
         raise VaezooError(
             f"'{name}' holds {NAMES[spec.kind]} of {sizes}, and this model takes {spec}: bring them to it."
         )
-    spec = spec.with_classes(0)
-    return _split(x, spec, None, path.suffix == ".npy", preparation), _checked_labels(name, x, labels)
+    spec, labels = spec.with_classes(0), _checked_labels(name, x, labels)
+    if spec.columns:
+        rows = rows_of_cells(np.asarray(x[:], "float64").T, spec.columns, name)
+        return ArraySplit(rows, spec), labels
+    return _split(x, spec, None, path.suffix == ".npy", preparation), labels
 
 
 def _open(name, path, npz_limit):

@@ -11,6 +11,8 @@ from vaezoo.data.indexed import ArraySplit
 from vaezoo.data.listing import EXTENSIONS, first_names, list_files, one_file
 from vaezoo.data.pictures import UnusableImageError, guarded, read_header, read_image
 from vaezoo.data.split import Split
+from vaezoo.data.table_files import SUFFIXES, read_table
+from vaezoo.data.tabular import rows_of
 from vaezoo.errors import VaezooError
 
 
@@ -31,15 +33,16 @@ class Items:
     notes: tuple[str, ...] = ()
 
 
-def load_items(name, spec, preparation):
+def load_items(name, spec, preparation, further=(), label=None):
     """Read new examples, prepared like those that a model was trained on.
 
     Args:
-        name: the path of a folder of images, of one image, or of an .npy or .npz file as in `load_data`; of an .npz the
-            first of its arrays is taken.
+        name: the path of a folder of images, of one image, of a .csv or .parquet file, or of an .npy or .npz file as in
+            `load_data`; of an .npz the first of its arrays is taken.
         spec: the `Spec` of the model's examples.
         preparation: the `Preparation` of the model's data. With image_size every image is brought to it; without,
             images must have the size of the spec.
+        further, label: of a table, as in `read_rows`.
 
     Returns:
         The `Items`. Images that cannot be read are left out, and the notes name them.
@@ -50,7 +53,12 @@ def load_items(name, spec, preparation):
     """
     name, path = str(name), pathlib.Path(name).expanduser()
     if not os.path.exists(path):
-        raise VaezooError(f"'{name}' does not exist: give a folder of images, an image, or an .npy or .npz file")
+        raise VaezooError(
+            f"'{name}' does not exist: give a folder of images, an image, a table, or an .npy or .npz file"
+        )
+    if path.suffix in SUFFIXES and path.is_file():
+        _, x, classes = read_rows(path, spec, further, label)
+        return Items(ArraySplit(x, spec.with_classes(0)), [f"row {place}" for place in range(len(x))], classes)
     if path.suffix in (".npy", ".npz") and path.is_file():
         split, labels = arrays.load_all(name, path, spec, preparation)
         return Items(
@@ -60,7 +68,29 @@ def load_items(name, spec, preparation):
         return _images(name, list_files(name, path), spec, preparation)
     if EXTENSIONS.get(path.suffix.lower()) == "image":
         return _images(name, one_file(path), spec, preparation)
-    raise VaezooError(f"'{name}' is neither a folder of images, an image, an .npy nor an .npz file")
+    raise VaezooError(f"'{name}' is neither a folder of images, an image, a table, an .npy nor an .npz file")
+
+
+def read_rows(path, spec, further=(), label=None):
+    """The rows of a .csv or .parquet file that a model of a table was not trained on.
+
+    Args:
+        path: of the file. Its columns are matched by name.
+        spec: the `Spec` of the model's examples.
+        further: names of columns that the file may have and the model has not.
+        label: the name of the column that is the class; None without one.
+
+    Returns:
+        (the pyarrow.Table, rows [N,F] float32 with NaN for a missing cell, the class of each as text or None).
+
+    Raises:
+        VaezooError: for a file or a column that does not fit, or a value that training did not have.
+    """
+    spec.require_table(f"'{path}'")
+    table, _ = read_table(path, {column.name: column.dtype for column in spec.columns})
+    x = rows_of(table, spec.columns, path, [*further, *([label] if label else [])])
+    named = label and label in table.column_names
+    return table, x, [*map(str, table.column(label).to_pylist())] if named else None
 
 
 def _images(name, listing, spec, preparation):

@@ -125,14 +125,19 @@ def rows_of(table, columns, name, known=()):
     for each in table.column_names:
         if each not in names and each not in known:
             raise VaezooError(f"'{name}' has a column '{each}', which the training table had not: remove it")
-    x = []
+    cells = []
     for column in columns:
         try:
-            cells, _ = cells_of(table.column(column.name), column.dtype)
+            cells.append(cells_of(table.column(column.name), column.dtype)[0])
         except ValueError as error:
             raise VaezooError(f"the column '{column.name}' of '{name}' {' '.join(str(error).split())}") from None
-        x.append(cells if column.is_number else _indices(cells, column, name))
-    x = np.stack(x, axis=1)
+    return rows_of_cells(cells, columns, name)
+
+
+def rows_of_cells(cells, columns, name):
+    """The cells of each column, F arrays [N], as rows [N,F] float32; see `rows_of`."""
+    given = zip(cells, columns, strict=True)
+    x = np.stack([own if column.is_number else _indices(own, column, name) for own, column in given], axis=1)
     with np.errstate(over="ignore"):
         x = x.astype("float32")
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vaezoo.exporting.plan import SCORES as NAMES
 from vaezoo.exporting.staging import versions
 
 REFERENCE = ("decoder.keras", "encoder.keras", "verify_inputs.npz")  # the files that every artefact is compared with
@@ -20,7 +21,7 @@ class Artefact:
         name: in the table: the path inside the folder, and the signature of a SavedModel.
         runtime: "Keras", "TensorFlow", "LiteRT" or "ONNX Runtime".
         path: the file, or the folder of a SavedModel.
-        signature: "decode", "encode", "reconstruct" or "sample".
+        signature: "decode", "encode", "reconstruct", "sample", "score" or "score_drawn".
         precision: "float32", "float16", "dynamic_range" or "int8".
         label: its name in the picture.
     """
@@ -49,7 +50,7 @@ def find(folder: Path) -> dict[Path, list[Artefact]]:
     """
     flat = [Artefact("decoder.keras", "Keras", folder / "decoder.keras", "decode", "float32", "Keras")]
     flat.append(Artefact("encoder.keras", "Keras", folder / "encoder.keras", "encode", "float32", "Keras"))
-    for kind, signature in (("decoder", "decode"), ("encoder", "encode")):
+    for kind, signature in (("decoder", "decode"), ("encoder", "encode"), ("score", "score")):
         for precision in ("float32", "float16", "dynamic_range", "int8"):
             path = folder / f"{kind}_{precision}.tflite"
             label = f"LiteRT {precision.replace('_', ' ')}"
@@ -60,11 +61,11 @@ def find(folder: Path) -> dict[Path, list[Artefact]]:
         groups[folder] = present
     for path in _saved_models(folder / "savedmodel"):
         name = str(path.relative_to(folder))
+        extra = path / "assets.extra"
         rows = [
             Artefact(f"{name}: {signature}", "TensorFlow", path, signature, "float32", "SavedModel")
-            for signature in ("decode", "encode", "reconstruct", "sample")
+            for signature in ("decode", "encode", "reconstruct", "sample", *_scores(extra))
         ]
-        extra = path / "assets.extra"
         if folder in groups and _same_reference(folder, extra):
             groups[folder] = [*groups[folder][:2], *rows, *groups[folder][2:]]
         else:
@@ -74,6 +75,15 @@ def find(folder: Path) -> dict[Path, list[Artefact]]:
             ]
             groups[extra] = keras + rows
     return groups
+
+
+def _scores(reference):
+    """The scores that an export has: those that are kept beside its Keras files."""
+    path = reference / REFERENCE[-1]
+    if not path.is_file():
+        return ()
+    with np.load(path) as stored:
+        return tuple(name for name in NAMES if name in stored.files)
 
 
 def _saved_models(folder):

@@ -7,6 +7,7 @@ import typing
 from pathlib import Path
 
 import vaezoo
+from vaezoo.exporting.plan import SCORES
 from vaezoo.exporting.table import as_markdown, conditions
 
 
@@ -54,6 +55,12 @@ def describe(run, functions, plan, report, gap, version) -> Described:
         "training": f"{recipe.training.epochs} epochs, seed {recipe.training.seed}, {precision}",
         "exported": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, in float32, by vaezoo {vaezoo.__version__}",
     }
+    if functions.calibrated:
+        facts["anomalies"] = "; ".join(_calibration(functions.calibrated)) + (
+            ". The score is the negative ELBO: images simpler than those of the training may score as typical"
+            if spec.is_image
+            else ""
+        )
     if precision != "float32":
         if model.likelihood.autoregressive:
             facts["exported"] += f"; {gap:.1%} of the tokens are others than those of the {precision} model"
@@ -71,6 +78,24 @@ def describe(run, functions, plan, report, gap, version) -> Described:
         report,
         version,
     )
+
+
+_SCORE = {
+    "score": (["B"], "float32", "nats; higher is less typical"),
+    "p_value": (["B"], "float32", "above 0, at most 1"),
+    "anomaly": (["B"], "int32", "1 for an anomaly, else 0"),
+}
+
+
+def _calibration(score):
+    """What the scores are calibrated to, a sentence for each."""
+    for name, calibration in score.calibrations.items():
+        rate, error = calibration.achieved(score.fpr)
+        yield (
+            f"`{name}`: an anomaly is above {calibration.threshold(score.fpr):.2f} nats, for a false-positive rate of "
+            f"{score.fpr:g}; calibrated on {len(calibration.scores):,} validation examples, achieved {rate:.4f} ± "
+            f"{error:.4f} on {len(calibration.test):,} test examples"
+        )
 
 
 class _Words(typing.NamedTuple):
@@ -129,6 +154,7 @@ def _tensors(model, functions, binarized, words):
         "encode": parameters,
         "reconstruct": example,
         "sample": {**example, "z": (code, "float32", "a draw from the prior")},
+        **dict.fromkeys(SCORES, _SCORE),
     }
     return {
         signature: {"input": {key: taken[key] for key in specs}, "output": outputs[signature]}
@@ -152,12 +178,13 @@ def serving_card(described: Described) -> str:
 
 def files_card(described: Described) -> str:
     """README.md of the target folder, for a team that uses the decoder in an app."""
+    lite = ("decode", "encode", "score")
     return _filled(
         "files_card.md",
         described,
         files="| file | what it is |\n| - | - |\n"
         + "\n".join(f"| `{name}` | {text} |" for name, text in _files(described)),
-        signatures=_signature_table({key: described.tensors[key] for key in ("decode", "encode")}),
+        signatures=_signature_table({key: value for key, value in described.tensors.items() if key in lite}),
         usage=_lite_usage(described) if "litert" in described.plan.formats else "",
         picture="\n![The same eight codes through every artefact](verify.png)\n" if described.spec.is_image else "",
         agreement=_agreement(described, described.report["rows"]),
@@ -179,6 +206,8 @@ def _files(described):
         yield "decoder_*.tflite", "the decoder for LiteRT; its inputs and outputs have the same types in each precision"
         if plan.with_encoder:
             yield "encoder_*.tflite", "the encoder for LiteRT"
+        if any(row["artefact"] == "score_float32.tflite" for row in described.report["rows"]):
+            yield "score_float32.tflite", f"{kind} → score, p_value and anomaly for LiteRT"
     if "onnx" in plan.formats:
         yield "decoder.onnx", "the decoder for ONNX Runtime"
     if described.version:

@@ -11,8 +11,9 @@ from vaezoo.errors import VaezooError
 from vaezoo.exporting import card, litert, onnx, saved_model
 from vaezoo.exporting.agreement import Agreement, verify
 from vaezoo.exporting.artefacts import REFERENCE
-from vaezoo.exporting.inputs import calibration_inputs, measured_inputs
-from vaezoo.exporting.plan import Plan
+from vaezoo.exporting.inputs import by_signature, calibration_inputs, measured_inputs
+from vaezoo.exporting.plan import SCORES, Plan
+from vaezoo.exporting.scores import Score
 from vaezoo.exporting.signatures import Functions
 from vaezoo.exporting.staging import Staging
 from vaezoo.exporting.table import BOUNDS, BOUNDS_OF_TOKENS, difference
@@ -52,6 +53,7 @@ def export(
     quantizations=None,
     with_encoder: bool = False,
     batch: int | None = None,
+    fpr: float | None = None,
     threads: int = 1,
     say=lambda line: None,
 ) -> Exported:
@@ -64,6 +66,8 @@ def export(
         quantizations: some of "float32", "float16", "dynamic_range", "int8"; by default all.
         with_encoder: write the encoder as LiteRT too.
         batch: the static batch of LiteRT and ONNX files; None for any.
+        fpr: add a score for anomalies to the SavedModel and, in float32, as LiteRT, calibrated to this rate of false
+            alarms, in (0, 1); None for no score.
         threads: of the measurement.
         say: called with a line for each step.
 
@@ -75,6 +79,7 @@ def export(
             to the folder then.
     """
     choices = {"formats": formats, "quantizations": quantizations, "with_encoder": with_encoder, "batch": batch}
+    choices["fpr"] = fpr
     plan = Plan(**{name: choice for name, choice in choices.items() if choice is not None})
     run = open_run(run)
     name, notes = run.recipe.name, []
@@ -82,9 +87,9 @@ def export(
         if plan.flat:
             staging.refuse_existing([*_flat_names(plan), "README.md"])
         say("reading the run and its data")
-        functions = Functions(run.model)
+        functions = Functions(run.model, None if plan.fpr is None else Score(run, plan.fpr))
         gap = _gap(run, functions)
-        version = _write(staging, run, plan, functions, say)
+        version = _write(staging, run, plan, functions, say, notes)
         say("measuring every artefact against Keras")
         agreement = verify(staging.path, threads)
         if not agreement.passed:
@@ -151,7 +156,9 @@ def _lite_names(plan):
     parts = [("decoder", "decode")] + [("encoder", "encode")] * plan.with_encoder
     if "litert" not in plan.formats:
         return []
-    return [(f"{part}_{kind}.tflite", signature, kind) for part, signature in parts for kind in plan.quantizations]
+    score = [("score_float32.tflite", "score", "float32")] * (plan.fpr is not None)  # fewer bits would move the scores
+    parts = [(f"{part}_{kind}.tflite", signature, kind) for part, signature in parts for kind in plan.quantizations]
+    return parts + score
 
 
 def _flat_names(plan):
@@ -159,19 +166,28 @@ def _flat_names(plan):
     return [*REFERENCE, *(name for name, _, _ in _lite_names(plan)), *["decoder.onnx"] * ("onnx" in plan.formats)]
 
 
-def _write(staging, run, plan, functions, say):
+def _write(staging, run, plan, functions, say, notes):
     """Write every artefact into the staging folder; returns the folder of the SavedModel's version, or None."""
     folder = staging.path if plan.flat else staging.path / "reference"
     with plain_errors(folder):
         folder.mkdir(exist_ok=True)
     inputs = measured_inputs(run)
+    if functions.calibrated:
+        given = by_signature(inputs)
+        inputs |= {name: getattr(functions, name)(given[name])["score"].numpy() for name in SCORES}
     write_file(folder / "decoder.keras", functions.decoder.save)
     write_file(folder / "encoder.keras", functions.encoder.save)
     write_arrays(folder / "verify_inputs.npz", inputs)
     calibration = calibration_inputs(run) if "litert" in plan.formats and "int8" in plan.quantizations else {}
     for name, signature, kind in _lite_names(plan):
         say(f"writing {name}")
-        content = litert.convert(functions, signature, kind, plan.batch, calibration.get(signature))
+        try:
+            content = litert.convert(functions, signature, kind, plan.batch, calibration.get(signature))
+        except VaezooError as error:
+            if signature != "score":
+                raise
+            notes.append(f"{name} is left out: {error}")
+            continue
         write_file(folder / name, lambda path, content=content: path.write_bytes(content))
     if "onnx" in plan.formats:
         say("writing decoder.onnx")

@@ -44,18 +44,23 @@ def by_signature(stored):
         stored: arrays by name.
 
     Returns:
-        Signature → arrays by name [N,...]. The seeds of "sample" are (row, 0).
+        Signature → arrays by name [N,...], those of the scores too where the export has none. The seeds are (row, 0).
     """
     kind, rows = kind_of(stored), len(stored["z"])
     x = stored[kind].astype("float32") / 255 if kind == "image" else stored[kind]
     code_label = {"label": stored["z_label"]} if "z_label" in stored else {}
     example = {kind: x, **({"label": stored[f"{kind}_label"]} if code_label else {})}
-    seeds = np.stack([np.arange(rows), np.zeros(rows)], axis=1).astype("int32")
+
+    def seeds(rows):
+        return np.stack([np.arange(rows), np.zeros(rows)], axis=1).astype("int32")
+
     return {
         "decode": {"z": stored["z"], **code_label},
         "encode": example,
         "reconstruct": example,
-        "sample": {"seed": seeds, **code_label},
+        "sample": {"seed": seeds(rows), **code_label},
+        "score": example,
+        "score_drawn": {**example, "seed": seeds(len(x))},
     }
 
 

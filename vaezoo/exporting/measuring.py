@@ -23,6 +23,7 @@ from vaezoo import plots
 from vaezoo.atomic import write_file, write_text
 from vaezoo.exporting.artefacts import find, load
 from vaezoo.exporting.inputs import by_signature, kind_of
+from vaezoo.exporting.plan import SCORES
 from vaezoo.exporting.table import as_text, difference, exceeds
 
 SHOWN = 8  # codes in the picture
@@ -42,12 +43,13 @@ def measure(folder: Path, threads: int) -> dict:
     for reference, artefacts in find(folder).items():
         with np.load(reference / "verify_inputs.npz") as stored:
             kind, inputs = kind_of(stored), by_signature(dict(stored))
+            scores = {name: stored[name] for name in SCORES if name in stored.files}
         counts = {"codes": len(inputs["decode"]["z"]), "examples": len(inputs["encode"][kind])}
         keras = {artefact.signature: load(artefact, threads) for artefact in artefacts[:2]}
         for artefact in artefacts:
             print(artefact.name, flush=True)
             run = load(artefact, threads)
-            outputs, wanted = _outputs(run, artefact.signature, inputs[artefact.signature], keras)
+            outputs, wanted = _outputs(run, artefact.signature, inputs[artefact.signature], keras, scores)
             row = {"artefact": artefact.name, "runtime": artefact.runtime, "precision": artefact.precision}
             row |= {"signature": artefact.signature, "bytes": artefact.size, **_errors(outputs, wanted)}
             row |= _speed(run, inputs[artefact.signature])
@@ -67,9 +69,11 @@ def measure(folder: Path, threads: int) -> dict:
     return report
 
 
-def _outputs(run, signature, inputs, keras):
-    """The outputs of the artefact, and those of the Keras files for the same inputs."""
+def _outputs(run, signature, inputs, keras, scores):
+    """The outputs of the artefact, and those of the Keras files for the same inputs; of a score those kept with it."""
     outputs = run(inputs)
+    if signature in scores:  # the p-value and the decision are steps of the score
+        return {"score": outputs["score"]}, {"score": scores[signature]}
     label = {"label": inputs["label"]} if "label" in inputs else {}
     if signature == "sample":
         # The draw must be a function of the seed: the rows in reverse give the same codes in reverse.

@@ -8,6 +8,7 @@ from vaezoo.errors import VaezooError, unknown
 FORMATS = ("savedmodel", "litert", "keras", "onnx")
 DEFAULT_FORMATS = ("savedmodel", "litert", "keras")  # onnx is an optional extra
 QUANTIZATIONS = ("float32", "float16", "dynamic_range", "int8")
+SCORES = ("score", "score_drawn")  # the signatures of a calibrated export
 
 # What each format needs beyond vaezoo's own dependencies: module → how to install it.
 NEEDS = {
@@ -27,6 +28,7 @@ class Plan:
         quantizations: some of QUANTIZATIONS, for "litert".
         with_encoder: write the encoder as LiteRT too.
         batch: the static batch of LiteRT and ONNX files, 1 to 4096; None for a dynamic one.
+        fpr: the rate of false alarms of the score for anomalies, in (0, 1); None for no score.
 
     Raises:
         VaezooError: for an unknown name, a batch out of range, or a package that is not installed.
@@ -36,6 +38,7 @@ class Plan:
     quantizations: tuple[str, ...] = QUANTIZATIONS
     with_encoder: bool = False
     batch: int | None = None
+    fpr: float | None = None
 
     def __post_init__(self):
         for field, kind, allowed in (

@@ -11,7 +11,6 @@ from vaezoo.exporting.graph_check import check_saved_model
 from vaezoo.exporting.inputs import by_signature
 from vaezoo.exporting.signatures import Functions, save
 
-SIGNATURES = ("decode", "encode", "reconstruct", "sample")
 WARM_UP_BATCHES = (1, 8)
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 
@@ -40,7 +39,7 @@ def write(functions: Functions, folder: Path, name: str, reference: dict[str, Pa
         VaezooError: for a graph that a server could not run, or a disk that cannot be written.
     """
     with plain_errors(folder):
-        save(functions, folder, SIGNATURES, default="decode")
+        save(functions, folder, tuple(functions.specs), default="decode")
         check_saved_model(folder)
         extra = folder / "assets.extra"
         extra.mkdir()

@@ -4,14 +4,17 @@
     encode       image [B,H,W,C]    → loc [B,D], scale [B,D], the parameters of q(z|x)
     reconstruct  image [B,H,W,C]    → image [B,H,W,C], the posterior's location, decoded
     sample       seed [B,2] int32   → image [B,H,W,C], z [B,D], one draw from the prior for each row
+    score        image [B,H,W,C]    → score [B], p_value [B], anomaly [B] int32: how untypical it is; see `scoring`
+    score_drawn  image, seed [B,2]  → the same, of one draw from q(z|x) for each row
 
 The tensor of an example has the name of its kind. A vector is [B,F]. A sequence is [B,T] int32 where a signature takes
 it, and [B,T,V], the probability of each token, where a signature returns it. Each signature of a conditional model also
-takes label [B] int32.
+takes label [B] int32. The two scores exist where they are calibrated.
 """
 
 import tensorflow as tf
 
+from vaezoo.exporting.scores import Score
 from vaezoo.models.standalone import standalone_decoder, standalone_encoder
 
 
@@ -20,6 +23,7 @@ class Functions:
 
     Args:
         vae: a trained `VAE`.
+        score: its calibrated `Score`, or None.
 
     Attributes:
         decoder, encoder: the standalone Keras models.
@@ -27,8 +31,8 @@ class Functions:
         specs: signature → input → (shape without the batch axis, dtype).
     """
 
-    def __init__(self, vae):
-        self.vae, spec = vae, vae.spec
+    def __init__(self, vae, score: Score | None = None):
+        self.vae, self.calibrated, spec = vae, score, vae.spec
         self.decoder, self.encoder = standalone_decoder(vae), standalone_encoder(vae)
         self.prior = vae.prior_distribution()  # computed here, once: a request need not encode pseudo-inputs
         self.example, self.conditional = spec.kind, spec.conditional
@@ -40,6 +44,8 @@ class Functions:
             "reconstruct": {**example, **label},
             "sample": {"seed": ((2,), tf.int32), **label},
         }
+        if score is not None:
+            self.specs |= {"score": {**example, **label}, "score_drawn": {**example, "seed": ((2,), tf.int32), **label}}
 
     def decode(self, inputs):
         """{"z" [B,D], "label"} → {"image" [B,H,W,C]}."""
@@ -63,6 +69,18 @@ class Functions:
             lambda seed: tf.cast(self.prior.sample(seed=seed), tf.float32), inputs["seed"], fn_output_signature=code
         )
         return {**self.decode({**inputs, "z": z}), "z": z}
+
+    def score(self, inputs):
+        """{"image" [B,H,W,C], "label"} → {"score" [B], "p_value" [B], "anomaly" [B]}, at the location of q(z|x)."""
+        return self.calibrated(self._batch(inputs))
+
+    def score_drawn(self, inputs):
+        """The same with "seed" [B,2]: of one draw from q(z|x) for each row, a function of the seed."""
+        return self.calibrated(self._batch(inputs), inputs["seed"])
+
+    def _batch(self, inputs):
+        label = {"label": inputs["label"]} if self.conditional else {}
+        return {"x": inputs[self.example], **label}
 
     def _network_inputs(self, name, inputs):
         return {key: inputs[key] for key in (name, "label")} if self.conditional else inputs[name]

@@ -14,9 +14,9 @@ import numpy as np
 
 from vaezoo.atomic import write_arrays
 from vaezoo.data import binarize
+from vaezoo.data.items import read_rows
 from vaezoo.data.pictures import guarded, read_image
-from vaezoo.data.table_files import filled, read_table, table_of
-from vaezoo.data.tabular import rows_of
+from vaezoo.data.table_files import filled, table_of
 from vaezoo.errors import VaezooError
 from vaezoo.evaluation.disentanglement import mutual_information
 from vaezoo.latent_space.codes import information
@@ -88,18 +88,12 @@ def own_rows(run, path):
     Raises:
         VaezooError: for a file or a column that does not fit, or a value that training did not have.
     """
-    spec = run.model.spec
-    spec.require_table("data=")
-    columns, settings = spec.columns, run.recipe.data
-    dtypes = {column.name: column.dtype for column in columns}
-    table, _ = read_table(path, dtypes)
-    known = [*(settings.columns or {}), *([settings.label] if settings.label else [])]
-    x, labels = rows_of(table, columns, path, known), None
-    if spec.conditional:
-        if settings.label not in table.column_names:
+    settings, labels = run.recipe.data, None
+    table, x, classes = read_rows(path, run.model.spec, settings.columns or (), settings.label)
+    if run.model.spec.conditional:
+        if classes is None:
             raise VaezooError(f"this model is conditional: '{path}' needs the column '{settings.label}', the class")
-        labels = [class_of(run, str(value), "data") for value in table.column(settings.label).to_pylist()]
-        labels = np.array(labels, "int32")
+        labels = np.array([class_of(run, each, "data") for each in classes], "int32")
     return table, x, labels, [f"row {number}" for number in range(len(x))]
 
 

@@ -1,8 +1,9 @@
 """The encoder and the decoder as separate float32 Keras models, for apps that have Keras and not vaezoo."""
 
 import keras
+import tensorflow as tf
 
-from vaezoo import decoding  # import modules, not names: the Keras import hook can re-enter here
+from vaezoo import decoding, passes  # import modules, not names: the Keras import hook can re-enter here
 from vaezoo.networks.made import MaskedDense
 
 
@@ -41,6 +42,29 @@ def standalone_encoder(vae):
     parameters = vae.posterior.parameters(twin.output, decoding.Decoder(_copy(vae.decoder, _in_float32), label))
     outputs = {name: keras.layers.Identity(name=name, dtype="float32")(value) for name, value in parameters.items()}
     return _copy(keras.Model(twin.input, outputs, name="encoder"), _of_keras)  # replaces the masked layers of a flow
+
+
+def standalone_pass(vae):
+    """A function of a batch {"x", "label"} and noise [B,D], one draw for each example, → a `Pass` in float32.
+
+    The networks are copies, as those of the standalone models. Their codes are [B,D], a shape that every converter
+    takes.
+
+    Args:
+        vae: a `VAE`.
+    """
+    encoder, decoder = _copy(vae.encoder, _in_float32), _copy(vae.decoder, _in_float32)
+    prior = vae.prior_distribution()
+
+    def run(batch, noise):
+        label = batch.get("label")
+        params = encoder(batch["x"] if label is None else {vae.spec.kind: batch["x"], "label": label})
+        decoding_of = decoding.Decoder(decoder, label)
+        q, z, decoded = vae.posterior.draw(params, noise[tf.newaxis], decoding_of)
+        decoded = decoding_of(z[0])[tf.newaxis] if decoded is None else decoded
+        return passes.Pass(batch["x"], q, z, prior, vae, decoding_of, decoded)
+
+    return run
 
 
 def _in_float32(layer):

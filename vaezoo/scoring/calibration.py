@@ -58,7 +58,7 @@ def _allowed(count, fpr):
     """How many of `count` + 1 exchangeable examples may be called anomalies, at least 1."""
     if not 0 < fpr < 1:  # not for a NaN either
         raise VaezooError(
-            f"fpr={fpr:g} is not in (0, 1): it is the share of normal examples that may be called anomalies"
+            f"fpr= is {fpr:g}; it must be in (0, 1): it is the share of normal examples that are called anomalies"
         )
     allowed = math.floor(fpr * (count + 1) + ROUNDING)
     if not allowed:
@@ -66,8 +66,8 @@ def _allowed(count, fpr):
         smallest = math.ceil(1e4 / (count + 1)) / 1e4
         hint = f"give {smallest:g} or more, or train" if smallest < 1 else "train"
         raise VaezooError(
-            f"fpr= is {fpr:g}, which needs at least {needed:,} held-out examples to calibrate on, and there are {count:,}; "
-            f"{hint} with more data or a larger data.validation"
+            f"fpr= is {fpr:g}, which needs at least {needed:,} held-out examples to calibrate on, and there are "
+            f"{count:,}; {hint} with more data or a larger data.validation"
         )
     return allowed
 

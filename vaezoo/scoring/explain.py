@@ -55,9 +55,8 @@ def explain(model, x, labels=None, *, reference, expected):
 
 def element_names(spec):
     """The name of each element of a vector or a sequence: that of its column if the spec has one, else x0, x1, ..."""
-    columns = getattr(spec, "columns", None)
-    if columns:
-        return [getattr(column, "name", str(column)) for column in columns]
+    if spec.columns:
+        return [column.name for column in spec.columns]
     return [f"x{place}" for place in range(spec.shape[0])]
 
 

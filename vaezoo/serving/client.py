@@ -78,6 +78,22 @@ class DecoderClient:
         outputs = self.call("sample", seed=seeds, label=label)
         return outputs[self._example], outputs["z"]
 
+    def score(self, image, label=None, seed=None):
+        """Images, or other examples [B,...] → how untypical each is, of an export with a score.
+
+        Args:
+            image: the examples.
+            label: classes [B], or one for all.
+            seed: score one draw of the code of each example, a function of this integer; None for the code itself.
+
+        Returns:
+            By name: "score" [B], in nats, higher is less typical; "p_value" [B]; "anomaly" [B], 1 or 0.
+        """
+        if seed is None:
+            return self.call("score", **{self._example: image}, label=label)
+        seeds = np.stack([np.full(len(image), seed), np.arange(len(image))], axis=1)
+        return self.call("score_drawn", **{self._example: image}, seed=seeds, label=label)
+
     @property
     def _example(self):
         """The name of the tensor of an example: "image", "vector" or "sequence"."""
