@@ -50,6 +50,7 @@ def describe(run, functions, plan, report, gap, version) -> Described:
         "data": "; ".join([", ".join(data), *[counts] * bool(counts)]),
         "examples": f"{spec}: {words.example}",
         "code": f"D = {model.latent_dim}, prior {recipe.model.prior.name}, posterior {recipe.model.posterior.name}",
+        "columns": "; ".join(map(_column, spec.columns or ())),
         "classes": ", ".join(environment.get("class_names") or []) if spec.conditional else "",
         "parameters": f"{model.count_params():,}",
         "training": f"{recipe.training.epochs} epochs, seed {recipe.training.seed}, {precision}",
@@ -98,6 +99,12 @@ def _calibration(score):
         )
 
 
+def _column(column):
+    """A column in words: its name, its type and, of values, their indices."""
+    values = ", ".join(f"{index} = {value}" for index, value in enumerate(column.values))
+    return f"{column.name} ({column.type}{': ' * bool(values)}{values})".replace("|", "\\|")
+
+
 class _Words(typing.NamedTuple):
     """How the cards describe one kind of example."""
 
@@ -124,6 +131,13 @@ def _words(spec, autoregressive):
         shape="F]",
         unchecked="vectors unlike those of the training",
     )
+    if spec.columns is not None:
+        vector = vector._replace(
+            example="[F], float32: numbers as in the table, the index of a value, NaN for a missing cell",
+            taken="as in the table; NaN is missing",
+            returned="the mean of a number, the most likely index of a value",
+            unchecked="rows unlike those of the training",
+        )
     sequence = _Words(
         example=f"[T], int32 from {tokens}",
         taken=tokens,

@@ -11,12 +11,12 @@ from vaezoo.errors import VaezooError
 from vaezoo.exporting import card, litert, onnx, saved_model
 from vaezoo.exporting.agreement import Agreement, verify
 from vaezoo.exporting.artefacts import REFERENCE
-from vaezoo.exporting.inputs import by_signature, calibration_inputs, measured_inputs
+from vaezoo.exporting.inputs import by_signature, calibration_inputs, measured_columns, measured_inputs
 from vaezoo.exporting.plan import SCORES, Plan
 from vaezoo.exporting.scores import Score
 from vaezoo.exporting.signatures import Functions
 from vaezoo.exporting.staging import Staging
-from vaezoo.exporting.table import BOUNDS, BOUNDS_OF_TOKENS, difference
+from vaezoo.exporting.table import BOUNDS, BOUNDS_OF_TOKENS, difference, difference_of_rows
 from vaezoo.runs import Run
 
 
@@ -144,6 +144,8 @@ def _gap(run, functions):
         wanted = model.likelihood.decoded(model.decoder_of(label)(z), model.spec).numpy()
         decoded = functions.decode({"z": z, **label})[functions.example].numpy()
     found, tokens = difference(decoded, wanted), wanted.dtype.kind == "i"
+    if model.spec.columns is not None:
+        found, _ = difference_of_rows(decoded, wanted, measured_columns(model.spec.columns))
     gap = float(found.mean() if tokens else found.max())
     bound = BOUNDS_OF_TOKENS["float32"]["mean"] if tokens else BOUNDS["float32"]["largest"]
     if run.recipe.training.precision == "float32" and not gap <= bound:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from vaezoo.columns import units_of
 from vaezoo.seeds import EXPORT, fold_seed
 from vaezoo.spec import AXES
 
@@ -19,17 +20,27 @@ def measured_inputs(run, seed=0):
 
     Returns:
         "z" [1000,D] float32 from the prior, and the first test examples [<=1000,...] by their kind: "image" as uint8,
-        "vector" as float32 or "sequence" as int32. For a conditional model also "z_label" and "{kind}_label", int32.
+        "vector" as float32 or "sequence" as int32. For a conditional model also "z_label" and "{kind}_label", int32; of
+        rows of a table "columns" [3,F], what each column holds (0 a number, 1 a count, 2 the index of a value), its
+        middle and its spread.
     """
     model, spec = run.model, run.model.spec
     z = model.prior_distribution().sample(COUNT, seed=fold_seed(seed, EXPORT, 0)).numpy()
     x, labels = run.first("test", COUNT)
     # 256 grey levels: any image serves for a comparison, and these need little space on disk.
     inputs = {"z": z, spec.kind: np.round(x * 255).astype("uint8") if spec.is_image else x}
+    if spec.columns is not None:
+        inputs["columns"] = measured_columns(spec.columns)
     if spec.conditional:
         drawn = np.random.default_rng([seed, EXPORT]).integers(0, spec.classes, COUNT)
         inputs |= {"z_label": drawn.astype("int32"), f"{spec.kind}_label": labels}
     return inputs
+
+
+def measured_columns(columns):
+    """What each column holds, its middle and its spread, float32 [3,F]: see `measured_inputs`."""
+    contents = np.array([{"continuous": 0, "count": 1}.get(column.type, 2) for column in columns], "float32")
+    return np.stack([contents, *units_of(columns)])
 
 
 def kind_of(stored):

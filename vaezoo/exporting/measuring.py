@@ -24,7 +24,7 @@ from vaezoo.atomic import write_file, write_text
 from vaezoo.exporting.artefacts import find, load
 from vaezoo.exporting.inputs import by_signature, kind_of
 from vaezoo.exporting.plan import SCORES
-from vaezoo.exporting.table import as_text, difference, exceeds
+from vaezoo.exporting.table import as_text, difference, difference_of_rows, exceeds
 
 SHOWN = 8  # codes in the picture
 
@@ -42,7 +42,7 @@ def measure(folder: Path, threads: int) -> dict:
     rows, pictures, labels, counts = [], [], [], {}
     for reference, artefacts in find(folder).items():
         with np.load(reference / "verify_inputs.npz") as stored:
-            kind, inputs = kind_of(stored), by_signature(dict(stored))
+            kind, inputs, columns = kind_of(stored), by_signature(dict(stored)), stored.get("columns")
             scores = {name: stored[name] for name in SCORES if name in stored.files}
         counts = {"codes": len(inputs["decode"]["z"]), "examples": len(inputs["encode"][kind])}
         keras = {artefact.signature: load(artefact, threads) for artefact in artefacts[:2]}
@@ -51,7 +51,7 @@ def measure(folder: Path, threads: int) -> dict:
             run = load(artefact, threads)
             outputs, wanted = _outputs(run, artefact.signature, inputs[artefact.signature], keras, scores)
             row = {"artefact": artefact.name, "runtime": artefact.runtime, "precision": artefact.precision}
-            row |= {"signature": artefact.signature, "bytes": artefact.size, **_errors(outputs, wanted)}
+            row |= {"signature": artefact.signature, "bytes": artefact.size, **_errors(outputs, wanted, columns)}
             row |= _speed(run, inputs[artefact.signature])
             rows.append({**row, "exceeds": exceeds(row)})
             if kind == "image" and artefact.signature == "decode":
@@ -85,17 +85,23 @@ def _outputs(run, signature, inputs, keras, scores):
     return outputs, keras[signature](inputs)
 
 
-def _errors(outputs, wanted):
+def _errors(outputs, wanted, columns=None):
     """The largest and the mean difference, the largest of the mean differences of each example, and whether of tokens.
 
-    See `table.difference`.
+    See `table.difference`; of rows of a table `table.difference_of_rows`.
     """
-    found = {name: difference(outputs[name], values) for name, values in wanted.items()}
+    found, others = {}, 0.0
+    for name, values in wanted.items():
+        if name == "vector" and columns is not None:
+            found[name], others = difference_of_rows(outputs[name], values, columns)
+        else:
+            found[name] = difference(outputs[name], values)
     rows = {name: values.reshape(len(values), -1) for name, values in found.items()}
     return {
         "largest": float(max(values.max() for values in rows.values())),
         "mean": float(max(values.mean() for values in rows.values())),
         "worst_row": float(max(values.mean(1).max() for values in rows.values())),
+        "other_values": others,
         "tokens": any(values.dtype.kind == "i" for values in wanted.values()),
     }
 

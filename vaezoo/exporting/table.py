@@ -40,6 +40,30 @@ def difference(values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return np.abs(values - wanted) / max(1.0, np.abs(wanted).max())
 
 
+def difference_of_rows(values: np.ndarray, wanted: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, float]:
+    """How far rows [N,F] of a table are from the wanted ones.
+
+    Args:
+        values: the rows.
+        wanted: the wanted rows.
+        columns: [3,F], as `measured_inputs` keeps it.
+
+    Returns:
+        (the `difference` of each number, in units of its column and beyond what rounding to float32 explains; the share
+        of values that are others).
+    """
+    contents, loc, scale = columns
+    indices = contents == 2
+    with np.errstate(invalid="ignore"):
+        excess = np.sign(values - wanted) * np.maximum(np.abs(values - wanted) - 4 * np.spacing(np.abs(wanted)), 0)
+    pair = [wanted + excess, wanted]
+    pair = [np.where(contents == 1, np.log1p(np.maximum(rows, 0)), rows).astype("float64") for rows in pair]
+    moved, base = ((rows - loc) / scale for rows in pair)
+    others = float((values != wanted)[:, indices].mean()) if indices.any() else 0.0
+    numbers = np.where(indices, 0.0, difference(moved, np.where(indices, 0.0, base)))
+    return numbers, others
+
+
 def exceeds(row: dict) -> str:
     """Which bound a row exceeds, as a sentence; empty if none. NaN exceeds every bound."""
     names = {
@@ -47,6 +71,8 @@ def exceeds(row: dict) -> str:
         "worst_row": "mean error of the worst example",
         "mean": "share of other tokens",
     }
+    if not row["other_values"] <= (most := BOUNDS_OF_TOKENS[row["precision"]]["mean"]):
+        return f"the share of other values is {row['other_values']:.1e}, and at most {most:.0e} is allowed"
     bounds = BOUNDS_OF_TOKENS if row["tokens"] else BOUNDS
     for statistic, bound in bounds[row["precision"]].items():
         if not row[statistic] <= bound:

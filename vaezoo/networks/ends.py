@@ -20,7 +20,9 @@ def example_features(inputs, spec):
     """
     example = inputs[spec.kind] if spec.conditional else inputs
     if spec.columns is not None:
-        return _row_features(example, spec.columns)
+        row = keras.Input(spec.shape)
+        # Nested: of a loaded encoder, its operations may have the names that new operations get.
+        return keras.Model(row, _row_features(row, spec.columns), name="columns")(example)
     return example if spec.levels is None else ops.one_hot(example, spec.levels)
 
 
