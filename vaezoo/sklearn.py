@@ -4,8 +4,10 @@ import math
 import numbers
 import os
 import warnings
+from collections.abc import Iterable
 
 import numpy as np
+from scipy.stats.qmc import MultivariateNormalQMC
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, OutlierMixin, TransformerMixin
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
@@ -15,6 +17,7 @@ from vaezoo.errors import VaezooError
 
 LOOK, PATIENCE = 100, 5  # steps between two looks at the held-out rows, and looks without progress before the end
 CALL = 20  # steps in one call
+MOST_STEPS = 10_000  # of a training whose number of epochs is not given
 BLOCK = 128  # rows scored at once
 HELD_OUT_OUTLIERS = 0.01  # the share of the held-out rows below the threshold "auto"
 ROWS = "data.npz"  # in a run directory that `save_run` wrote
@@ -34,7 +37,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
         likelihood: p(x|z) of a standardized row: a name of `vaezoo list --parts`, or a mapping with its keywords.
             "normal" learns its scale.
         beta: the weight of the KL in the loss; 1 for the ELBO.
-        epochs: the most passes over the training rows; None for as many as make 5,000 steps, from 10 to 1,000.
+        epochs: the most passes over the training rows; None for as many as make 10,000 steps, at least 10.
         batch_size: rows in a step.
         learning_rate: of Adam.
         validation_fraction: of the rows, held out of training, in (0, 0.5]; at least one row.
@@ -69,7 +72,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
         learning_rate=1e-3,
         validation_fraction=0.1,
         contamination="auto",
-        importance_samples=100,
+        importance_samples=128,
         standardize=True,
         changes=None,
         random_state=None,
@@ -128,7 +131,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
         # LOOK steps between two looks, although they are many passes over it.
         most = self.recipe_.training.epochs * setup.steps
         look = min(most, max(setup.steps, LOOK))
-        model.steps_per_execution = min(look, CALL)
+        model.steps_per_execution = min(look, CALL)  # a call may run over the end of a pass
         look -= look % model.steps_per_execution
         self.history_ = model.fit(
             train.training_batches(self.recipe_.training.batch_size, setup.steps, **setup.batches),
@@ -177,8 +180,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
         """The log-density of each row, log p(x), in nats: the larger, the more typical.
 
         It is the importance-weighted bound log 1/K sum_k p(x|z_k) p(z_k) / q(z_k|x), z_k ~ q(z|x), which is at most
-        log p(x) in expectation. The noise of the draws is the same for every row and in every call, so the score of a
-        row does not depend on the others.
+        log p(x) in expectation. The draws come from the same points of a Sobol sequence for every row and in every
+        call, so the score of a row does not depend on the others.
 
         Args:
             X: rows [N,F].
@@ -345,6 +348,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
 
     def _check_keywords(self):
         """Refuse what no recipe checks."""
+        if isinstance(self.hidden, str) or not isinstance(self.hidden, Iterable):
+            raise VaezooError(f"hidden is {self.hidden!r}; it must be a sequence of widths, as in (64,) or ()")
         share = self.validation_fraction
         if not (_is_number(share) and 0 < share <= 0.5):
             raise VaezooError(f"validation_fraction is {share!r}; it must be a number in (0, 0.5]")
@@ -358,7 +363,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
         """The `Recipe` of the keywords, for so many training rows."""
         from vaezoo.config import load_recipe
 
-        batch_size, hidden = _plain(self.batch_size), [_plain(width) for width in self.hidden]
+        hidden = [_plain(width) for width in self.hidden]
         learned = {"name": "normal", "scale": 1.0, "learned": True}
         changes = {
             "name": "sklearn",
@@ -371,13 +376,18 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
             "data.binarize": "none",
             "data.validation": _plain(self.validation_fraction),
             "training.epochs": _plain(self.epochs),
-            "training.batch_size": min(batch_size, count) if _is_number(batch_size) else batch_size,
+            "training.batch_size": _plain(self.batch_size),
             "training.learning_rate": _plain(self.learning_rate),
-            "training.schedule": "constant",  # the end is not known: the held-out rows decide it
-            "training.compilation": "graph",  # XLA takes seconds to compile, which most tables never win back
+            "training.schedule": "constant",  # the held-out rows decide where the training ends
+            "training.compilation": "graph",  # XLA takes 5 s to compile, which 4,000 steps do not win back
             "training.seed": seed,
         }
-        return load_recipe("mlp_vae", {**changes, **(self.changes or {})})
+        recipe = load_recipe("mlp_vae", {**changes, **(self.changes or {})})
+        training = recipe.training
+        batch_size = min(training.batch_size, count)
+        steps = count // batch_size
+        decided = {"batch_size": batch_size, "epochs": training.epochs or max(10, math.ceil(MOST_STEPS / steps))}
+        return recipe.model_copy(update={"training": training.model_copy(update=decided)})
 
     def _take(self, model):
         """Keep a trained model, without its optimizer: a pickle is then a third as large."""
@@ -403,10 +413,11 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
 
     def _log_density(self, rows):
         """log p(x) of standardized rows [N,F], per unit of X: float64 [N]."""
-        from vaezoo.seeds import IMPORTANCE, fold_seed
-
         model, samples = self.model_, self.importance_samples
-        noise = model.posterior.noise([samples, 1, model.latent_dim], fold_seed(model.seed, IMPORTANCE, 0))
+        # Every row has the same draws, so their error would not average out over the rows. Points of a scrambled Sobol
+        # sequence, of which each is normal, have a fifth of the error of independent ones on a linear model.
+        sequence = MultivariateNormalQMC(np.zeros(model.latent_dim), rng=model.seed)
+        noise = sequence.random(2 ** math.ceil(math.log2(samples)))[:samples, None].astype("float32")  # [K,1,D]
         scores = []
         for start in range(0, len(rows), BLOCK):
             # The last block is filled up: the last bit of a result depends on the size of the batch.
