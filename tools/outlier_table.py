@@ -3,7 +3,8 @@
     python tools/outlier_table.py                     # prints the table
     python tools/outlier_table.py --seeds 2 --sets breast_cancer
 
-One class is normal. The detectors are fitted to 80 % of its rows; the others and all rows of the other classes are scored.
+One class is normal. The detectors are fitted to 80 % of its rows; its other rows, and those of all other classes, are
+scored. "Called outliers" are the normal ones among them that `predict` gives -1, where a hundredth is asked for.
 """
 
 import argparse
@@ -33,13 +34,15 @@ SETS = {  # name → (the loader, the class that is normal)
 
 
 class Reconstruction(BaseEstimator):
-    """Minus the squared error of a row's projection on the first principal components, which hold 90 % of the variance."""
+    """The error of a row's projection on the first principal components, which hold 90 % of the variance."""
 
     def fit(self, X, y=None):
+        """Find the components."""
         self.pca_ = PCA(0.9).fit(X)
         return self
 
     def score_samples(self, X):
+        """Minus the squared error of each row [N]."""
         return -((X - self.pca_.inverse_transform(self.pca_.transform(X))) ** 2).sum(axis=1)
 
 

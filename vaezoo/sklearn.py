@@ -7,13 +7,17 @@ import warnings
 from collections.abc import Iterable
 
 import numpy as np
-from scipy.stats.qmc import MultivariateNormalQMC
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, OutlierMixin, TransformerMixin
-from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from vaezoo.errors import VaezooError
+
+try:
+    from scipy.stats.qmc import MultivariateNormalQMC
+    from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, OutlierMixin, TransformerMixin
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.utils import check_random_state
+    from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+except ImportError as error:
+    raise ImportError(f"vaezoo.sklearn needs scikit-learn: pip install 'vaezoo[sklearn]' ({error})") from None
 
 LOOK, PATIENCE = 100, 5  # steps between two looks at the held-out rows, and looks without progress before the end
 CALL = 20  # steps in one call
