@@ -17,6 +17,7 @@ from vaezoo.models.vae import VAE
 from vaezoo.optimizer import Adam
 from vaezoo.recipe_schema import Recipe
 from vaezoo.runs import load_recipe_data
+from vaezoo.seeds import initial_weights
 from vaezoo.training.compilation import compile_whole_calls, epoch_shape, use_xla
 from vaezoo.training.nonfinite import Watch
 from vaezoo.training.strategies import Devices
@@ -81,7 +82,7 @@ class Setup:
         return "\n".join([*lines, *data.notes, *["skipped.txt names them all"] * bool(data.skipped)])
 
 
-def prepare(recipe, warn, devices=None, cache=None, quiet=False, common=None):
+def prepare(recipe, warn, devices=None, cache=None, quiet=False, common=None, data=None):
     """Read the data; build and compile the model.
 
     Args:
@@ -91,6 +92,7 @@ def prepare(recipe, warn, devices=None, cache=None, quiet=False, common=None):
         cache: a folder for decoded images, as in `load_data`.
         quiet: whether to show no progress of reading the data.
         common: name → what else must be the same on all machines, besides recipe, data and versions.
+        data: the `Data`, where they are in memory; by default those that the recipe names.
 
     Returns:
         The `Setup`.
@@ -101,12 +103,14 @@ def prepare(recipe, warn, devices=None, cache=None, quiet=False, common=None):
     """
     devices = devices or Devices()  # before the data, since reading them may use a GPU
     devices.require_equal({"the versions": [vaezoo.__version__, *map(metadata.version, PACKAGES)]})
-    named = recipe.data.model_copy(update={"name": canonical_name(recipe.data.name)})
+    name = canonical_name(recipe.data.name) if data is None else data.name
+    named = recipe.data.model_copy(update={"name": name})
     recipe = recipe.model_copy(update={"data": named})  # so that the run can be read from any folder
     settings = recipe.training
     _check_devices(devices, settings)
-    data = load_recipe_data(recipe, cache, quiet)
-    recipe, data = _fitting_likelihood(recipe, data, cache, quiet)
+    if data is None:
+        data = load_recipe_data(recipe, cache, quiet)
+        recipe, data = _fitting_likelihood(recipe, data, cache, quiet)
     if recipe.data.flip:
         data.spec.require_image("data.flip=true")
     if recipe.data.transpose == "random":
@@ -124,8 +128,7 @@ def prepare(recipe, warn, devices=None, cache=None, quiet=False, common=None):
     )
     if devices.workers > 1:  # the sketch reads examples
         devices.require_equal({**(common or {}), **_by_section(recipe), "the data": _sketch(data)})
-    with devices.errors_of_others(), devices.strategy.scope():
-        keras.utils.set_random_seed(settings.seed)  # the initial weights
+    with devices.errors_of_others(), devices.strategy.scope(), initial_weights(settings.seed):
         model = build_model(recipe, data.spec)
         # The expected ELBO is that of the zoo's own recipe on MNIST, not of these settings and data.
         recipe = recipe.model_copy(update={"parameters": model.count_params(), "expected_elbo": None})
