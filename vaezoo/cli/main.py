@@ -5,11 +5,22 @@ import re
 import sys
 
 from vaezoo import __version__
-from vaezoo.cli import comparing, diagnosing, evaluating, exporting, inspecting, latent, recipes, refitting, training
+from vaezoo.cli import (
+    comparing,
+    diagnosing,
+    evaluating,
+    exploring,
+    exporting,
+    inspecting,
+    latent,
+    recipes,
+    refitting,
+    training,
+)
 from vaezoo.cli.streams import lasting_streams
 from vaezoo.errors import Terminated, VaezooError, errors_of_readers
 
-GROUPS = (recipes, training, refitting, inspecting, evaluating, diagnosing, latent, comparing, exporting)
+GROUPS = (recipes, training, refitting, inspecting, evaluating, diagnosing, latent, comparing, exploring, exporting)
 FLAGS = {"n": "-n", "span": "--range", "with_map": "--map"}  # argument → flag, if the flag is not --ARGUMENT
 
 
