@@ -1,4 +1,4 @@
-"""Bytes as text inside a page: compressed, then 15 bits in each character. The page's packing.js reverses it.
+"""Bytes as text inside a page: compressed, then 15 bits in each character. The page's packing.mjs reverses it.
 
 Base64 has 6 bits in each byte, so it adds 33 %. The page is UTF-16, two bytes a character, and all of FIRST ... FIRST +
 2^15 - 1 are ordinary characters, which a parser of HTML leaves as they are: this adds 7 %.

@@ -96,7 +96,7 @@ def as_json(data) -> str:
 
 def bundle() -> str:
     """The modules as one: without their imports, since what they import stands above them."""
-    text = "\n".join(read(f"{name}.js") for name in MODULES)
+    text = "\n".join(read(f"{name}.mjs") for name in MODULES)
     text = re.sub(r"^import [^;]*;\n", "", text, flags=re.MULTILINE)
     return re.sub(r"^export (?=(async )?(function|const|class|let) )", "", text, flags=re.MULTILINE)
 

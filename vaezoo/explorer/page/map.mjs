@@ -1,6 +1,6 @@
 // The map: the codes of test examples as points, or what each place decodes to, and above them the point that is shown.
 
-import { ellipse, screenOf } from "./plane.js";
+import { ellipse, screenOf } from "./plane.mjs";
 
 export const SIDE = 20; // pictures along each side of the map
 

@@ -1,6 +1,6 @@
 // What a decoder gives, on a canvas: a picture, or a melody as a piano roll.
 
-import { notesOf } from "./music.js";
+import { notesOf } from "./music.mjs";
 
 /** Numbers in [0, 1], [H*W*C] → RGBA bytes. */
 export function rgba(values, [height, width, channels]) {

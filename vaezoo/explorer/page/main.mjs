@@ -1,13 +1,13 @@
 // The page: what it holds, what is shown, and what changes it.
 
-import { unpacked } from "./packing.js";
-import { started } from "./litert.js";
-import { between, moved, nearest, onPlane, project, spread } from "./plane.js";
-import { colouring, ramp } from "./colours.js";
-import { play, tokensOf } from "./music.js";
-import { paintPicture, paintRoll, pitchRange, rgba } from "./paint.js";
-import { Pad, inked } from "./pad.js";
-import { PlaneMap, cells } from "./map.js";
+import { unpacked } from "./packing.mjs";
+import { started } from "./litert.mjs";
+import { between, moved, nearest, onPlane, project, spread } from "./plane.mjs";
+import { colouring, ramp } from "./colours.mjs";
+import { play, tokensOf } from "./music.mjs";
+import { paintPicture, paintRoll, pitchRange, rgba } from "./paint.mjs";
+import { Pad, inked } from "./pad.mjs";
+import { PlaneMap, cells } from "./map.mjs";
 
 const STEPS = { image: 9, melody: 5 }; // examples shown between two
 const BUDGET = 12; // milliseconds of a frame for the pictures of the map
@@ -38,8 +38,9 @@ const state = {
   mode: "points",
   colouring: 0,
   focus: null, // a class, alone on the map
-  ends: [null, null], // examples
+  ends: [0, 3], // examples
   next: 0, // the end that the next choice sets
+  walking: false, // whether the way between them is on the map
   posterior: null,
   output: null, // of the last decode: numbers of a picture, or tokens
 };
@@ -100,7 +101,7 @@ function go(z, keep = true) {
 function paintAbove() {
   const place = project(plane, state.shown);
   const kept = project(plane, state.kept);
-  const path = state.ends.every((end) => end !== null) ? state.ends.map((end) => project(plane, codes[end])) : null;
+  const path = state.walking ? state.ends.map((end) => project(plane, codes[end])) : null;
   map.paintAbove({ place, kept: state.kept === state.shown ? null : kept, path, posterior: state.posterior, ink });
 }
 
@@ -119,13 +120,14 @@ function tell() {
   byId("code").textContent =
     latentDim <= 2
       ? `z = (${Array.from(z, (each) => number(each)).join(", ")})`
-      : `${number(u)}, ${number(v)}${rest > 0.01 ? `, and ${number(rest, 1)} off the plane` : ""}`;
+      : `at (${number(u)}, ${number(v)})${rest > 0.01 ? `, ${number(rest, 1)} off the plane` : ""}`;
   byId("flatten").hidden = latentDim <= 2 || rest <= 0.01;
   for (const input of byId("axes").querySelectorAll("input")) setSlider(input, z[Number(input.dataset.axis)]);
   clearTimeout(speaking);
   const { names, values } = data.colourings[state.colouring] ?? {};
   const near = names ? names[values[nearest(points, [u, v])]] : null;
-  const text = near === null ? `at ${number(u, 1)}, ${number(v, 1)} on the map` : `nearest test example: ${near}`;
+  const what = latentDim <= 2 ? "nearest test example" : "nearest point of the map";
+  const text = near === null ? `at ${number(u, 1)}, ${number(v, 1)} on the map` : `${what}: ${near}`;
   byId("where").textContent = text;
   speaking = setTimeout(() => (byId("spoken").textContent = `${number(u, 1)}, ${number(v, 1)}; ${text}`), SPOKEN);
 }
@@ -287,7 +289,7 @@ function makeButtons() {
 
 function makeLabels() {
   const box = byId("labels");
-  box.hidden = !data.classes;
+  byId("label-box").hidden = !data.classes;
   (data.classes ?? []).forEach((name, index) => {
     const button = element("button", { type: "button", tabIndex: index ? -1 : 0 }, name);
     button.setAttribute("role", "radio");
@@ -332,7 +334,7 @@ function makeExamples() {
   byId("share").addEventListener("input", () => {
     const t = Number(byId("share").value);
     setSlider(byId("share"), t);
-    state.posterior = null;
+    [state.posterior, state.walking] = [null, true];
     go(between(...state.ends.map((end) => codes[end]), t));
   });
   byId("share").addEventListener("change", fillMap);
@@ -341,7 +343,7 @@ function makeExamples() {
 async function choose(index) {
   state.ends[state.next] = index;
   setSlider(byId("share"), state.next);
-  state.next = 1 - state.next;
+  [state.next, state.walking] = [1 - state.next, true];
   markEnds();
   if (data.classes) setLabel(data.exampleLabels[index]);
   state.posterior = networks.encode ? posteriorOf(await encode(examples[index])) : null;
@@ -358,7 +360,6 @@ function markEnds() {
 }
 
 async function fillSteps() {
-  if (state.ends.includes(null)) return;
   const [from, to] = state.ends.map((end) => codes[end]);
   const canvases = [...byId("steps").children];
   for (const [index, canvas] of canvases.entries()) {
@@ -460,6 +461,11 @@ function fillTexts() {
       : `The code has ${latentDim} numbers, and the map shows the two directions in which the codes of the test examples ` +
         "differ most. Move over it, and the other directions stay as they were: choose a test example first, and see it change. " +
         "Bits say how much a latent tells about an example.";
+  byId("about-points").textContent = `Each point is a test example, which the model did not see in training. ${
+    data.classes
+      ? "This model is told the class, so the code need not hold it, and the classes lie over each other: a place is a style."
+      : "Where points of one colour keep together, the code holds what the colour shows, although nobody told it."
+  } What lies between the points need not look like any of the data.`;
   const { decode: network } = data.networks;
   const error = isImage ? `differs from Keras by ${network.error.toExponential(1)} at most` : "gives the melodies that Keras gives";
   byId("colophon").textContent =
@@ -503,12 +509,11 @@ async function start() {
     paintMap();
     paintAbove();
   }).observe(byId("plane"));
-  state.next = 1;
   state.ends = [0, Math.min(examples.length - 1, 3)];
   markEnds();
   setSlider(byId("share"), 0);
   fillSteps();
-  go(state.kept);
+  go(codes[0]);
   globalThis.explorer = { state, data, decode, encode, codes, draws }; // for tests, and for the curious
 }
 
