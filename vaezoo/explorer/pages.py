@@ -15,6 +15,7 @@ from vaezoo.errors import VaezooError
 from vaezoo.explorer.content import Content, content_of
 from vaezoo.explorer.packing import packed
 from vaezoo.explorer.runtime import VERSION, Runtime, litert_js
+from vaezoo.exporting.plan import Plan
 
 NAME = "explorer.html"
 FILES = importlib.resources.files("vaezoo.explorer") / "page"
@@ -50,7 +51,8 @@ def explore(run, out=None, runtime=None) -> Explored:
         raise VaezooError(f"cannot write a page '{path}'; out= must end in .html")
     if not path.parent.is_dir():
         raise VaezooError(f"there is no folder '{path.parent}' for out=; make it first")
-    runner = litert_js(runtime)  # first: without it the rest would be in vain
+    Plan(formats=("litert",))  # the packages that it needs
+    runner = litert_js(runtime)  # before the work that would be in vain without it
     content = content_of(run)
     page = page_of(content, runner).encode("utf-16")  # with a byte order mark, which outranks what a server says
     write_file(path, lambda temporary: temporary.write_bytes(page))

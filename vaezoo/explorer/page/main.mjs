@@ -20,9 +20,9 @@ const isImage = data.kind === "image";
 
 /** What the page holds in packed form, as bytes. */
 async function bytesIn(name) {
-  const element = byId(`packed-${name}`);
-  const bytes = await unpacked(element.textContent, Number(element.dataset.size), data.widths[name] ?? 1);
-  element.remove();
+  const holder = byId(`packed-${name}`);
+  const bytes = await unpacked(holder.textContent, Number(holder.dataset.size), data.widths[name] ?? 1);
+  holder.remove();
   return bytes;
 }
 
@@ -127,7 +127,8 @@ function tell() {
   const { names, values } = data.colourings[state.colouring] ?? {};
   const near = names ? names[values[nearest(points, [u, v])]] : null;
   const what = latentDim <= 2 ? "nearest test example" : "nearest point of the map";
-  const text = near === null ? `at ${number(u, 1)}, ${number(v, 1)} on the map` : `${what}: ${near}`;
+  let text = near === null ? `at ${number(u, 1)}, ${number(v, 1)} on the map` : `${what}: ${near}`;
+  if (data.classes) text = `decoded as ${data.classes[state.label]}`;
   byId("where").textContent = text;
   speaking = setTimeout(() => (byId("spoken").textContent = `${number(u, 1)}, ${number(v, 1)}; ${text}`), SPOKEN);
 }
@@ -170,6 +171,7 @@ async function fillMap() {
   if (state.mode === "points") return;
   round += 1;
   const own = round;
+  state.filled = false;
   let since = performance.now();
   for (const cell of cells(plane)) {
     const picture = await decode(moved(plane, state.kept, cell.place));
@@ -182,6 +184,7 @@ async function fillMap() {
     }
   }
   paintMap();
+  state.filled = true;
 }
 
 function setMode(mode) {
@@ -481,7 +484,7 @@ function fail(error) {
   byId("code").textContent = "";
 }
 
-async function start() {
+async function begin() {
   fillTexts();
   makeMusic();
   const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -517,4 +520,4 @@ async function start() {
   globalThis.explorer = { state, data, decode, encode, codes, draws }; // for tests, and for the curious
 }
 
-start().catch(fail);
+begin().catch(fail);

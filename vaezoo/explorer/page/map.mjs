@@ -5,6 +5,7 @@ import { ellipse, screenOf } from "./plane.mjs";
 export const SIDE = 20; // pictures along each side of the map
 
 const MOST_NAMES = 12; // names of classes that are written on the map
+const APART = 16; // pixels between two names
 
 /** Places of the pictures on the map, from the middle outwards: {row, column, place}. */
 export function cells({ centre, half }) {
@@ -103,13 +104,18 @@ export class PlaneMap {
     const middle = (numbers) => numbers.sort((a, b) => a - b)[Math.floor(numbers.length / 2)];
     Object.assign(context, { font: `600 15px ${family}`, textAlign: "center", textBaseline: "middle" });
     Object.assign(context, { lineWidth: 4, lineJoin: "round", strokeStyle: paper, fillStyle: ink });
+    const written = [];
     names.forEach((name, index) => {
       const own = this.points.filter((_, i) => values[i] === index);
       if (!own.length || (focus !== null && focus !== index)) return;
       const [x, y] = this.screen.pixels([middle(own.map((each) => each[0])), middle(own.map((each) => each[1]))]);
+      if (written.every((each) => Math.hypot(each.x - x, each.y - y) >= APART)) written.push({ name, x, y });
+    });
+    if (focus === null && written.length < names.length / 2) written.length = 0; // mixed: no class has a place of its own
+    for (const { name, x, y } of written) {
       context.strokeText(name, x, y);
       context.fillText(name, x, y);
-    });
+    }
     Object.assign(context, { textAlign: "start", textBaseline: "alphabetic" });
   }
 

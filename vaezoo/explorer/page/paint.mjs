@@ -40,7 +40,8 @@ export function paintRoll(canvas, tokens, [low, high], { ink, line, accent }, at
     context.fillStyle = at !== null && at >= start && at < start + length ? accent : ink;
     const thick = Math.max(row - ratio, 2 * ratio);
     context.beginPath();
-    context.roundRect(start * step + ratio / 2, (high - pitch) * row, Math.max(length * step - ratio, ratio), thick, Math.min(thick / 2.5, 4 * ratio));
+    const long = Math.max(length * step - ratio, ratio);
+    context.roundRect(start * step + ratio / 2, (high - pitch) * row, long, thick, Math.min(thick / 2.5, 4 * ratio));
     context.fill();
   }
   if (at !== null) {
