@@ -9,6 +9,7 @@ from vaezoo.cli import (
     comparing,
     diagnosing,
     evaluating,
+    exploring,
     exporting,
     inspecting,
     latent,
@@ -20,7 +21,19 @@ from vaezoo.cli import (
 from vaezoo.cli.streams import lasting_streams
 from vaezoo.errors import Terminated, VaezooError, errors_of_readers
 
-GROUPS = (recipes, training, refitting, inspecting, evaluating, diagnosing, scoring, latent, comparing, exporting)
+GROUPS = (
+    recipes,
+    training,
+    refitting,
+    inspecting,
+    evaluating,
+    diagnosing,
+    scoring,
+    latent,
+    comparing,
+    exploring,
+    exporting,
+)
 FLAGS = {"n": "-n", "span": "--range", "with_map": "--map"}  # argument → flag, if the flag is not --ARGUMENT
 
 

@@ -39,7 +39,7 @@ def standalone_encoder(vae):
     """
     twin = _copy(vae.encoder, _in_float32)
     label = twin.input["label"] if vae.spec.conditional else None
-    parameters = vae.posterior.parameters(twin.output, decoding.Decoder(_copy(vae.decoder, _in_float32), label))
+    parameters = vae.posterior.parameters(twin(twin.input), decoding.Decoder(_copy(vae.decoder, _in_float32), label))
     outputs = {name: keras.layers.Identity(name=name, dtype="float32")(value) for name, value in parameters.items()}
     return _copy(keras.Model(twin.input, outputs, name="encoder"), _of_keras)  # replaces the masked layers of a flow
 
