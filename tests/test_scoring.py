@@ -198,6 +198,13 @@ def test_a_rate_that_cannot_be_calibrated_is_refused_with_the_number_of_examples
             calibration.threshold(fpr)
 
 
+def test_an_example_that_equals_a_calibration_example_but_for_rounding_has_its_p_value():
+    known = np.linspace(50, 150, 99)
+    rounded = known.astype("float32") * np.float32(1 + 3e-7)
+    assert (rounded > known).any()
+    np.testing.assert_array_equal(scoring.p_values(rounded, known), scoring.p_values(known, known))
+
+
 # Explanations
 
 

@@ -49,8 +49,8 @@ def test_the_score_at_the_code_is_the_elbo_there_with_its_p_value_and_its_decisi
             "score": ((100,), "float32"), "p_value": ((100,), "float32"), "anomaly": ((100,), "int32"),
         }  # fmt: skip
         np.testing.assert_allclose(found["score"], wanted, rtol=1e-5)
-        np.testing.assert_allclose(found["p_value"], known.p_values(wanted), atol=1.01 / 21)  # a tie may be broken
-        assert np.mean(np.abs(found["p_value"] - known.p_values(wanted)) < 1e-6) > 0.9
+        # Many of the bars are equal, so that their scores are those of calibration examples but for rounding.
+        np.testing.assert_allclose(found["p_value"], known.p_values(wanted), rtol=1e-6)
         np.testing.assert_array_equal(found["anomaly"] == 1, found["p_value"] <= FPR + 1e-6)
 
 
@@ -117,5 +117,10 @@ def test_vectors_and_conditional_sequences_have_a_score_too(name, request, tmp_p
     loaded = tf.saved_model.load(str(newest(done)))
     found = loaded.signatures["score"](**{key: tf.constant(value) for key, value in inputs.items()})["score"]
     np.testing.assert_allclose(found, wanted, rtol=1e-4)
-    lite = Interpreter(str(tmp_path / "score_float32.tflite")).get_signature_runner("score")
-    np.testing.assert_allclose(lite(**inputs)["score"], wanted, rtol=1e-4)
+    path = tmp_path / "score_float32.tflite"
+    if name == "sequence_run":  # LiteRT has no kernel for the log-probability of tokens
+        assert not path.exists()
+        assert any("score_float32.tflite is left out" in note for note in done.notes)
+    else:
+        lite = Interpreter(str(path)).get_signature_runner("score")
+        np.testing.assert_allclose(lite(**inputs)["score"], wanted, rtol=1e-4)

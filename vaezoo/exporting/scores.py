@@ -12,7 +12,7 @@ from vaezoo.evaluation.encoded import encode
 from vaezoo.exporting.plan import SCORES
 from vaezoo.models.in_batches import BATCH
 from vaezoo.models.standalone import standalone_pass
-from vaezoo.scoring.calibration import Calibration, check_rate
+from vaezoo.scoring.calibration import Calibration, check_rate, lowered
 from vaezoo.seeds import SCORING, fold_seed
 
 MOST = 10_000  # calibration scores in a file, four bytes each
@@ -58,8 +58,9 @@ class Score:
         """A batch {"x", "label"}, and seeds [B,2] of the draws → {"score" [B], "p_value" [B], "anomaly" [B] int32}."""
         calibration = self.calibrations["score" if seed is None else "score_drawn"]
         scores, known = self.scores(batch, seed), np.sort(calibration.scores).astype("float32")
-        as_high = tf.reduce_sum(tf.cast(known >= scores[:, tf.newaxis], tf.float32), axis=-1)
-        anomaly = tf.cast(scores > np.float32(calibration.threshold(self.fpr)), tf.int32)
+        least = lowered(scores)
+        as_high = tf.reduce_sum(tf.cast(known >= least[:, tf.newaxis], tf.float32), axis=-1)
+        anomaly = tf.cast(least > np.float32(calibration.threshold(self.fpr)), tf.int32)
         return {"score": scores, "p_value": (1.0 + as_high) / (len(known) + 1.0), "anomaly": anomaly}
 
     def scores(self, batch, seed=None):

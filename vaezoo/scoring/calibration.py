@@ -15,6 +15,9 @@ import numpy as np
 from vaezoo.errors import VaezooError
 
 ROUNDING = 1e-9  # 0.29 * 100 is 28.999999999999996 in binary
+# Scores that differ by less than this, relative to 1 + |score|, are equal: the last digits of float32 depend on the
+# batch and the runtime, and an example that is equal to a calibration example must have its p-value.
+EQUAL = 1e-5
 
 
 def p_values(scores, calibration):
@@ -28,8 +31,13 @@ def p_values(scores, calibration):
         [N], from 1 / (n + 1) to 1.
     """
     ordered = np.sort(calibration)
-    as_high = len(ordered) - np.searchsorted(ordered, scores, side="left")
+    as_high = len(ordered) - np.searchsorted(ordered, lowered(scores), side="left")
     return (1 + as_high) / (len(ordered) + 1)
+
+
+def lowered(scores):
+    """The smallest numbers that are equal to the scores; of an array or a tensor."""
+    return scores - EQUAL * (1 + abs(scores))
 
 
 def threshold(calibration, fpr):
@@ -94,7 +102,7 @@ class Calibration:
 
     def anomalies(self, scores, fpr):
         """Whether each score is that of an anomaly [N]: its p-value is at most `fpr`."""
-        return np.asarray(scores) > self.threshold(fpr)
+        return lowered(np.asarray(scores)) > self.threshold(fpr)
 
     def achieved(self, fpr):
         """The share of the test examples that are called anomalies, and its standard error; None without them.
