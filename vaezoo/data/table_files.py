@@ -32,7 +32,8 @@ def read_table(name, dtypes=None):
 
     Args:
         name: the path.
-        dtypes: name of a column → type of its cells (one of CELL_TYPES); the types of the others are inferred.
+        dtypes: name of a column → type of its cells (one of CELL_TYPES), where it is known: in a CSV, the cells of a
+            column of text are not read as numbers.
 
     Returns:
         (pyarrow.Table, notes): without columns that have no name, which a note says.
@@ -91,7 +92,7 @@ def _read_csv(name, file, dtypes):
         raise _not_utf8(name) from None
     delimiter = max(DELIMITERS, key=header.count)
     file.seek(0)
-    types = {each: DTYPES[dtype] for each, dtype in dtypes.items()}
+    types = {each: "string" for each, dtype in dtypes.items() if dtype == "str"}  # "01" is no number there
     try:
         table = arrow_csv.read_csv(
             file,
@@ -150,7 +151,11 @@ def cells_of(column, dtype=None):
     if pa.types.is_decimal(kind):
         column, kind = column.cast("float64"), pa.float64()
     if dtype is not None and not pa.types.is_null(kind):
-        column = column.cast(DTYPES[dtype])  # an ArrowInvalid is a ValueError
+        try:
+            column = column.cast(DTYPES[dtype])
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            what = {"str": "text", "bool": "true or false"}.get(dtype, "a number")
+            raise ValueError(f"holds a cell that is not {what}, as in training: {reason(error)}") from None
     elif pa.types.is_null(kind):
         dtype = dtype or "float64"
     elif pa.types.is_boolean(kind):

@@ -13,6 +13,7 @@ from vaezoo.zoo import load
 
 EXAMPLES = 20  # test images in reconstructions.png
 MELODIES = 6  # test melodies in it
+ROWS = 5000  # of a table, in each picture
 
 
 def leave_results(run, setup, model, rows, warn=lambda line: None):
@@ -50,9 +51,28 @@ def leave_results(run, setup, model, rows, warn=lambda line: None):
     if model.spec.notation == "melody":
         picture("reconstructions.png", lambda: _melodies(setup, model))
         picture("samples.png", lambda: _sampled_melodies(setup, model))
+    if model.spec.columns is not None:
+        picture("reconstructions.png", lambda: _reconstructed_rows(setup, model))
+        picture("samples.png", lambda: _sampled_rows(setup, model))
     if rows:
         picture("curves.png", lambda: plots.training_curves(rows, model.objective.shown, name))
     attempt(FILM, lambda: leave_film(run.path, data.class_names, f"{name} on {Path(data.name).name}"))
+
+
+def _reconstructed_rows(setup, model):
+    """Test rows against their reconstructions, column by column."""
+    batch = next(iter(setup.data.test.batches(ROWS, count=ROWS, **setup.batches)))
+    title = f"{setup.recipe.name}: cells of test rows, across, and their reconstructions"
+    return plots.row_reconstructions(batch["x"].numpy(), np.asarray(model(batch)), model.spec.columns, title)
+
+
+def _sampled_rows(setup, model):
+    """Rows drawn from the model beside training rows; of a conditional model with their classes."""
+    batch = next(iter(setup.data.train.batches(ROWS, count=ROWS, **setup.batches)))
+    label = batch.get("label")
+    drawn = model.sample(len(batch["x"]), seed=setup.recipe.training.seed, label=label, temperature=1.0)
+    title = f"{setup.recipe.name}: training rows and samples"
+    return plots.row_samples(batch["x"].numpy(), np.asarray(drawn), model.spec.columns, title)
 
 
 def _melodies(setup, model):
