@@ -23,8 +23,9 @@ LOOK, PATIENCE = 100, 5  # steps between two looks at the held-out rows, and loo
 CALL = 20  # steps in one call
 MOST_STEPS = 10_000  # of a training whose number of epochs is not given
 BLOCK = 128  # rows scored at once
-HELD_OUT_OUTLIERS = 0.01  # the share of the held-out rows below the threshold "auto"
+FALSE_OUTLIERS = 0.01  # the share of new rows below the threshold "auto"
 ROWS = "data.npz"  # in a run directory that `save_run` wrote
+UNITS = ("column_mean", "column_scale")  # in that file
 FARTHEST = 1e10  # standard deviations from the mean; the square of a few times more overflows float32
 
 
@@ -46,10 +47,11 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
         learning_rate: of Adam.
         validation_fraction: of the rows, held out of training, in (0, 0.5]; at least one row.
         contamination: of the rows given to `fit`, the share that `predict` calls outliers, in (0, 0.5]; or "auto" for a
-            threshold that a hundredth of the held-out rows fall below.
+            threshold that a hundredth of new rows like them fall below, by the held-out rows. That takes 990 rows: with
+            N held out, fewer than 99, the smallest of their densities is the threshold, which 1 / (N + 1) fall below.
         importance_samples: K, the draws for each row in `score_samples`.
         standardize: whether to standardize; False for a likelihood of zeros and ones.
-        changes: other keys of the recipe, as in {"model.prior": "mixture", "training.average": 0.999}.
+        model: other keys of the section `model` of the recipe, as in {"prior": "mixture", "posterior": "flow"}.
         random_state: of the weights, the batches, the held-out rows and all noise.
         verbose: as in `keras.Model.fit`; 0 for silence.
 
@@ -78,7 +80,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
         contamination="auto",
         importance_samples=128,
         standardize=True,
-        changes=None,
+        model=None,
         random_state=None,
         verbose=0,
     ):
@@ -93,7 +95,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
         self.contamination = contamination
         self.importance_samples = importance_samples
         self.standardize = standardize
-        self.changes = changes
+        self.model = model
         self.random_state = random_state
         self.verbose = verbose
 
@@ -254,9 +256,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
                 f"'{path}' is a run of {spec}{label} with the posterior '{model.posterior.name}'; give a run of "
                 "vectors without labels, whose posterior has a density"
             )
-        parts = {
-            f"model.{name}": part for name, part in model.model_dump(mode="json").items() if isinstance(part, dict)
-        }
+        parts = {name: part for name, part in model.model_dump(mode="json").items() if isinstance(part, dict)}
         units = _units_of(run.recipe.data.name)
         estimator = cls(
             **{
@@ -265,7 +265,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
                 "batch_size": training.batch_size,
                 "learning_rate": training.learning_rate,
                 "standardize": bool(units),
-                "changes": parts,
+                "model": parts,
                 "random_state": training.seed,
                 **keywords,
             }
@@ -306,7 +306,11 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
             raise VaezooError(
                 "these are not the rows that the estimator was fitted to, in that order; give the X of fit"
             )
-        arrays = {"x": rows[train], "x_test": rows[held_out], "mean": self.mean_, "scale": self.scale_}
+        arrays = {
+            "x": rows[train],
+            "x_test": rows[held_out],
+            **dict(zip(UNITS, (self.mean_, self.scale_), strict=True)),
+        }
         history = [dict(zip(self.history_, row, strict=True)) for row in zip(*self.history_.values(), strict=True)]
         history = [{"epoch": number, **row} for number, row in enumerate(history, 1)]
         with RunDirectory(path) as run:
@@ -369,24 +373,31 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
 
         hidden = [_plain(width) for width in self.hidden]
         learned = {"name": "normal", "scale": 1.0, "learned": True}
+        model = {
+            "latent_dim": self.latent_dim,
+            "encoder": {"name": "mlp", "hidden": hidden},
+            "decoder": {"name": "mlp", "hidden": hidden[::-1]},
+            "likelihood": learned if self.likelihood == "normal" else self.likelihood,
+            "objective": {"name": "beta", "beta": _plain(self.beta)},
+            **(self.model or {}),
+        }
+        training = {
+            "epochs": self.epochs,
+            "batch_size": self.batch_size,
+            "learning_rate": self.learning_rate,
+            "schedule": "constant",  # the held-out rows decide where the training ends
+            "compilation": "graph",  # XLA takes 5 s to compile, which 4,000 steps do not win back
+            "seed": seed,
+        }
         changes = {
             "name": "sklearn",
             "summary": "The model of vaezoo.sklearn.VAE",
-            "model.latent_dim": _plain(self.latent_dim),
-            "model.encoder": {"name": "mlp", "hidden": hidden},
-            "model.decoder": {"name": "mlp", "hidden": hidden[::-1]},
-            "model.likelihood": learned if self.likelihood == "normal" else self.likelihood,
-            "model.objective": {"name": "beta", "beta": _plain(self.beta)},
             "data.binarize": "none",
             "data.validation": _plain(self.validation_fraction),
-            "training.epochs": _plain(self.epochs),
-            "training.batch_size": _plain(self.batch_size),
-            "training.learning_rate": _plain(self.learning_rate),
-            "training.schedule": "constant",  # the held-out rows decide where the training ends
-            "training.compilation": "graph",  # XLA takes 5 s to compile, which 4,000 steps do not win back
-            "training.seed": seed,
+            **{f"model.{key}": _plain(value) for key, value in model.items()},
+            **{f"training.{key}": _plain(value) for key, value in training.items()},
         }
-        recipe = load_recipe("mlp_vae", {**changes, **(self.changes or {})})
+        recipe = load_recipe("mlp_vae", changes)
         training = recipe.training
         batch_size = min(training.batch_size, count)
         steps = count // batch_size
@@ -400,9 +411,15 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
 
     def _calibrate(self, train, held_out):
         """Set the threshold from standardized rows."""
-        auto = self.contamination == "auto"
-        rows = held_out if auto else np.concatenate([train, held_out])
-        self.offset_ = float(np.quantile(self._log_density(rows), HELD_OUT_OUTLIERS if auto else self.contamination))
+        if self.contamination == "auto":
+            # A new row is equally likely at each of the N + 1 places among N rows like it, so k / (N + 1) of them are
+            # below the k-th smallest.
+            scores = np.sort(self._log_density(held_out))
+            smallest = max(int(FALSE_OUTLIERS * (len(scores) + 1)), 1)
+            self.offset_ = float(np.nextafter(scores[smallest - 1], np.inf))
+        else:
+            scores = self._log_density(np.concatenate([train, held_out]))
+            self.offset_ = float(np.quantile(scores, self.contamination))
 
     def _checked(self, X):
         """Rows that are given to a fitted estimator, checked and standardized: float32 [N,F]."""
@@ -410,7 +427,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
         return self._standardized(validate_data(self, X, dtype=(np.float64, np.float32), reset=False))
 
     def _standardized(self, X):
-        return np.clip((X - self.mean_) / self.scale_, -FARTHEST, FARTHEST).astype("float32")
+        with np.errstate(over="ignore"):
+            return np.clip((X - self.mean_) / self.scale_, -FARTHEST, FARTHEST).astype("float32")
 
     def _in_units(self, rows):
         return rows * self.scale_ + self.mean_
@@ -455,7 +473,7 @@ def _units_of(name):
     if not name.endswith(ROWS):
         return None
     with np.load(name, allow_pickle=False) as arrays:
-        return (arrays["mean"], arrays["scale"]) if {"mean", "scale"} <= set(arrays.files) else None
+        return tuple(arrays[key] for key in UNITS) if set(UNITS) <= set(arrays.files) else None
 
 
 def _is_number(value):

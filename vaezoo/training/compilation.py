@@ -59,9 +59,9 @@ def compile_whole_calls(model):
     network, and a sixth of that of a small one.
 
     Args:
-        model: a `VAE`, compiled with `jit_compile=True`. Its epochs must be multiples of `steps_per_execution` steps;
-            that number is read at the first call.
+        model: a `VAE`, compiled with `jit_compile=True`. Its epochs must be multiples of `steps_per_execution` steps.
     """
+    steps = model.steps_per_execution
 
     @tf.function(jit_compile=True, autograph=False)
     def train_on(batches):  # each tensor [S,B,...]
@@ -69,13 +69,12 @@ def compile_whole_calls(model):
             model.train_step(tf.nest.map_structure(lambda tensor: tensor[step], batches))
             return step + 1
 
-        steps = model.steps_per_execution
         tf.while_loop(lambda step: step < steps, body, [0], maximum_iterations=steps)
         return model.get_metrics_result()
 
     @tf.function(autograph=False)
     def call(iterator):
-        batches = [next(iterator) for _ in range(model.steps_per_execution)]
+        batches = [next(iterator) for _ in range(steps)]
         return train_on(tf.nest.map_structure(lambda *tensors: tf.stack(tensors), *batches))
 
     internals.set_train_function(model, call)
