@@ -42,15 +42,20 @@ class Elements(html.parser.HTMLParser):
 
     def __init__(self, page):
         super().__init__(convert_charrefs=True)
-        self.all = []
+        self.all, self.inside = [], False
         self.feed(page)
         self.close()
 
     def handle_starttag(self, tag, attrs):
         self.all.append([tag, dict(attrs), ""])
+        self.inside = True
+
+    def handle_endtag(self, tag):
+        self.inside = False
 
     def handle_data(self, data):
-        self.all[-1][2] += data
+        if self.inside:
+            self.all[-1][2] += data
 
     def of(self, tag, **attributes):
         return [each for each in self.all if each[0] == tag and attributes.items() <= each[1].items()]
@@ -121,6 +126,20 @@ def test_the_networks_are_measured_and_half_precision_is_replaced_where_it_misse
     assert network.error < 1e-5 < found.networks["decode"].error
 
 
+def test_without_an_encoder_there_is_no_canvas(run, found, monkeypatch):
+    def network(functions, name, inputs):
+        if name == "encode":
+            raise VaezooError("no kernel")
+        return found.networks[name]
+
+    monkeypatch.setattr(content, "_network", network)
+    other = content.content_of(run)
+    assert other.notes == ["no canvas to draw on: no kernel"]
+    assert other.data["pad"] is None
+    assert set(other.networks) == {"decode"}
+
+
+@pytest.mark.slow
 def test_a_conditional_run_has_its_classes(conditional_run):
     found = content.content_of(Run(conditional_run))
     assert found.data["classes"] == [str(row) for row in range(8)]

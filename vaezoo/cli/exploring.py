@@ -24,4 +24,6 @@ def _explore(arguments):
     for name, network in done.content.networks.items():
         megabytes = len(network.content) / 1e6
         print(f"{name}: {megabytes:.2f} MB, {network.precision} weights, largest error {network.error:.1e}")
+    for note in done.content.notes:
+        print(f"note: {note}")
     print(f"{done.path}: {done.size / 1e6:.2f} MB; open it in any browser")

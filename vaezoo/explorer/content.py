@@ -13,6 +13,7 @@ from vaezoo.exporting import litert
 from vaezoo.exporting.artefacts import in_batches
 from vaezoo.exporting.signatures import Functions
 from vaezoo.latent_space import prior_codes
+from vaezoo.latent_space.codes import Information
 from vaezoo.latent_space.of_run import axis_information, embedding_of_test, labels_for
 from vaezoo.plots import plane_of
 from vaezoo.plots.latent_map import frame
@@ -56,11 +57,13 @@ class Content:
         arrays: name → array: `codes` float32 [E,D] and `examples` uint8 [E,...] of test examples, `draws` float32 [N,D]
             of the prior.
         networks: "decode" and, where the page has a canvas to draw on, "encode".
+        notes: what the page lacks, a line each.
     """
 
     data: dict[str, Any]
     arrays: dict[str, np.ndarray]
     networks: dict[str, Network]
+    notes: list[str] = dataclasses.field(default_factory=list)
 
 
 def content_of(run) -> Content:
@@ -73,7 +76,7 @@ def content_of(run) -> Content:
         The `Content`.
 
     Raises:
-        VaezooError: for other examples, or a network that LiteRT has no kernels for.
+        VaezooError: for other examples, or a decoder that LiteRT has no kernels for.
     """
     model, spec = run.model, run.model.spec
     if not spec.is_image and spec.notation != "melody":
@@ -112,12 +115,16 @@ def content_of(run) -> Content:
     functions = Functions(model)
     tried = np.concatenate([arrays["codes"], draws])
     label = np.resize(np.arange(spec.classes), len(tried)) if spec.conditional else None
-    networks = {"decode": _network(functions, "decode", {"z": tried, "label": label})}
+    networks, notes = {"decode": _network(functions, "decode", {"z": tried, "label": label})}, []
     if drawn:
         label = labels_for(model, None if labels is None else labels[chosen])
-        networks["encode"] = _network(functions, "encode", {"image": x[chosen], "label": label})
+        try:
+            networks["encode"] = _network(functions, "encode", {"image": x[chosen], "label": label})
+        except VaezooError as error:
+            notes.append(f"no canvas to draw on: {error}")
+            data["pad"] = None
     data["networks"] = {name: {"precision": each.precision, "error": each.error} for name, each in networks.items()}
-    return Content(data, arrays, networks)
+    return Content(data, arrays, networks, notes)
 
 
 def _network(functions, name, inputs):
@@ -200,7 +207,10 @@ def _colourings(run, labels, count):
 
 def _axes(run, codes):
     """The most informative axes, each with the range that the test codes have on it."""
-    found = axis_information(run)
+    if run.model.posterior.hierarchical:  # whose information takes samples of every group: minutes, and gigabytes
+        found = Information(codes.var(0, dtype="float64"), "variance")
+    else:
+        found = axis_information(run)
     telling = [axis for axis in found.order if found.unit != "bits" or found.values[axis] >= LEAST_BITS]
     axes = []
     for axis in telling[:AXES] or found.order[:1]:

@@ -252,7 +252,7 @@ function makeSliders() {
       go(z);
     });
     input.addEventListener("change", fillMap);
-    const note = element("small", {}, `${number(information, 1)} ${unit === "bits" ? "bits" : "variance"}`);
+    const note = element("small", {}, unit === "bits" ? `${number(information, 1)} bits` : `variance ${number(information, 1)}`);
     const label = element("label", {}, element("span", {}, `z${axis} `, note), input, element("output"));
     byId("axes").append(label);
   }
@@ -458,12 +458,14 @@ function fillTexts() {
   byId("up").textContent = plane.names[1] ? `↑ ${plane.names[1]}` : "the height of a point means nothing";
   byId("holds").textContent = data.networks.encode ? "both networks" : "the decoder";
   byId("it").textContent = data.networks.encode ? "them" : "it";
+  const inBits = data.axes[0].unit === "bits";
+  byId("order").textContent = inBits ? "the most informative first" : "those that vary most first";
   byId("about-plane").textContent =
     latentDim <= 2
       ? "The map is the whole latent space. Move over it, and the decoder draws what it makes of each place. Click to keep a place."
-      : `The code has ${latentDim} numbers, and the map shows the two directions in which the codes of the test examples ` +
-        "differ most. Move over it, and the other directions stay as they were: choose a test example first, and see it change. " +
-        "Bits say how much a latent tells about an example.";
+      : `The code has ${latentDim} numbers, and the map shows the two directions in which the codes of the test examples differ most.
+        Move over it, and the other directions stay as they were: choose a test example first, and see it change.
+        ${inBits ? "Bits say how much a latent tells about an example." : "The latents that vary most between examples come first."}`;
   byId("about-points").textContent = `Each point is a test example, which the model did not see in training. ${
     data.classes
       ? "This model is told the class, so the code need not hold it, and the classes lie over each other: a place is a style."
