@@ -22,7 +22,7 @@ from hostile import KerasFile, refusal, sign
 
 import vaezoo
 from vaezoo import atomic
-from vaezoo.checkpoints import Checkpoints
+from vaezoo.checkpoints import Checkpoints, TrainingState
 from vaezoo.cli import main
 from vaezoo.config import load_recipe, recipe_names
 from vaezoo.errors import Terminated
@@ -124,6 +124,36 @@ def test_killed_within_an_epoch(name, precision, compilation, bars_file, tmp_pat
     assert_same(resume(tmp_path / "run", quiet=True), whole)
     with np.load(tmp_path / "run/latent.npz") as film, np.load(tmp_path / "whole/latent.npz") as expected:
         np.testing.assert_array_equal(film["codes"], expected["codes"])
+
+
+def test_the_best_weights_are_kept(bars_file, tmp_path, after_calls, monkeypatch):
+    def best(**more):
+        return small_recipe("averaged", bars_file, **{"training.keep": "best", "training.schedule": "constant", **more})
+
+    monkeypatch.setattr(TrainingState, "best_epoch", property(lambda state: min(len(state.rows), 2)))
+    kept = train(best(), tmp_path / "kept", quiet=True)
+    two = train(best(**{"training.keep": "last", "training.epochs": 2}), tmp_path / "two", quiet=True)
+    for weight, wanted in zip(kept.model.weights, two.model.weights, strict=True):
+        np.testing.assert_array_equal(weight, wanted)
+    assert kept.test == two.test
+    assert len(rows_of(kept.path)) == 3
+    for weight, wanted in zip(vaezoo.load(kept.path).weights, two.model.weights, strict=True):
+        np.testing.assert_array_equal(weight, wanted)
+    # Killed after the third epoch, whose checkpoint is not the best: the second one is still there.
+    after_calls(5, axe)
+    with pytest.raises(Axe):
+        train(best(), tmp_path / "run", quiet=True, checkpoint_every=1e-9)
+    assert_same(resume(tmp_path / "run", quiet=True), kept)
+    with pytest.raises(vaezoo.VaezooError, match=r"compares the epochs on a validation split.*training.keep=last"):
+        train(best(**{"data.validation": 0}), tmp_path / "none", quiet=True)
+
+
+def test_which_epoch_is_the_best():
+    losses = [3.0, 2.0, float("nan"), 2.0, 5.0]
+    state = TrainingState(rows=[{"val_loss": loss} for loss in losses])
+    assert state.best_epoch == 2
+    assert TrainingState(rows=[{"val_loss": float("inf")}] * 3).best_epoch == 3
+    assert TrainingState().best_epoch == 0
 
 
 @pytest.mark.parametrize(("number", "kind"), [(signal.SIGTERM, Terminated), (signal.SIGINT, KeyboardInterrupt)])

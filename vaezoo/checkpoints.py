@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import re
 from collections.abc import Iterable
@@ -51,6 +52,13 @@ class TrainingState:
     sums: dict[str, Any] = dataclasses.field(default_factory=dict)
     skipped: Count = 0
     skipped_in_a_row: Count = 0
+
+    @property
+    def best_epoch(self) -> int:
+        """The first epoch with the smallest validation loss; the last epoch, if none is finite."""
+        losses = [row.get("val_loss", math.inf) for row in self.rows]
+        smallest = min(filter(math.isfinite, losses), default=None)
+        return len(losses) if smallest is None else 1 + losses.index(smallest)
 
     def describe(self) -> str:
         """The progress in words."""

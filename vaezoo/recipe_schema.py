@@ -141,6 +141,7 @@ class Training(Section):
     # Of each weight, this share times the learning rate is taken away in each step (Loshchilov & Hutter 2019, AdamW).
     weight_decay: Annotated[float, Field(gt=0, le=1e3)] | None = None
     average: Annotated[float, Field(gt=0, lt=1)] | None = None  # decay of the moving average of the weights, as 0.999
+    keep: Literal["last", "best"] = "last"  # the weights of the last epoch, or of the smallest validation loss
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     compilation: Literal["auto", "xla", "graph"] = "auto"
     on_nonfinite: Literal["stop", "skip"] = "stop"  # what to do with a step whose loss or gradient is not finite

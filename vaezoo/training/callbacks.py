@@ -32,7 +32,7 @@ class Recorder(keras.callbacks.Callback):
         if self.counts_skipped:  # a resumed training may begin or end to skip
             for row in state.rows:
                 row.setdefault("skipped", 0)
-        self.steps, self.every = setup.steps, every
+        self.steps, self.every, self.keep = setup.steps, every, setup.recipe.training.keep
         self.images_per_epoch = setup.steps * setup.recipe.training.batch_size
         self.begun = started - state.seconds
         self.kept = time.perf_counter()
@@ -78,7 +78,7 @@ class Recorder(keras.callbacks.Callback):
         state.epoch, state.step, state.epoch_seconds, state.sums, state.skipped = epoch + 1, 0, 0.0, {}, 0
         state.skipped_in_a_row = int(self.watch.in_a_row.numpy())
         self._write()
-        self.run.show_epoch(state, self.model)
+        self.run.show_epoch(state, self.model, self.keep)
 
     def checkpoint(self):
         """Write a checkpoint within an epoch; call it between two calls of the step."""

@@ -167,7 +167,8 @@ def resume(
         if state.epoch < recipe.training.epochs:
             run.drop_results()
         if state.epoch and not state.step and devices.chief:
-            run.show_epoch(state, setup.model)  # the process may have been killed after the checkpoint, before this
+            # The process may have been killed after the checkpoint, before this.
+            run.show_epoch(state, setup.model, setup.recipe.training.keep)
         say(f"{setup.headline}\nresuming in {run.path} after {state.describe()}\n")
         return _train(run, setup, state, started, quiet, film, checkpoint_every)
 
@@ -219,6 +220,9 @@ def _train(run, setup, state, started, quiet, film, checkpoint_every):
                     callbacks=[setup.watch, *film, recorder, progress, interruption],
                 )
             take_averages(model)
+            if settings.keep == "best":
+                say(f"\nkeeping the weights of epoch {state.best_epoch}, whose validation loss is the smallest")
+                load_weights(model, run.path / "model.keras")
             images = devices.repeat(data.test.batches(EVALUATION_BATCH, **setup.batches))
             test = model.evaluate(images, verbose=0, return_dict=True)
             interruption.end_if_asked()

@@ -133,7 +133,8 @@ def keep_what_is_done(run, setup, state, status, reason=None):
             model = load(run.path)
             leave_results(run, setup, model, state.rows[:epoch])
     planned = setup.recipe.training.epochs
-    kept = f"epoch {epoch} of {planned} is kept in {run.path / 'model.keras'}" if epoch else "no epoch was finished"
+    shown = state.best_epoch if setup.recipe.training.keep == "best" else epoch
+    kept = f"epoch {shown} of {planned} is kept in {run.path / 'model.keras'}" if epoch else "no epoch was finished"
     if step:
         kept += f", {step} of {setup.steps} steps of epoch {epoch + 1} in {newest.model}"
     return f"{kept}; resume it with `vaezoo train --resume {run.path}`"

@@ -69,17 +69,20 @@ class RunDirectory:
         """Write environment.json: what training runs on, and its status."""
         return self.json("environment.json", {**environment, "status": status, **more})
 
-    def show_epoch(self, state, model) -> None:
+    def show_epoch(self, state, model, keep="last") -> None:
         """Make model.keras and metrics.csv those of the newest checkpoint, which ends an epoch.
 
-        With averaged weights, those are in model.keras, and the checkpoint holds what training continues from.
+        With averaged weights, those are in model.keras, and the checkpoint holds what training continues from. To keep
+        the best weights, model.keras stays as it is after an epoch that is not the best so far.
         """
+        self.table("metrics.csv", state.rows)
+        if keep == "best" and state.best_epoch != state.epoch:
+            return
         with averaged(model) as differ:
             if differ:
                 self.model("model.keras", model)
             else:
                 link_file(self.path / "model.keras", self.checkpoints.trusted[-1].model)
-        self.table("metrics.csv", state.rows)
 
     def table(self, name: str, rows: list[dict]) -> Path:
         """Write rows with equal keys as CSV."""

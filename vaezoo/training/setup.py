@@ -111,6 +111,11 @@ def prepare(recipe, warn, devices=None, cache=None, quiet=False, common=None, da
     if data is None:
         data = load_recipe_data(recipe, cache, quiet)
         recipe, data = _fitting_likelihood(recipe, data, cache, quiet)
+    if settings.keep == "best" and (not data.validation or devices.workers > 1):
+        raise VaezooError(
+            "training.keep=best compares the epochs on a validation split, on one machine; set training.keep=last, or "
+            "give data.validation more than 0"
+        )
     if recipe.data.flip:
         data.spec.require_image("data.flip=true")
     if recipe.data.transpose == "random":
