@@ -11,6 +11,7 @@ import { PlaneMap, cells } from "./map.mjs";
 
 const STEPS = { image: 9, melody: 5 }; // examples shown between two
 const BUDGET = 12; // milliseconds of a frame for the pictures of the map
+const LARGEST_TILE = 128; // pixels; of larger pictures a map would take too long, and too much memory
 const SPOKEN = 500; // milliseconds of rest before the place is read out
 
 const byId = (id) => document.getElementById(id);
@@ -280,7 +281,7 @@ function makeButtons() {
   });
   byId("theme").addEventListener("click", () => setTheme(document.documentElement.dataset.theme !== "dark"));
   for (const button of byId("modes").children) button.addEventListener("click", () => setMode(button.dataset.mode));
-  byId("modes").hidden = !isImage;
+  byId("modes").hidden = !isImage || Math.max(...data.shape) > LARGEST_TILE;
   byId("colour-choice").hidden = data.colourings.length < 2;
   byId("colour").append(...data.colourings.map(({ name }, index) => element("option", { value: index }, name)));
   byId("colour").addEventListener("change", (event) => {
@@ -318,7 +319,7 @@ function setLabel(label) {
   show();
   fillMap();
   fillSteps();
-  if (pad) readPad();
+  if (state.kept === state.code) readPad(); // the encoder takes the class too
 }
 
 // Two examples and what lies between
