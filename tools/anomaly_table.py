@@ -101,32 +101,42 @@ def _rows(task, options):
     folder.mkdir(parents=True, exist_ok=True)
     train, normal, anomalies = _splits(task, options.limit)
     rows = []
-
-    def row(method, group, scores_normal, scores_anomalous, **more):
-        truth = np.repeat([0, 1], [len(scores_normal), len(scores_anomalous)])
-        scores = np.concatenate([scores_normal, scores_anomalous])
-        found = {"auroc": roc_auc_score(truth, scores), "average_precision": average_precision_score(truth, scores)}
-        # What a score that knows nothing gets: the same scores with the truth shuffled.
-        shuffled = roc_auc_score(np.random.default_rng(seed).permutation(truth), scores)
-        where = {"set": name, "kind": kind, "class": label, "anomalies": group, "seed": seed, "method": method}
-        counts = {"normal": len(scores_normal), "anomalous": len(scores_anomalous)}
-        return {**where, **found, "auroc_shuffled": shuffled, **counts, **more}
-
     for model in options.models:
         if model == "conv_vae" and name in TABLES:
             continue
         path = folder / f"{model}.json"
         if not path.exists():
             found = _of_vae(model, folder, seed, train, normal, anomalies, name in TABLES, options)
-            write_text(path, json.dumps([row(f"{model} {score}", *each) | more for score, *each, more in found]))
+            write_text(path, json.dumps([row(task, f"{model} {score}", *each) | more for score, *each, more in found]))
         rows += json.loads(path.read_text())
     path = folder / "others.json"
     if not options.no_baselines:
         if not path.exists():
             found = _of_others(seed, train, normal, anomalies)
-            write_text(path, json.dumps([row(*each) for each in found]))
+            write_text(path, json.dumps([row(task, *each) for each in found]))
         rows += json.loads(path.read_text())
     return [{"achieved_0.01": None, "achieved_0.05": None, "seconds": None, **each} for each in rows]
+
+
+def row(task, method, group, normal, anomalous):
+    """The row of a method: how well its scores of normal examples [N] and of a group of anomalies [M] are separated."""
+    name, kind, label, seed = task
+    truth, scores = np.repeat([0, 1], [len(normal), len(anomalous)]), np.concatenate([normal, anomalous])
+    # What scores that know nothing get: the same ones, with the truth shuffled.
+    shuffled = roc_auc_score(np.random.default_rng(seed).permutation(truth), scores)
+    return {
+        "set": name,
+        "kind": kind,
+        "class": label,
+        "anomalies": group,
+        "seed": seed,
+        "method": method,
+        "auroc": roc_auc_score(truth, scores),
+        "average_precision": average_precision_score(truth, scores),
+        "auroc_shuffled": shuffled,
+        "normal": len(normal),
+        "anomalous": len(anomalous),
+    }
 
 
 # The splits
