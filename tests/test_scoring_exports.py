@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
+from consumers.stub_servers import Served, grpc_server, rest_server
 from consumers.tiny_exports import newest
 from scipy import stats
 
@@ -15,6 +16,7 @@ from vaezoo.cli import main
 from vaezoo.errors import VaezooError
 from vaezoo.exporting import export, verify
 from vaezoo.runs import Run
+from vaezoo.serving import DecoderClient
 
 FPR = 0.1
 
@@ -86,6 +88,30 @@ def test_the_agreement_is_measured_and_the_card_says_what_the_score_is(exported)
         assert "false-positive rate of 0.1; calibrated on 20 validation examples" in text
         assert "| `score` | output | `p_value` | [B] | float32 | above 0, at most 1 |" in text
     assert "score_float32.tflite" in text
+
+
+@pytest.mark.parametrize("kind", ["rest", "grpc"])
+def test_the_client_scores_at_a_server_and_says_when_the_model_has_no_score(kind, exported, tiny_export, monkeypatch):
+    for name in ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    server, scheme = {"rest": (rest_server, ""), "grpc": (grpc_server, "grpc://")}[kind]
+    x = np.eye(8, dtype="float32")[None, :, :, None].repeat(3, 0)
+    with server(Served("tiny", newest(exported))) as address, DecoderClient(scheme + address, "tiny") as client:
+        found = client.score(x)
+        assert {name: value.shape for name, value in found.items()} == {
+            "score": (3,), "p_value": (3,), "anomaly": (3,),
+        }  # fmt: skip
+        assert len(np.unique(found["score"])) == 1
+        drawn = client.score(x, seed=5)
+        assert len(np.unique(drawn["score"])) == 3
+        np.testing.assert_array_equal(client.score(x[:2], seed=5)["score"], drawn["score"][:2])
+    with (
+        server(Served("tiny", newest(tiny_export))) as address,
+        DecoderClient(scheme + address, "tiny") as client,
+        pytest.raises(VaezooError, match="no signature 'score'"),
+    ):
+        client.score(x)
 
 
 def test_a_score_that_disagrees_is_noticed(exported, tmp_path):
