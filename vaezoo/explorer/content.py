@@ -250,7 +250,7 @@ def _texts(run):
     ):  # fmt: skip
         value = test.get(name)
         if value is not None and math.isfinite(value) and (name != "loss" or "elbo" not in test):
-            facts.append({"label": label, "value": f"{value:.1f}".replace("-", "−"), "unit": unit})
+            facts.append({"label": label, "value": f"{value:,.1f}".replace("-", "−"), "unit": unit})
     if "images" in test:
         facts.append({"label": "test examples", "value": f"{test['images']:,.0f}", "unit": ""})
     return {

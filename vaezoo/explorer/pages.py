@@ -54,7 +54,7 @@ def explore(run, out=None, runtime=None) -> Explored:
     Plan(formats=("litert",))  # the packages that it needs
     runner = litert_js(runtime)  # before the work that would be in vain without it
     content = content_of(run)
-    page = page_of(content, runner).encode("utf-16")  # with a byte order mark, which tells a browser so, whatever a server says
+    page = page_of(content, runner).encode("utf-16")  # its byte order mark outranks what a server says
     write_file(path, lambda temporary: temporary.write_bytes(page))
     return Explored(path, len(page), content)
 

@@ -473,10 +473,12 @@ function fillTexts() {
       : "Where points of one colour keep together, the code holds what the colour shows, although nobody told it."
   } What lies between the points need not look like any of the data.`;
   const { decode: network } = data.networks;
-  const error = isImage ? `differs from Keras by ${network.error.toExponential(1)} at most` : "gives the melodies that Keras gives";
+  const error = isImage
+    ? `it differs from Keras by ${network.error.toExponential(1)} at most`
+    : `${network.error ? `${number(100 * network.error)} % of` : "none of"} its tokens differ from those of Keras`;
   byId("colophon").textContent =
     `Run ${data.run}. Decoded by LiteRT.js ${data.runtime} (Apache 2.0), weights in ${network.precision}; ` +
-    `on the codes that were compared, it ${error}. Made with vaezoo explore.`;
+    `on the codes that were compared, ${error}. Made with vaezoo explore.`;
 }
 
 // The start
