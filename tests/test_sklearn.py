@@ -320,7 +320,7 @@ def test_scikit_learns_own_checks_pass():
     code = (
         "from sklearn.utils.estimator_checks import check_estimator\n"
         "from vaezoo.sklearn import VAE\n"
-        "found = check_estimator(VAE(hidden=(16,), epochs=10), on_skip='raise')\n"
+        "found = check_estimator(VAE(hidden=(16,), epochs=10), on_skip=None)\n"
         "assert len(found) > 50 and {each['status'] for each in found} == {'passed'}\n"
     )
     done = subprocess.run(
@@ -420,7 +420,7 @@ def test_a_run_of_the_command_line_becomes_an_estimator(rows, tmp_path):
             "model.latent_dim": 2,
             "model.encoder.hidden": [16],
             "model.decoder.hidden": [16],
-            "model.likelihood": "normal",
+            "model.likelihood": {"name": "normal", "scale": 1.0},
             "model.prior": {"name": "mixture", "components": 3},
             "training.epochs": 3,
         },
@@ -428,7 +428,7 @@ def test_a_run_of_the_command_line_becomes_an_estimator(rows, tmp_path):
     run = train(recipe, tmp_path / "run", quiet=True)
     estimator = VAE.from_run(run.path)
     X = np.load(tmp_path / "rows.npy")
-    np.testing.assert_allclose(estimator.score_samples(X), -estimate_nll(run.model, X, 2000).nll, atol=1.0)
+    np.testing.assert_allclose(estimator.score_samples(X), -estimate_nll(run.model, X, 2000).nll, atol=0.2)
     again = clone(estimator).fit(X)
     assert again.recipe_.model.prior.components == 3
     assert again.model_.count_params() == run.model.count_params()

@@ -270,13 +270,13 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
                 **keywords,
             }
         )
-        estimator._check_keywords()
+        cls._check_keywords(estimator)
         estimator.n_features_in_ = spec.size
         estimator.mean_, estimator.scale_ = units or (np.zeros(spec.size), np.ones(spec.size))
         estimator.recipe_, estimator.history_ = run.recipe, {}
-        estimator._take(run.model)
+        cls._take(estimator, run.model)
         train, held_out = run.data.train.first()[0], run.data.test.first()[0]
-        estimator._calibrate(train, held_out)
+        cls._calibrate(estimator, train, held_out)
         return estimator
 
     def save_run(self, path, X):
