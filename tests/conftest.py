@@ -44,7 +44,8 @@ VARIANTS = {
 def small_recipe(name, bars_file, **overrides):
     """A recipe of the zoo or a variant, with narrow networks, on the bars: three epochs of two calls of 19 steps.
 
-    One for tokens trains on `tokens.npz`, the same bars as sequences, which is in the folder of `bars_file`.
+    One for tokens trains on `tokens.npz`, the same bars as sequences, and one for tables on `rows.npz`; both are in the
+    folder of `bars_file`.
     """
     name, changes = VARIANTS.get(name, (name, {}))
     sizes = {"mlp": {"hidden": [8]}, "conv": {"filters": [3, 4], "dense": 8}, "pyramid": {"width": 4}}
@@ -52,7 +53,7 @@ def small_recipe(name, bars_file, **overrides):
     sizes["bars"] = {"hidden": [8], "dense": 8}
     model, data = load_recipe(name).model, bars_file
     if "image" not in model.likelihood.examples:
-        data = Path(bars_file).with_name("tokens.npz")
+        data = Path(bars_file).with_name("tokens.npz" if "sequence" in model.likelihood.examples else "rows.npz")
     parts = {
         f"model.{side}.{key}": value
         for side in ("encoder", "decoder")
@@ -68,7 +69,8 @@ def small_recipe(name, bars_file, **overrides):
 def bars_file(tmp_path_factory):
     """A labelled .npz of bars, 8×8: 400 to train (20 of them to validate, by default) and 100 to test.
 
-    Beside it is tokens.npz: the upper four rows of each as a sequence of 32 zeros and ones.
+    Beside it is tokens.npz, the upper four rows of each as a sequence of 32 zeros and ones; and rows.npz, a table of six
+    columns: the share of ones in each of five rows, with missing cells in the first, and a column of zeros and ones.
     """
     path = tmp_path_factory.mktemp("bars") / "bars.npz"
     images, labels = bars(500)
@@ -80,6 +82,12 @@ def bars_file(tmp_path_factory):
         labels=labels[:400],
         test_tokens=tokens[400:],
         test_labels=labels[400:],
+    )
+    rows = images.reshape(500, 8, 8)[:, :6].mean(-1) / 255 + np.linspace(0, 0.1, 500)[:, None]
+    rows[:, 5] = images.reshape(500, 64)[:, 63] // 255
+    rows[::7, 0] = np.nan
+    np.savez(
+        path.with_name("rows.npz"), x_train=rows[:400], y_train=labels[:400], x_test=rows[400:], y_test=labels[400:]
     )
     return path
 

@@ -216,6 +216,10 @@ def test_evaluate_reports_each_column(folder, tmp_path, capsys):
     assert report["samples"] is None
 
 
+def test_the_doctor_reads_a_run_of_a_table(folder, capsys):
+    assert "run" in done(capsys, "doctor", folder / "run").out
+
+
 @pytest.mark.parametrize("command", [["evaluate", "--features", "inception"], ["sample", "--index", "0"]])
 def test_what_needs_images_or_classes_says_so(command, folder, capsys):
     assert "vaezoo: " in refused(capsys, command[0], folder / "run", *command[1:])

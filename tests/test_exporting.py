@@ -206,7 +206,13 @@ def test_the_report_measures_every_artefact(tiny_export):
     ],
 )
 def test_bounds(precision, errors, passes):
-    assert (exceeds({"precision": precision, "tokens": False, **errors}) == "") is passes
+    assert (exceeds({"precision": precision, "tokens": False, "other_values": 0.0, **errors}) == "") is passes
+
+
+def test_the_share_of_other_values_of_a_table_has_a_bound():
+    row = {"precision": "float32", "tokens": False, "largest": 1e-7, "worst_row": 1e-7}
+    assert exceeds({**row, "other_values": 9e-4}) == ""
+    assert exceeds({**row, "other_values": 2e-3}).startswith("the share of other values is 2.0e-03")
 
 
 def test_a_difference_is_scaled_and_of_tokens_it_is_another_one():

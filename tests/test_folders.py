@@ -134,7 +134,7 @@ def test_a_folder_of_other_files_says_what_it_holds(tmp_path):
     (tmp_path / "a.heic").touch()
     assert refused(tmp_path).endswith("; it holds 1 .heic.")
     write_images(tmp_path, 1)
-    assert "is neither a folder nor an .npy, .npz, .mid or .abc file" in refused(tmp_path / "000.png")
+    assert "is neither a folder nor an .npy, .npz, .csv, .parquet, .mid or .abc file" in refused(tmp_path / "000.png")
 
 
 def test_the_pictures_of_runs_are_no_examples(tmp_path):

@@ -515,7 +515,11 @@ def test_vectors_that_are_not_of_zeros_and_ones_are_refused_by_the_bernoulli_alo
 @pytest.mark.parametrize(
     ("likelihood", "spec", "fitting"),
     [
-        (DiscretizedLogistic, Spec("vector", (3,)), "bernoulli or continuous_bernoulli or normal"),
+        (
+            DiscretizedLogistic,
+            Spec("vector", (3,)),
+            "bernoulli or continuous_bernoulli or normal or student_t or poisson or negative_binomial or mixed",
+        ),
         (Categorical, IMAGE, "bernoulli or continuous_bernoulli or normal or discretized_logistic or logistic_mixture"),
         (Normal, TOKENS, "categorical or autoregressive"),
     ],

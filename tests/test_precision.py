@@ -20,8 +20,12 @@ SHAPE = (8, 8, 1)
 @pytest.mark.parametrize("name", recipe_names())
 def test_distributions_and_terms_are_float32(name, precision, bars_file):
     recipe = small_recipe(name, bars_file, **{"training.precision": precision})
-    image = "image" in recipe.model.likelihood.examples
-    spec = Spec("image", SHAPE, classes=8) if image else Spec("sequence", (32,), 2, classes=8)
+    kind = recipe.model.likelihood.examples[0]
+    spec = {
+        "image": Spec("image", SHAPE, classes=8),
+        "vector": Spec("vector", (6,), classes=8),
+        "sequence": Spec("sequence", (32,), 2, classes=8),
+    }[kind]
     model = build_model(recipe, spec)
     batch = {"x": np.ones((2, *spec.shape), spec.dtype), "label": [0, 1]}
     tf.config.run_functions_eagerly(True)

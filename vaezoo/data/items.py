@@ -86,7 +86,8 @@ def read_rows(path, spec, further=(), label=None):
     Raises:
         VaezooError: for a file or a column that does not fit, or a value that training did not have.
     """
-    spec.require_table(f"'{path}'")
+    if spec.columns is None:
+        raise VaezooError(f"'{path}' is a table, and this model takes {spec}")
     table, _ = read_table(path, {column.name: column.dtype for column in spec.columns})
     x = rows_of(table, spec.columns, path, [*further, *([label] if label else [])])
     named = label and label in table.column_names

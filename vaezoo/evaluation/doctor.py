@@ -160,7 +160,7 @@ def measure(run, seed=0):
         latents=encoded["test"].model.latent_dim,
         **dict.fromkeys(("explained", "expected_error", "made_error", "one_scale", "unlike", "floor")),
     )
-    if spec.levels is not None:  # tokens have no mean and no variance
+    if spec.levels is not None or spec.columns is not None:  # tokens and values have no mean, and columns no one unit
         return measured
     return dataclasses.replace(measured, **_errors(encoded["test"], seed), **_pictures(encoded, seed))
 

@@ -15,7 +15,7 @@ from vaezoo.exporting.signatures import Functions
 from vaezoo.latent_space import prior_codes
 from vaezoo.latent_space.codes import Information
 from vaezoo.latent_space.of_run import axis_information, embedding_of_test, labels_for
-from vaezoo.plots import plane_of
+from vaezoo.plots import Plane, plane_of
 from vaezoo.plots.latent_map import frame
 from vaezoo.plots.style import CLASS_COLOURS
 
@@ -169,7 +169,7 @@ def _plane(codes):
         return plane, points
     # One latent: the height of a point means nothing.
     height = np.random.default_rng(0).uniform(-1, 1, len(codes))
-    plane = plane._replace(directions=np.array([[1.0, 0.0]]), names=(*plane.names, ""))
+    plane = Plane(plane.origin, np.array([[1.0, 0.0]]), (*plane.names, ""))
     return plane, np.stack([points[:, 0], height], 1)
 
 

@@ -132,10 +132,11 @@ def _words(spec, autoregressive):
         unchecked="vectors unlike those of the training",
     )
     if spec.columns is not None:
-        vector = vector._replace(
+        vector = _Words(
             example="[F], float32: numbers as in the table, the index of a value, NaN for a missing cell",
             taken="as in the table; NaN is missing",
             returned="the mean of a number, the most likely index of a value",
+            shape="F]",
             unchecked="rows unlike those of the training",
         )
     sequence = _Words(

@@ -45,7 +45,8 @@ def write(functions: Functions, folder: Path, name: str, reference: dict[str, Pa
         extra.mkdir()
         for file, source in reference.items():
             _link(source, extra / file)
-        _write_warm_up(extra / "tf_serving_warmup_requests", name, by_signature(inputs))
+        warm_up = {signature: by_signature(inputs)[signature] for signature in functions.specs}
+        _write_warm_up(extra / "tf_serving_warmup_requests", name, warm_up)
     write_text(folder / "batching_params.pbtxt", BATCHING)
 
 

@@ -88,6 +88,7 @@ def own_rows(run, path):
     Raises:
         VaezooError: for a file or a column that does not fit, or a value that training did not have.
     """
+    run.model.spec.require_table("data=")
     settings, labels = run.recipe.data, None
     table, x, classes = read_rows(path, run.model.spec, settings.columns or (), settings.label)
     if run.model.spec.conditional:
