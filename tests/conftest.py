@@ -70,7 +70,7 @@ def bars_file(tmp_path_factory):
     """A labelled .npz of bars, 8×8: 400 to train (20 of them to validate, by default) and 100 to test.
 
     Beside it is tokens.npz, the upper four rows of each as a sequence of 32 zeros and ones; and rows.npz, a table of
-    six columns: the share of ones in each of five rows, with missing cells in the first, and zeros and ones in the last.
+    six columns: the share of ones in each of five rows, with missing cells in the first, and a column of 0 and 1.
     """
     path = tmp_path_factory.mktemp("bars") / "bars.npz"
     images, labels = bars(500)
