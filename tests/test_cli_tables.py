@@ -285,6 +285,12 @@ def test_table_vae_asks_for_a_table(bars_file, tmp_path, capsys):
     assert "the recipe 'table_vae' is for tables, and" in error
 
 
+def test_no_export_of_a_table_rounds_its_units(folder, tmp_path, capsys):
+    # A height of 170 ± 9 has steps of 0.125 in float16, and an income of 70,000 is infinite.
+    command = ["export", folder / "run", "--to", tmp_path / "out", "--quantize", "float32", "float16"]
+    assert "choose from float32, dynamic_range, int8" in refused(capsys, *command)
+
+
 @pytest.mark.slow
 def test_the_exports_of_a_table_agree(folder, tmp_path, capsys):
     command = ["export", folder / "run", "--to", tmp_path / "out", "--format", "savedmodel", "litert", "--with-encoder"]

@@ -498,6 +498,7 @@ def test_a_malformed_answer_is_one_line(answer, rude):
         (b'{"outputs": [[1, 2, 3], [1, 2, 3]]}', r"of shape \[2, 3\], not \[1, 3\]"),
         (b'{"outputs": [[1, NaN, 3]]}', "NaN or infinity; pass finite=False"),
         (b'{"outputs": [[1, 1e999, 3]]}', "NaN or infinity"),
+        (b'{"outputs": [[1, 3.5e38, 3]]}', "NaN or infinity"),  # finite, yet beyond float32
     ],
 )
 def test_a_wrong_answer_is_not_returned(answer, message, rude):

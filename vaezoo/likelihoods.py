@@ -415,3 +415,7 @@ def _check_levels(x, likelihood):
             f"the likelihood '{likelihood}' needs images with 256 levels, and these hold values between them; use "
             "--set model.likelihood=normal, or store the images as 8 bits"
         )
+
+
+# At the end, and not in vaezoo.zoo: these are subclasses of `Likelihood`, and the Keras import hook can re-enter above.
+from vaezoo import table_likelihoods  # noqa: E402, F401

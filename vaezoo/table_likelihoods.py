@@ -14,7 +14,6 @@ from keras import ops
 
 from vaezoo import distributions, part_schema, parts  # modules, not names: the Keras import hook can re-enter here
 from vaezoo.columns import check_rows, columns_of, places_of, units_of
-from vaezoo.distributions import Family
 from vaezoo.errors import VaezooError
 from vaezoo.likelihoods import Likelihood
 from vaezoo.registry import LIKELIHOODS
@@ -64,13 +63,17 @@ class _Columns(Likelihood):
         continuous, counts, binary, categories = self._split(params, columns)
         families = []
         if len(places := places_of(columns, "continuous")):
-            families.append(Family(places, self._continuous(continuous), *(unit[places] for unit in units_of(columns))))
+            families.append(
+                distributions.Family(
+                    places, self._continuous(continuous), *(unit[places] for unit in units_of(columns))
+                )
+            )
         if len(places := places_of(columns, "count")):
-            families.append(Family(places, self._count(_log_rate(counts, columns))))
+            families.append(distributions.Family(places, self._count(_log_rate(counts, columns))))
         if len(places := places_of(columns, "binary")):
-            families.append(Family(places, tfd.Bernoulli(logits=binary, dtype=tf.float32)))
+            families.append(distributions.Family(places, tfd.Bernoulli(logits=binary, dtype=tf.float32)))
         for places, logits in categories:
-            families.append(Family(places, tfd.Categorical(logits=logits, dtype=tf.float32)))
+            families.append(distributions.Family(places, tfd.Categorical(logits=logits, dtype=tf.float32)))
         return distributions.Row(families)
 
     def elements_log_prob(self, params, x, spec):

@@ -17,7 +17,6 @@ from vaezoo import (  # noqa: F401
     optimizer,
     posteriors,
     priors,
-    table_likelihoods,
 )
 from vaezoo.config import load_recipe
 from vaezoo.errors import VaezooError

@@ -63,7 +63,8 @@ def export(
         run: the run directory.
         to: the folder to write; a SavedModel in it becomes the next version, and no other file is overwritten.
         formats: some of "savedmodel", "litert", "keras", "onnx"; by default the first three.
-        quantizations: some of "float32", "float16", "dynamic_range", "int8"; by default all.
+        quantizations: some of "float32", "float16", "dynamic_range", "int8"; by default all, of rows of a table all
+            but float16.
         with_encoder: write the encoder as LiteRT too.
         batch: the static batch of LiteRT and ONNX files; None for any.
         fpr: add a score for anomalies to the SavedModel and, in float32, as LiteRT, calibrated to this rate of false
@@ -82,6 +83,7 @@ def export(
     choices["fpr"] = fpr
     plan = Plan(**{name: choice for name, choice in choices.items() if choice is not None})
     run = open_run(run)
+    plan = _without_float16(plan, quantizations) if run.model.spec.columns else plan
     name, notes = run.recipe.name, []
     with Staging(to) as staging:
         if plan.flat:
@@ -104,6 +106,16 @@ def export(
         if version and not saved_model.update_models_config(Path(to) / "savedmodel", name):
             notes.append(f"{to}/savedmodel/models.config was edited by hand and does not name '{name}'; add it there")
     return Exported(Path(to), name, version and int(version.name), agreement, notes)
+
+
+def _without_float16(plan, quantizations):
+    """The plan for rows of a table, whose units are weights too: 16 bits are too few for a mean of 2,000 or 70,000."""
+    if "float16" in (quantizations or ()):
+        raise VaezooError(
+            "float16 is for images, vectors and sequences: it rounds the units of a table's columns; choose from "
+            "float32, dynamic_range, int8"
+        )
+    return dataclasses.replace(plan, quantizations=tuple(name for name in plan.quantizations if name != "float16"))
 
 
 def open_run(path: str | Path) -> Run:

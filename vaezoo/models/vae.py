@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 # Import modules, not names: the Keras import hook can re-enter here.
-from vaezoo import decoding, likelihoods, objectives, passes, posteriors, priors, replicas, table_likelihoods  # noqa: F401
+from vaezoo import decoding, likelihoods, objectives, passes, posteriors, priors, replicas  # noqa: F401
 from vaezoo.errors import VaezooError, errors_of_readers
 from vaezoo.models.graph import Graph
 from vaezoo.networks.activations import fused

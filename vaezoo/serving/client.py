@@ -130,7 +130,8 @@ class DecoderClient:
         if dtype not in TYPES:
             raise ServingError(f"the model answers '{name}' as {dtype}, which this client cannot read")
         try:
-            array = np.asarray(outputs[name], TYPES[dtype])
+            with np.errstate(over="ignore"):  # a number beyond float32 becomes infinite, which is refused below
+                array = np.asarray(outputs[name], TYPES[dtype])
         except (KeyError, TypeError, ValueError, OverflowError):
             raise ServingError(f"the server answered without '{name}', or with something that is no array") from None
         wanted = (rows, *shape[1:])
