@@ -9,6 +9,7 @@ import sys
 
 import keras
 import numpy as np
+import pandas
 import pytest
 from scipy import sparse, stats
 from sklearn.base import clone
@@ -303,7 +304,6 @@ def test_the_module_is_imported_without_tensorflow():
 
 
 def test_tables_keep_their_names(rows):
-    pandas = pytest.importorskip("pandas")
     table = pandas.DataFrame(rows, columns=list("abcdef"), index=np.arange(300) + 7)
     estimator = VAE(**QUICK).set_output(transform="pandas").fit(table)
     codes = estimator.transform(table)
@@ -422,7 +422,9 @@ def test_a_run_of_the_command_line_becomes_an_estimator(rows, tmp_path):
             "model.decoder.hidden": [16],
             "model.likelihood": {"name": "normal", "scale": 1.0},
             "model.prior": {"name": "mixture", "components": 3},
-            "training.epochs": 3,
+            "training.epochs": 20,  # a poor posterior would leave the density noisy
+            "training.learning_rate": 0.01,
+            "training.batch_size": 32,
         },
     )
     run = train(recipe, tmp_path / "run", quiet=True)
