@@ -170,8 +170,7 @@ def test_files_name_a_part_by_a_module_that_does_not_change(registry, name):
     # A file of an earlier version is refused where its class has moved to another module.
     module = {"posterior": "posteriors", "prior": "priors", "likelihood": "likelihoods", "objective": "objectives"}
     written = keras.saving.serialize_keras_object(make(registry, name))
-    of_rows = {"student_t", "poisson", "negative_binomial", "mixed"}
-    assert written["module"] == f"vaezoo.{'table_likelihoods' if name in of_rows else module[registry.kind.kind]}"
+    assert written["module"] == f"vaezoo.{module[registry.kind.kind]}"
     assert written["registered_name"] == f"vaezoo>{registry[name].__name__}"
 
 

@@ -12,10 +12,10 @@ import vaezoo
 from vaezoo.errors import VaezooError
 from vaezoo.keras_files import load_keras_file
 from vaezoo.likelihoods import Normal
+from vaezoo.likelihoods.columns import FIRST_DF, FIRST_DISPERSION, Mixed, NegativeBinomial, Poisson, StudentT
 from vaezoo.models.standalone import standalone_decoder, standalone_encoder
 from vaezoo.networks.ends import example_features, example_inputs
 from vaezoo.spec import Column, Spec
-from vaezoo.table_likelihoods import FIRST_DF, FIRST_DISPERSION, Mixed, NegativeBinomial, Poisson, StudentT
 
 # In no order, so that a mix-up of places shows; two categorical columns have three values, one has two.
 COLUMNS = (

@@ -15,7 +15,7 @@ from keras import ops
 from vaezoo import distributions, part_schema, parts  # modules, not names: the Keras import hook can re-enter here
 from vaezoo.columns import check_rows, columns_of, places_of, units_of
 from vaezoo.errors import VaezooError
-from vaezoo.likelihoods import Likelihood
+from vaezoo.likelihoods.base import Likelihood
 from vaezoo.registry import LIKELIHOODS
 
 tfd = tfp.distributions
