@@ -1,4 +1,4 @@
-"""Train and measure every VAE of the zoo at its default, and write the table of the README.
+"""Train and measure every VAE of the zoo at its default, and write the table of docs/results.md.
 
 python tools/zoo_table.py           # on MNIST; the same command resumes after an interruption
 """

@@ -129,11 +129,13 @@ def _is_allowed(part):
         return True
     if name == "__numpy__":  # a constant; items of text could have any length
         return part["config"]["dtype"] in NUMBERS
-    if not (isinstance(name, str) and isinstance(module, str)):
+    if not isinstance(name, str):
         return False
     if registered == f"{PACKAGE}>{name}":  # code of this process has registered it, in whatever module
         known = keras.saving.get_custom_objects().get(registered)
-        return isinstance(known, type) and known.__module__ == module
+        return isinstance(known, type) and known.__module__ == ("__main__" if module is None else module)  # as in Keras
+    if not isinstance(module, str):
+        return False
     if registered not in (None, name):  # Keras would make the class of this name instead
         return False
     if module == "keras.layers":  # an unrolled one takes time for each step of a sequence, of any length
