@@ -1,11 +1,14 @@
 """`vaezoo train`."""
 
+import functools
 import re
+from pathlib import Path
 
 from vaezoo.cli.quiet import quiet_tensorflow
 from vaezoo.cli.recipes import add_assignments
 from vaezoo.config import load_recipe, parse_assignments
 from vaezoo.errors import VaezooError
+from vaezoo.runs import free_path
 
 SHORTCUTS = {
     "data": (
@@ -44,6 +47,9 @@ def add_commands(commands):
         default="one",
         help="one device (default); mirrored: all GPUs of this machine; multi_worker: every machine in TF_CONFIG",
     )
+    command.add_argument(
+        "--callback", metavar="TRACKER", nargs="+", default=[], help="track it: tensorboard, wandb, mlflow (extras)"
+    )
     command.set_defaults(command=_train)
 
 
@@ -63,9 +69,11 @@ def _train(arguments):
             raise VaezooError(f"--image-size {' '.join(size)}: give one number, or a height and a width")
         overrides |= parse_assignments([f"data.image_size=[{size[0]}, {size[-1]}]"])
     recipe = load_recipe(arguments.model, overrides)
+    out = arguments.out or free_path(Path("runs") / recipe.name)
     with quiet_tensorflow():
         from vaezoo.training import train
-    train(recipe, arguments.out, animate=arguments.animate, checkpoint_every=every, strategy=arguments.strategy)
+    options = {"checkpoint_every": every, "strategy": arguments.strategy, "animate": arguments.animate}
+    _tracked(arguments.callback, out, recipe, functools.partial(train, recipe, out, **options))
 
 
 def _resume(arguments):
@@ -80,7 +88,22 @@ def _resume(arguments):
     every = _seconds(arguments.checkpoint_every)
     with quiet_tensorflow():
         from vaezoo.training import resume
-    resume(arguments.resume, changes=changes, checkpoint_every=every, strategy=arguments.strategy)
+    options = {"changes": changes, "checkpoint_every": every, "strategy": arguments.strategy}
+    recipe = load_recipe(Path(arguments.resume) / "recipe.yaml", changes) if arguments.callback else None
+    _tracked(arguments.callback, arguments.resume, recipe, functools.partial(resume, arguments.resume, **options))
+
+
+def _tracked(names, path, recipe, run):
+    """Call `run` with trackers of these names as callbacks."""
+    if not names:
+        return run()
+    with quiet_tensorflow():
+        from vaezoo.tracking import trackers
+    with trackers(names, path, recipe) as callbacks:
+        trained = run(callbacks=callbacks)
+        for each in callbacks:
+            if each.opened:
+                each.finish(trained.test)
 
 
 def _seconds(text):

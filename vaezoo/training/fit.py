@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ def train(
     animate: bool = False,
     checkpoint_every: float | None = None,
     strategy: str = "one",
+    callbacks: Sequence[Any] = (),
 ) -> Trained:
     """Train a model and write a run directory.
 
@@ -63,6 +64,9 @@ def train(
         checkpoint_every: seconds between checkpoints within an epoch; there is always one at the end of an epoch.
         strategy: the devices: "one" device, "mirrored" for all GPUs of this machine, or "multi_worker" for the GPUs of
             every machine in TF_CONFIG.
+        callbacks: Keras callbacks, called after those of vaezoo, on the chief only. Where one stops the training, as
+            `keras.callbacks.EarlyStopping` does, the model is tested as after the last epoch. Their own state is not
+            in the checkpoints.
 
     Returns:
         A `Trained`: the path of the run, the trained model and the test metrics.
@@ -91,7 +95,7 @@ def train(
         run.text("recipe.yaml", to_yaml(setup.recipe))
         say(f"{setup.headline}\nwriting to {run.path}\n")
         film = [LatentFilm.of(run.path, setup)] if animate and devices.chief else []
-        return _train(run, setup, TrainingState(), started, quiet, film, checkpoint_every)
+        return _train(run, setup, TrainingState(), started, quiet, film, checkpoint_every, callbacks)
 
 
 def resume(
@@ -101,6 +105,7 @@ def resume(
     quiet: bool = False,
     checkpoint_every: float | None = None,
     strategy: str = "one",
+    callbacks: Sequence[Any] = (),
 ) -> Trained:
     """Resume a training from its newest complete checkpoint.
 
@@ -116,6 +121,7 @@ def resume(
         quiet: print nothing.
         checkpoint_every: as in `train`.
         strategy: as in `train`; it may differ from that of the interrupted training.
+        callbacks: as in `train`.
 
     Returns:
         What `train` returns.
@@ -170,7 +176,7 @@ def resume(
             # The process may have been killed after the checkpoint, before this.
             run.show_epoch(state, setup.model, setup.recipe.training.keep)
         say(f"{setup.headline}\nresuming in {run.path} after {state.describe()}\n")
-        return _train(run, setup, state, started, quiet, film, checkpoint_every)
+        return _train(run, setup, state, started, quiet, film, checkpoint_every, callbacks)
 
 
 @contextlib.contextmanager
@@ -184,7 +190,7 @@ def _written_by_chief(directory, devices):
             yield run
 
 
-def _train(run, setup, state, started, quiet, film, checkpoint_every):
+def _train(run, setup, state, started, quiet, film, checkpoint_every, callbacks):
     """Train from a state to the last epoch and evaluate; also complete the run directory if the training ends early."""
     model, settings, data, devices = setup.model, setup.recipe.training, setup.data, setup.devices
     say = printer(quiet or not devices.chief)
@@ -196,6 +202,7 @@ def _train(run, setup, state, started, quiet, film, checkpoint_every):
     validation = devices.repeat(data.validation.batches(EVALUATION_BATCH, **setup.batches)) if data.validation else None
     recorder = Recorder(run, state, setup, started, checkpoint_every)
     progress = Progress(recorder, settings.epochs, quiet or not devices.chief)
+    own = callbacks if devices.chief else ()
     try:
         with devices.errors_of_others(), progress, Interruption(recorder) as interruption:
             while state.epoch < settings.epochs:
@@ -217,8 +224,10 @@ def _train(run, setup, state, started, quiet, film, checkpoint_every):
                     validation_data=validation,
                     shuffle=False,
                     verbose=0,
-                    callbacks=[setup.watch, *film, recorder, progress, interruption],
+                    callbacks=[setup.watch, *film, recorder, progress, *own, interruption],
                 )
+                if model.stop_training:  # a callback has asked for it
+                    break
             take_averages(model)
             if settings.keep == "best":
                 say(f"\nkeeping the weights of epoch {state.best_epoch}, whose validation loss is the smallest")
