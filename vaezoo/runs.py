@@ -56,6 +56,11 @@ class Run:
                     )
                 raise VaezooError(f"'{path}' holds no run: there is no {name} in it; `vaezoo train` makes one")
 
+    @property
+    def model_file(self) -> Path:
+        """The file that holds the weights of the model."""
+        return self.path / "model.keras"
+
     @functools.cached_property
     def recipe(self):
         """The resolved `Recipe`."""

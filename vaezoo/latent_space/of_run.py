@@ -257,7 +257,7 @@ def _labels_of(split):
 
 
 def _fingerprint(run):
-    with open_regular(run.path / "model.keras") as file:
+    with open_regular(run.model_file) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
