@@ -40,6 +40,7 @@ def download(address: str, names: Sequence[str], most: int) -> Path:
 
             return Path(kagglehub.model_download(handle))
         import huggingface_hub
+        import huggingface_hub.errors
 
         repository, _, revision = handle.partition("@")
         wanted = {"repo_id": repository, "revision": revision or None, "allow_patterns": list(names)}
