@@ -90,6 +90,11 @@ class Run:
         return load_recipe_data(self.recipe, image_cache(self.path))
 
     @property
+    def class_names(self):
+        """The names of the classes, or None; the run knows them too, and loading the data can take minutes."""
+        return self.environment.get("class_names") or self.data.class_names
+
+    @property
     def batches(self):
         """How the model saw the data: keywords of `Split.batches` and `Split.training_batches`."""
         recipe = self.recipe
