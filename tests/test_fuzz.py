@@ -5,6 +5,7 @@ The inputs are good ones that are spoilt, so that they come far into the readers
 
 import contextlib
 import copy
+import hashlib
 import io
 import json
 import zipfile
@@ -24,6 +25,8 @@ from vaezoo.data import load_data
 from vaezoo.data.pictures import guarded, read_header, read_image
 from vaezoo.errors import VaezooError
 from vaezoo.keras_files import load_keras_file
+from vaezoo.presets import CONFIG, WEIGHTS, Preset
+from vaezoo.publishing import make_preset
 from vaezoo.reading import parse_json, read_arrays, read_json, read_table
 from vaezoo.runs import Environment
 from vaezoo.serving import DecoderClient
@@ -219,6 +222,33 @@ def test_keras_files(steps, edits, where, run, tmp_path):
     for name in ("recipe.yaml", "environment.json"):
         (tmp_path / name).write_bytes((run / name).read_bytes())
     assert all(line.isprintable() for line in inspect(tmp_path).broken)
+
+
+@pytest.fixture(scope="module")
+def preset(tiny_run, tmp_path_factory):
+    return make_preset(tiny_run, tmp_path_factory.mktemp("presets") / "tiny", weights="int8").folder
+
+
+@fuzz(150, steps=STEPS, edits=EDITS, where=st.sampled_from(["config", "metadata", "weights", "tensors", "file"]))
+def test_presets(steps, edits, where, preset, tmp_path):
+    contents = {name: (preset / name).read_bytes() for name in (CONFIG, "metadata.json", WEIGHTS)}
+    if where == "config":
+        contents[CONFIG] = json.dumps(changed(json.loads(contents[CONFIG]), steps)).encode()
+    elif where == "weights":
+        contents[WEIGHTS] = spoilt(contents[WEIGHTS], edits)
+    elif where == "tensors":
+        contents[WEIGHTS] = spoilt_weights(contents[WEIGHTS], edits)
+    sums = {name: hashlib.sha256(contents[name]).hexdigest() for name in (CONFIG, WEIGHTS)}
+    contents["metadata.json"] = json.dumps({**json.loads(contents["metadata.json"]), "sha256": sums}).encode()
+    if where == "metadata":
+        contents["metadata.json"] = json.dumps(changed(json.loads(contents["metadata.json"]), steps)).encode()
+    elif where == "file":
+        name = sorted(contents)[steps[0][1] % len(contents)]
+        contents[name] = spoilt(contents[name], edits)
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    model = held(lambda: Preset(tmp_path).model)
+    assert model is None or np.isfinite(model.sample(1)).all()
 
 
 @fuzz(600, steps=STEPS, edits=st.none() | EDITS, where=st.sampled_from(["metadata", "answer"]))

@@ -7,6 +7,7 @@ import inspect
 import itertools
 import types
 import typing
+from types import SimpleNamespace
 
 import annotated_types
 import keras
@@ -22,6 +23,7 @@ from vaezoo.config import to_yaml
 from vaezoo.errors import VaezooError
 from vaezoo.keras_files import load_keras_file
 from vaezoo.models.standalone import standalone_decoder, standalone_encoder
+from vaezoo.presets import Preset, write_files, write_metadata
 from vaezoo.recipe_schema import Model, Recipe, Training
 from vaezoo.sections import Part, Section
 from vaezoo.spec import Spec
@@ -149,6 +151,24 @@ def examples_of(spec, count=8):
     return rng.integers(spec.levels or 2, size=(count, *spec.shape)).astype(spec.dtype)
 
 
+def check_preset(recipe, model, folder, inputs):
+    """Store the model as a preset and read it back: its weights rounded, and nothing else changed."""
+    folder.mkdir(exist_ok=True)
+    for kind, error in (("int8", 1 / 250), ("float16", 2**-11)):
+        write_files(folder, SimpleNamespace(recipe=recipe, model=model), kind)
+        write_metadata(folder, kind, 1, {}, {})
+        preset = Preset(folder)
+        assert preset.recipe == recipe
+        assert preset.model.spec == model.spec
+        for ours, theirs in zip(preset.model.weights, model.weights, strict=True):
+            theirs = np.asarray(theirs)
+            np.testing.assert_allclose(ours, theirs, atol=error * np.abs(theirs).max(initial=1e-4), rtol=0)
+    before = model.get_weights()
+    model.set_weights(preset.model.get_weights())
+    np.testing.assert_array_equal(preset.model(inputs), model(inputs))
+    model.set_weights(before)
+
+
 def check(recipe, spec, folder):
     """Build, train, save and load."""
     model = build_model(recipe, spec)
@@ -170,6 +190,7 @@ def check(recipe, spec, folder):
         np.testing.assert_array_equal(ours, theirs)
     for ours, theirs in zip(model.optimizer.variables, loaded.optimizer.variables, strict=True):
         np.testing.assert_array_equal(ours, theirs)
+    check_preset(recipe, loaded, folder / "preset", inputs)
     for network in (standalone_decoder(model), standalone_encoder(model)):
         network.save(folder / "standalone.keras")
         load_keras_file(folder / "standalone.keras")

@@ -20,11 +20,16 @@ from vaezoo.sections import describe, shown
 LARGEST_RECIPE = 65_536  # bytes; the zoo's own are under 1 KiB
 
 
-def recipe_folder() -> Path:
-    """The folder of the zoo's own recipes: inside the installed package, or beside it in a source checkout."""
+def zoo_folder(name: str) -> Path:
+    """A folder of the zoo's own files: inside the installed package, or beside it in a source checkout."""
     package = Path(__file__).resolve().parent
-    inside = package / "zoo_configs"
-    return inside if inside.is_dir() else package.parent / "zoo_configs"
+    inside = package / name
+    return inside if inside.is_dir() else package.parent / name
+
+
+def recipe_folder() -> Path:
+    """The folder of the zoo's own recipes."""
+    return zoo_folder("zoo_configs")
 
 
 def recipe_names(pattern: str = "*") -> list[str]:
@@ -47,14 +52,27 @@ def load_recipe(name_or_path: str | Path, overrides: Mapping[str, Any] | None = 
             the schema refuses.
     """
     path = _find(str(name_or_path))
-    content = _read(path)
+    return recipe_of({"name": path.stem, **_read(path)}, overrides, name_or_path)
+
+
+def recipe_of(content: Mapping[str, Any], overrides: Mapping[str, Any] | None = None, source: Any = None) -> Recipe:
+    """Override and check the content of a recipe.
+
+    Args:
+        content: its keys and values.
+        overrides: as in `load_recipe`.
+        source: what an error names as the origin; by default the name of the recipe.
+
+    Returns:
+        The recipe; see `load_recipe`.
+    """
+    content = copy.deepcopy(dict(content))
     for key, value in (overrides or {}).items():
         _override(content, key, value)
-    content.setdefault("name", path.stem)
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        raise VaezooError(f"{name_or_path}: {describe(error)}") from None
+        raise VaezooError(f"{source or content.get('name')}: {describe(error)}") from None
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def check_keras_file(path):
         _check_config(json.loads(archive.read("config.json")))
         weights = archive.read("model.weights.h5")
     with h5py.File(io.BytesIO(weights), "r") as opened:
-        _check_weights(opened)
+        check_weights(opened)
     return len(weights)
 
 
@@ -144,8 +144,8 @@ def _is_allowed(part):
     return isinstance(found, type) and issubclass(found, FAMILIES[module])
 
 
-def _check_weights(file):
-    """Raise unless every array lies completely in this file, and is finite."""
+def check_weights(file):
+    """Raise a ValueError unless every array of an open HDF5 file lies completely in it, and is finite."""
     groups, seen = [file], set()
     while groups:
         group = groups.pop()

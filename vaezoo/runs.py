@@ -56,6 +56,11 @@ class Run:
                     )
                 raise VaezooError(f"'{path}' holds no run: there is no {name} in it; `vaezoo train` makes one")
 
+    @property
+    def model_file(self) -> Path:
+        """The file that holds the weights of the model."""
+        return self.path / "model.keras"
+
     @functools.cached_property
     def recipe(self):
         """The resolved `Recipe`."""
@@ -83,6 +88,11 @@ class Run:
     def data(self):
         """The `Data` that the model was trained on, with the same splits."""
         return load_recipe_data(self.recipe, image_cache(self.path))
+
+    @property
+    def class_names(self):
+        """The names of the classes, or None; the run knows them too, and loading the data can take minutes."""
+        return self.environment.get("class_names") or self.data.class_names
 
     @property
     def batches(self):

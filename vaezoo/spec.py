@@ -35,7 +35,7 @@ class Column:
     type: str = "continuous"
     loc: float = 0.0
     scale: float = 1.0
-    values: tuple = ()
+    values: tuple[str | int | float | bool, ...] = ()
     missing: bool = False
     dtype: str = "float64"
 

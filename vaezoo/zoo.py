@@ -101,7 +101,7 @@ def load(run):
     """The trained model of a run directory.
 
     Args:
-        run: the folder that `vaezoo train` wrote.
+        run: the folder that `vaezoo train` wrote; `vaezoo.load` takes presets too.
 
     Returns:
         The `VAE`, compiled as it was trained.

@@ -10,7 +10,9 @@ from vaezoo.config import parse_assignments
 def add_commands(commands):
     """Add the command of this module to the parser."""
     command = commands.add_parser("compare", help="compare models on the same images: maps, samples, interpolations")
-    command.add_argument("models", nargs="+", metavar="MODEL", help="recipes, which are trained, or run directories")
+    command.add_argument(
+        "models", nargs="+", metavar="MODEL", help="recipes, which are trained, run directories or presets"
+    )
     command.add_argument("--data", metavar="DATA", help="the data to train the recipes on, as in `vaezoo train`")
     command.add_argument(
         "--epochs", metavar="N", help="the epochs of each training (default: the smallest number of all recipes)"

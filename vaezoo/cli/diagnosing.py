@@ -6,15 +6,15 @@ from vaezoo.cli.quiet import quiet_tensorflow
 def add_commands(commands):
     """Add the command of this module to the parser."""
     command = commands.add_parser("doctor", help="what is wrong with a run, and what to try")
-    command.add_argument("run", metavar="RUN", help="a run directory, as `vaezoo train` writes it")
+    command.add_argument("run", metavar="RUN", help="a run directory, or a preset as in conv_vae/mnist")
     command.set_defaults(command=_doctor)
 
 
 def _doctor(arguments):
     with quiet_tensorflow():
         from vaezoo.evaluation.doctor import diagnose
-        from vaezoo.runs import Run
-    findings = diagnose(Run(arguments.run))
+        from vaezoo.presets import open_run
+    findings = diagnose(open_run(arguments.run))
     for finding in findings:
         print(f"{finding.severity}: {finding.name}: {finding.text}")
     if not findings:

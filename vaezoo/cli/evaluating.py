@@ -11,7 +11,7 @@ from vaezoo.cli.quiet import quiet_tensorflow
 def add_commands(commands):
     """Add the command of this module to the parser."""
     command = commands.add_parser("evaluate", help="measure a run: bound, NLL, latent code, samples")
-    command.add_argument("run", metavar="RUN", help="a run directory, as `vaezoo train` writes it")
+    command.add_argument("run", metavar="RUN", help="a run directory, or a preset as in conv_vae/mnist")
     command.add_argument(
         "--importance-samples", type=int, default=100, metavar="K", help="samples of the NLL, -log p(x) (100)"
     )
@@ -36,8 +36,9 @@ def _evaluate(arguments):
         from vaezoo.evaluation import evaluate
         from vaezoo.evaluation.pictures import pictures
         from vaezoo.evaluation.report import as_markdown, as_text
-        from vaezoo.runs import Run, free_path
-    run = Run(arguments.run)
+        from vaezoo.presets import open_run
+        from vaezoo.runs import free_path
+    run = open_run(arguments.run)
     out = Path(arguments.out) if arguments.out else free_path(run.path / "evaluation")
     with _folder(out):
         with progress_bar("NLL") as progress:

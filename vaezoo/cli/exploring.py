@@ -6,7 +6,7 @@ from vaezoo.cli.quiet import quiet_tensorflow
 def add_commands(commands):
     """Add the command of this module to the parser."""
     command = commands.add_parser("explore", help="write a page that shows the latent space in any browser")
-    command.add_argument("run", metavar="RUN", help="a run directory, of images or melodies")
+    command.add_argument("run", metavar="RUN", help="a run directory or a preset, of images or melodies")
     command.add_argument("--out", metavar="PAGE", help="the page, which ends in .html (default: RUN/explorer.html)")
     command.add_argument(
         "--runtime",
@@ -19,8 +19,8 @@ def add_commands(commands):
 def _explore(arguments):
     with quiet_tensorflow():
         from vaezoo.explorer import explore
-        from vaezoo.runs import Run
-    done = explore(Run(arguments.run), arguments.out, arguments.runtime)
+        from vaezoo.presets import open_run
+    done = explore(open_run(arguments.run), arguments.out, arguments.runtime)
     for name, network in done.content.networks.items():
         megabytes = len(network.content) / 1e6
         print(f"{name}: {megabytes:.2f} MB, {network.precision} weights, largest error {network.error:.1e}")

@@ -11,7 +11,7 @@ from vaezoo.exporting.plan import FORMATS, QUANTIZATIONS, Plan
 def add_commands(commands):
     """Add the commands of this module to the parser."""
     command = commands.add_parser("export", help="convert a run to SavedModel, LiteRT and Keras files")
-    command.add_argument("run", help="a run directory")
+    command.add_argument("run", help="a run directory, or a preset")
     command.add_argument("--to", metavar="DIR", required=True, help="the folder to write")
     command.add_argument("--format", nargs="+", metavar="FORMAT", help=f"{', '.join(FORMATS)} (default: all but onnx)")
     command.add_argument(

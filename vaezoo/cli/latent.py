@@ -86,7 +86,7 @@ def add_commands(commands):
 def _add_command(commands, name, function, text):
     """A command that calls this function of `latent_space`; its options are the keywords of the function."""
     command = commands.add_parser(name, help=text)
-    command.add_argument("run", metavar="RUN", help="a run directory, as `vaezoo train` writes it")
+    command.add_argument("run", metavar="RUN", help="a run directory, or a preset as in conv_vae/mnist")
     command.add_argument(
         "--out",
         metavar="PATH",
@@ -124,8 +124,8 @@ def _draw(arguments):
     with quiet_tensorflow():
         from vaezoo import latent_space
         from vaezoo.latent_space.drawing import checked_path
-        from vaezoo.runs import Run
-    run = Run(run)
+        from vaezoo.presets import open_run
+    run = open_run(run)
     path = checked_path(out) if out else _folder_of_pictures(run)
     drawing = getattr(latent_space, function)(run, **options)
     print(*drawing.lines, *drawing.save(path), sep="\n")

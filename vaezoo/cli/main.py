@@ -13,6 +13,7 @@ from vaezoo.cli import (
     exporting,
     inspecting,
     latent,
+    publishing,
     recipes,
     refitting,
     scoring,
@@ -33,6 +34,7 @@ GROUPS = (
     comparing,
     exploring,
     exporting,
+    publishing,
 )
 FLAGS = {"n": "-n", "span": "--range", "with_map": "--map"}  # argument → flag, if the flag is not --ARGUMENT
 

@@ -4,6 +4,7 @@ import inspect
 
 from vaezoo.config import load_recipe, parse_assignments, recipe_names, to_yaml
 from vaezoo.errors import VaezooError
+from vaezoo.presets import open_run, preset_names
 from vaezoo.sections import Part
 from vaezoo.tables import aligned
 
@@ -15,6 +16,7 @@ def add_commands(commands):
     command.add_argument(
         "--parts", action="store_true", help="list the parts that a recipe can name, with their keywords"
     )
+    command.add_argument("--presets", action="store_true", help="list the trained models that come with the package")
     command.set_defaults(command=_list)
 
     command = commands.add_parser("show", help="print a recipe in full")
@@ -43,6 +45,8 @@ def add_assignments(command):
 def _list(arguments):
     if arguments.parts:
         return print(aligned(_part_rows()))
+    if arguments.presets:
+        return print(aligned(_preset_rows(arguments.pattern), right=[1, 2]))
     recipes = [load_recipe(name) for name in recipe_names(arguments.pattern)]
     if not recipes:
         raise VaezooError(f"no recipe matches '{arguments.pattern}'. `vaezoo list` shows all {len(recipe_names())}.")
@@ -60,6 +64,14 @@ def _part_rows():
             yield f"  {name}", inspect.getdoc(section) + limits
             for keyword, meaning in section.described():
                 yield f"    {keyword}", f"  {meaning}"
+
+
+def _preset_rows(pattern):
+    names = preset_names(pattern)
+    if not names:
+        raise VaezooError(f"no preset matches '{pattern}'. `vaezoo list --presets` shows all {len(preset_names())}.")
+    for preset in map(open_run, names):
+        yield preset.name, f"{preset.size / 1e6:.1f} MB", preset.headline, preset.recipe.summary
 
 
 def _show(arguments):

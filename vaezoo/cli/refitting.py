@@ -8,7 +8,7 @@ from vaezoo.config import parse_assignments
 def add_commands(commands):
     """Add the command of this module to the parser."""
     command = commands.add_parser("refit", help="fit a new prior to a trained model")
-    command.add_argument("run", metavar="RUN", help="a run directory; it is not changed")
+    command.add_argument("run", metavar="RUN", help="a run directory or a preset; it is not changed")
     command.add_argument("--prior", default="mixture", help="mixture (default), flow or vamp")
     add_assignments(command)
     command.add_argument("--out", metavar="DIR", help="the new run directory (default: RUN-PRIOR)")

@@ -9,7 +9,7 @@ from vaezoo.cli.quiet import quiet_tensorflow
 def add_commands(commands):
     """Add the command of this module to the parser."""
     command = commands.add_parser("score", help="find anomalies: a score, a p-value and a decision for each example")
-    command.add_argument("run", metavar="RUN", help="a run directory, as `vaezoo train` writes it")
+    command.add_argument("run", metavar="RUN", help="a run directory, or a preset as in conv_vae/mnist")
     command.add_argument(
         "--data", metavar="DATA", help="new examples: a folder, a file, or a data set (the test split of the run)"
     )
@@ -31,9 +31,10 @@ def add_commands(commands):
 
 def _score(arguments):
     with quiet_tensorflow():
-        from vaezoo.runs import Run, free_path
+        from vaezoo.presets import open_run
+        from vaezoo.runs import free_path
         from vaezoo.scoring import score
-    run = Run(arguments.run)
+    run = open_run(arguments.run)
     scored = score(
         run, arguments.data, arguments.score, arguments.fpr, arguments.samples, explained=arguments.explained
     )

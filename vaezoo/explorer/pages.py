@@ -10,7 +10,7 @@ import string
 from pathlib import Path
 from typing import NamedTuple
 
-from vaezoo.atomic import write_file
+from vaezoo.atomic import plain_errors, write_file
 from vaezoo.errors import VaezooError
 from vaezoo.explorer.content import Content, content_of
 from vaezoo.explorer.packing import packed
@@ -49,12 +49,14 @@ def explore(run, out=None, runtime=None) -> Explored:
     path = run.path / NAME if out is None else Path(out)
     if path.suffix.lower() not in (".html", ".htm"):
         raise VaezooError(f"cannot write a page '{path}'; out= must end in .html")
-    if not path.parent.is_dir():
+    if out is not None and not path.parent.is_dir():
         raise VaezooError(f"there is no folder '{path.parent}' for out=; make it first")
     Plan(formats=("litert",))  # the packages that it needs
     runner = litert_js(runtime)  # before the work that would be in vain without it
     content = content_of(run)
     page = page_of(content, runner).encode("utf-16")  # its byte order mark outranks what a server says
+    with plain_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, lambda temporary: temporary.write_bytes(page))
     return Explored(path, len(page), content)
 

@@ -17,6 +17,7 @@ from vaezoo.exporting.scores import Score
 from vaezoo.exporting.signatures import Functions
 from vaezoo.exporting.staging import Staging
 from vaezoo.exporting.table import BOUNDS, BOUNDS_OF_TOKENS, difference, difference_of_rows
+from vaezoo.presets import open_run
 from vaezoo.runs import Run
 
 
@@ -60,7 +61,7 @@ def export(
     """Turn a run into artefacts that do not need vaezoo, and check that they agree with the Keras files.
 
     Args:
-        run: the run directory.
+        run: the run directory, or a preset.
         to: the folder to write; a SavedModel in it becomes the next version, and no other file is overwritten.
         formats: some of "savedmodel", "litert", "keras", "onnx"; by default the first three.
         quantizations: some of "float32", "float16", "dynamic_range", "int8"; by default all, of rows of a table all
@@ -82,7 +83,7 @@ def export(
     choices = {"formats": formats, "quantizations": quantizations, "with_encoder": with_encoder, "batch": batch}
     choices["fpr"] = fpr
     plan = Plan(**{name: choice for name, choice in choices.items() if choice is not None})
-    run = open_run(run)
+    run = checked_run(run)
     plan = _without_float16(plan, quantizations) if run.model.spec.columns else plan
     name, notes = run.recipe.name, []
     with Staging(to) as staging:
@@ -118,16 +119,16 @@ def _without_float16(plan, quantizations):
     return dataclasses.replace(plan, quantizations=tuple(name for name in plan.quantizations if name != "float16"))
 
 
-def open_run(path: str | Path) -> Run:
-    """Open a run directory and read its recipe and model.
+def checked_run(path: str | Path) -> Run:
+    """Open a run directory or a preset and read its recipe and model.
 
     Args:
-        path: the folder.
+        path: the folder, or the name of a preset.
 
     Raises:
         VaezooError: if it is no run directory, is broken, or was written by a newer vaezoo.
     """
-    run = Run(path)
+    run = open_run(path)
     made_with = run.environment.get("vaezoo", "")
     if _numbers(made_with) > _numbers(vaezoo.__version__):
         raise VaezooError(

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+from vaezoo import hubs
 from vaezoo.config import load_recipe, recipe_names
 from vaezoo.data import canonical_name
 from vaezoo.errors import VaezooError, unknown
+from vaezoo.presets import open_run, preset_names
 from vaezoo.recipe_schema import Recipe
 from vaezoo.runs import Run
 from vaezoo.training import train
@@ -56,9 +58,9 @@ def compared_runs(names, out, overrides=None, quiet=False):
 def _recipe_or_run(name, overrides):
     if name in recipe_names() or str(name).endswith((".yaml", ".yml")):
         return load_recipe(name, overrides)
-    if Path(name).is_dir():
-        return Run(name)
-    raise unknown("model", name, recipe_names(), hint="Give recipes of `vaezoo list`, or run directories.")
+    if Path(name).is_dir() or hubs.is_address(name) or name in preset_names():
+        return open_run(name)
+    raise unknown("model", name, recipe_names(), hint="Give recipes of `vaezoo list`, run directories, or presets.")
 
 
 def _check_same_examples(found):

@@ -96,10 +96,10 @@ def draw_samples(
 
     def draw():
         title = _title(run, "one style in each row, one class in each column")
-        return plots.image_grid(_flat(run, result), model.spec.classes, title, names, list(run.data.class_names))
+        return plots.image_grid(_flat(run, result), model.spec.classes, title, names, list(run.class_names))
 
     def rolls():
-        title, classes = _title(run, "one style in each row, one class in each column"), list(run.data.class_names)
+        title, classes = _title(run, "one style in each row, one class in each column"), list(run.class_names)
         melodies = _flat(run, result)
         return plots.piano_roll(melodies, classes * len(codes), title, len(classes)), melodies
 

@@ -133,8 +133,7 @@ def class_of(run, label, argument="label"):
         raise VaezooError(f"{argument}= is for conditional models, and '{run.path}' is not one; leave it out")
     if not isinstance(label, str):
         return label
-    # The run knows the names too; loading the data for them can take minutes.
-    return class_index(label, run.environment.get("class_names") or run.data.class_names)
+    return class_index(label, run.class_names)
 
 
 def examples_at(run, indices):
@@ -257,7 +256,7 @@ def _labels_of(split):
 
 
 def _fingerprint(run):
-    with open_regular(run.path / "model.keras") as file:
+    with open_regular(run.model_file) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

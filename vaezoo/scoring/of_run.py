@@ -155,7 +155,7 @@ def _examples(run, data):
 
 def _labels(run, data, classes):
     """The number of each class of new examples among those of a conditional run."""
-    names = run.environment.get("class_names") or run.data.class_names
+    names = run.class_names
     if classes is None:
         raise VaezooError(
             f"this model is conditional, and the examples of '{data}' have no classes; give a folder for each class, "

@@ -99,7 +99,7 @@ def _measured(run, score, samples, before):
 
 def fingerprint(run):
     """The checksum of the model file of a run."""
-    with open_regular(run.path / "model.keras") as file:
+    with open_regular(run.model_file) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

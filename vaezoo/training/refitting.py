@@ -8,10 +8,11 @@ import numpy as np
 import tensorflow as tf
 
 from vaezoo.atomic import write_file
-from vaezoo.config import load_recipe, to_yaml
+from vaezoo.config import recipe_of, to_yaml
 from vaezoo.errors import VaezooError
+from vaezoo.presets import open_run
 from vaezoo.reading import LARGEST_TABLE, read_bytes
-from vaezoo.runs import Run, free_path, image_cache
+from vaezoo.runs import free_path, image_cache
 from vaezoo.seeds import TRAINING, fold_seed
 from vaezoo.tables import aligned
 from vaezoo.training.fit import EVALUATION_BATCH, Trained, printer
@@ -33,7 +34,7 @@ def refit(run, prior, changes=None, out=None, quiet=False) -> Trained:
     example; with a prior fitted to them it can be sampled from.
 
     Args:
-        run: the folder of a run, which is not changed.
+        run: the folder of a run, or a preset; it is not changed.
         prior: the name of a learned prior: "mixture", "flow" or "vamp".
         changes: values by dotted key for the keywords of the prior, as in {"model.prior.components": 50}.
         out: the new run directory; by default RUN-PRIOR, or the first of RUN-PRIOR-2, ... that is free.
@@ -49,7 +50,7 @@ def refit(run, prior, changes=None, out=None, quiet=False) -> Trained:
     Source: Hoffman & Johnson 2016, "ELBO surgery", for the gap that a better prior closes; Ghosh et al. 2020,
     arXiv:1903.12436, for density estimation after training.
     """
-    run = Run(run)
+    run = open_run(run)
     changes = dict(changes or {})
     for key in changes:
         if not key.startswith("model.prior"):
@@ -58,7 +59,7 @@ def refit(run, prior, changes=None, out=None, quiet=False) -> Trained:
         raise VaezooError(f"'{run.path / 'environment.json'}' does not say how many images there are; train again")
     images = run.environment["images"]["train"]
     keywords = {"covariance": "full", "components": min(COMPONENTS, images)} if prior == "mixture" else {}
-    recipe = load_recipe(run.path / "recipe.yaml", {"model.prior": {"name": prior, **keywords}, **changes})
+    recipe = recipe_of(run.recipe.model_dump(mode="json"), {"model.prior": {"name": prior, **keywords}, **changes})
     section = recipe.model.prior
     if not section.learned:
         raise VaezooError(f"the prior '{section.name}' has no weights to fit; give mixture, flow or vamp")
