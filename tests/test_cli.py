@@ -188,6 +188,7 @@ def test_a_folder_that_cannot_be_written(tiny_recipe, bars_file, tmp_path, capsy
 COMMAND = [sys.executable, "-m", "vaezoo", "train"]
 
 
+@pytest.mark.slow
 def test_a_full_disk(tiny_recipe, bars_file, tmp_path):
     def small_files():  # no file may pass 20 kB: writing the model fails as it does on a full disk
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
@@ -205,6 +206,7 @@ def test_a_full_disk(tiny_recipe, bars_file, tmp_path):
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_the_last_finished_epoch(tiny_recipe, bars_file, tmp_path):
     out = tmp_path / "run"
     process = subprocess.Popen(

@@ -137,6 +137,7 @@ def test_images_that_no_model_should_draw_score_badly_in_the_metric_for_it(run_o
     assert evaluation.memorization(halves, train) < 0.5
 
 
+@pytest.mark.slow
 def test_without_labels_that_the_images_tell_samples_are_compared_in_features_of_their_changes(
     run_of, bars_file, tmp_path, capsys
 ):

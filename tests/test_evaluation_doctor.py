@@ -210,6 +210,7 @@ def test_the_weight_of_the_kl_is_explained_with_the_numbers_of_the_run(run_of):
     assert "'kld_weight' of 2 / 16 = 0.12" in text
 
 
+@pytest.mark.slow
 def test_a_warm_up_that_did_not_end(run_of):
     objective = {"name": "beta", "beta": {"end": 1.0, "steps": 400}}
     found = found_in(run_of("warming", steps=100, rows=[], **{"model.objective": objective}))
@@ -284,6 +285,7 @@ def test_the_worst_comes_first(run_of):
 # Any run
 
 
+@pytest.mark.slow
 def test_runs_of_every_kind_are_read(tiny_run, conditional_run, vector_run, sequence_run):
     for path in (tiny_run, conditional_run, vector_run, sequence_run):
         for finding in diagnose(Run(path)):

@@ -223,6 +223,7 @@ def test_a_difference_is_scaled_and_of_tokens_it_is_another_one():
     np.testing.assert_array_equal(tokens, [0, 1])
 
 
+@pytest.mark.slow
 def test_verify_finds_an_artefact_that_disagrees(tiny_export, tmp_path, capsys):
     folder = tmp_path / "damaged"
     folder.mkdir()

@@ -190,6 +190,7 @@ def test_the_cards_say_what_is_needed(tiny_export, conditional_export):
         ("sequence_export", "sequence", (1, 5, 7)),
     ],
 )
+@pytest.mark.slow
 def test_the_python_of_the_files_card_runs(fixture, kind, shape, request, monkeypatch):
     exported = request.getfixturevalue(fixture)
     monkeypatch.chdir(exported.path)

@@ -136,6 +136,7 @@ def test_the_importance_weighted_bound_in_eps_is_that_in_z(x):
     np.testing.assert_allclose(-model.terms(x, seed, 0)["loss"], expected, rtol=1e-5, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_the_nll_is_that_of_sampling_from_the_prior_in_z(x):
     # log p(x) = log E_p(z) p(x|z), here by 200,000 draws from the prior; the errors are those of the delta method.
     model = build(ELBO(samples=8))
@@ -340,6 +341,7 @@ def test_resampling_a_group_leaves_the_others(images):
         start += size
 
 
+@pytest.mark.slow
 def test_a_trained_ladder_is_evaluated_and_drawn_by_groups(bars_file, tmp_path):
     run = Run(train(small_recipe("ladder_vae", bars_file), tmp_path / "run", quiet=True).path)
     report, _ = evaluate(run, samples=5)

@@ -346,6 +346,7 @@ def gradients(vae, x, draws):
 
 
 @pytest.mark.parametrize("posterior", [DiagonalNormal, FullNormal])
+@pytest.mark.slow
 def test_the_doubly_reparameterized_gradient_is_the_plain_one_in_expectation(posterior):
     x = np.random.default_rng(1).uniform(size=(6, 2, 2, 1)).astype("float32")
     plain, doubly = (
@@ -364,6 +365,7 @@ def test_the_doubly_reparameterized_gradient_is_the_plain_one_in_expectation(pos
 
 @pytest.mark.parametrize("posterior", [DiagonalNormal, FullNormal])
 @pytest.mark.parametrize("estimator", ["sticking_the_landing", "score_function"])
+@pytest.mark.slow
 def test_every_estimator_has_the_gradient_of_the_closed_form_in_expectation(estimator, posterior):
     x = np.random.default_rng(1).uniform(size=(6, 2, 2, 1)).astype("float32")
     plain, other = (

@@ -212,6 +212,7 @@ PROPERTY = {
 
 @settings(**PROPERTY, max_examples=12)
 @given(case=cases())
+@pytest.mark.slow
 def test_what_passes_validation_builds_trains_saves_and_loads(case, folder):
     check(*case, folder)
 

@@ -45,6 +45,7 @@ def test_only_the_prior_changes_and_the_bound_gains(refitted, tiny_run):
     assert new["kl"] < old["kl"] - 0.05  # the aggregated posterior of two short epochs is far from N(0, I)
 
 
+@pytest.mark.slow
 def test_the_result_is_an_ordinary_run(refitted, tiny_run, tmp_path, capsys):
     environment = json.loads((refitted.path / "environment.json").read_text())
     assert environment["refitted"] == str(tiny_run.resolve())

@@ -110,6 +110,7 @@ MODES = [
 
 
 @pytest.mark.parametrize(("name", "precision", "compilation"), MODES)
+@pytest.mark.slow
 def test_killed_within_an_epoch(name, precision, compilation, bars_file, tmp_path, after_calls):
     recipe = small_recipe(name, bars_file, **{"training.precision": precision, "training.compilation": compilation})
     whole = train(recipe, tmp_path / "whole", quiet=True, animate=True)
@@ -126,6 +127,7 @@ def test_killed_within_an_epoch(name, precision, compilation, bars_file, tmp_pat
         np.testing.assert_array_equal(film["codes"], expected["codes"])
 
 
+@pytest.mark.slow
 def test_the_best_weights_are_kept(bars_file, tmp_path, after_calls, monkeypatch):
     def best(**more):
         return small_recipe("averaged", bars_file, **{"training.keep": "best", "training.schedule": "constant", **more})
@@ -188,6 +190,7 @@ def test_a_training_without_results_leaves_no_folder(there_before, bars_file, tm
     assert sorted(path.name for path in tmp_path.rglob("*")) == left[there_before]
 
 
+@pytest.mark.slow
 def test_further_than_planned(run, whole):
     more = resume(run, epochs=4, quiet=True)
     assert rows_of(run)[:2] == rows_of(whole.path)[:2]

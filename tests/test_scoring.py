@@ -52,6 +52,7 @@ def test_the_evidence_is_the_exact_one_within_its_error():
     assert (found - EXACT).std(1).max() < 0.02 < EXACT.std() / 50
 
 
+@pytest.mark.slow
 def test_the_elbo_lies_above_the_evidence_and_is_the_exact_one_within_its_error():
     found = np.array([scoring.elbo(VAE, X, samples=200, seed=seed) for seed in range(8)])
     error = found.std(0, ddof=1) / np.sqrt(8)

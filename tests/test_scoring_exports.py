@@ -114,6 +114,7 @@ def test_the_client_scores_at_a_server_and_says_when_the_model_has_no_score(kind
         client.score(x)
 
 
+@pytest.mark.slow
 def test_a_score_that_disagrees_is_noticed(exported, tmp_path):
     folder = shutil.copytree(exported.path, tmp_path / "export")
     reference = folder / "verify_inputs.npz"
@@ -133,6 +134,7 @@ def test_a_score_that_cannot_be_calibrated_is_refused_before_anything_is_written
 
 
 @pytest.mark.parametrize("name", ["vector_run", "sequence_run"])
+@pytest.mark.slow
 def test_vectors_and_conditional_sequences_have_a_score_too(name, request, tmp_path):
     run = Run(request.getfixturevalue(name))
     done = export(run.path, tmp_path, formats=("savedmodel", "litert"), quantizations=("float32",), fpr=FPR)

@@ -191,6 +191,7 @@ def test_a_model_of_sequences_learns_four_of_them():
     np.testing.assert_array_equal(model(x[::50]), x[::50])
 
 
+@pytest.mark.slow
 def test_the_standalone_networks_load_where_vaezoo_cannot_be_imported(trained, tmp_path):
     script = """
 import sys

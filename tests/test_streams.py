@@ -28,6 +28,7 @@ def test_a_closed_standard_output_is_no_success():
 
 
 @pytest.mark.parametrize("gone", ["closed", pytest.param("full", marks=needs_full)])
+@pytest.mark.slow
 def test_a_training_ends_without_a_reader_of_what_it_says(gone, tiny_recipe, bars_file, tmp_path):
     command = [*VAEZOO, "train", tiny_recipe, "--data", bars_file, "--out", tmp_path / "run"]
     if gone == "full":
@@ -41,6 +42,7 @@ def test_a_training_ends_without_a_reader_of_what_it_says(gone, tiny_recipe, bar
     assert inspect(tmp_path / "run").status == "finished"
 
 
+@pytest.mark.slow
 def test_an_encoding_of_few_characters_is_no_error(tiny_run, tmp_path):
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     command = [*VAEZOO, "evaluate", tiny_run, "--importance-samples", "2", "--out", tmp_path / "evaluation"]

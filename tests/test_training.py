@@ -75,6 +75,7 @@ def test_training_learns(tiny_recipe, bars_file, tmp_path):
 
 
 @pytest.mark.parametrize("network", ["mlp", "conv"])
+@pytest.mark.slow
 def test_one_seed_gives_bit_identical_weights_and_another_does_not(network, tiny_recipe, bars_file, tmp_path):
     def weights(folder, seed):
         parts = {"model.encoder": network, "model.decoder": network, "data.binarize": "dynamic"}

@@ -129,6 +129,7 @@ def test_what_an_app_calls(trained, case):
     assert np.abs(samples - model.sample(4, seed=8, label=one_class)).max() > 0
 
 
+@pytest.mark.slow
 def test_standalone_files_load_where_vaezoo_cannot_be_imported(trained, tmp_path):
     script = """
 import json, sys
