@@ -8,7 +8,6 @@ import json
 import shutil
 import subprocess
 import tarfile
-import urllib.error
 import zlib
 from pathlib import Path
 
@@ -304,13 +303,13 @@ def write_archive(path, contents):
     return path
 
 
-def no_network(*_, **__):
-    raise urllib.error.URLError("no route")
+def no_network(command, **_):
+    raise subprocess.CalledProcessError(1, command, stderr="npm error: no route\n")
 
 
 def test_the_runtime_is_kept(archive, monkeypatch):
     first = runtime.litert_js(archive)
-    monkeypatch.setattr(runtime.urllib.request, "urlopen", no_network)
+    monkeypatch.setattr(runtime.subprocess, "run", no_network)
     assert runtime.litert_js() == first
     assert first.wasm == b"litert_wasm_compat_internal.wasm" * 20
 
@@ -319,16 +318,21 @@ def test_a_broken_file_in_the_cache_is_not_used(archive, monkeypatch):
     runtime.litert_js(archive)
     (path,) = (runtime.cache_folder()).glob("*/*.wasm")
     path.write_bytes(b"other")
-    monkeypatch.setattr(runtime.urllib.request, "urlopen", no_network)
-    with pytest.raises(VaezooError, match=r"cannot be downloaded .*no route.*npm pack.*runtime="):
+    monkeypatch.setattr(runtime.subprocess, "run", no_network)
+    with pytest.raises(VaezooError, match=r"cannot be fetched .*no route.*npm pack.*runtime="):
         runtime.litert_js()
 
 
 def test_the_runtime_is_downloaded_once(archive, monkeypatch, capsys):
-    content = archive.read_bytes()
-    monkeypatch.setattr(runtime.urllib.request, "urlopen", lambda address, timeout: io.BytesIO(content))
+    def npm(command, **_):
+        assert command[1:3] == ["pack", f"@litertjs/core@{runtime.VERSION}"]
+        shutil.copyfile(archive, Path(command[-1]) / runtime.ARCHIVE)
+
+    monkeypatch.setattr(runtime.subprocess, "run", npm)
     assert runtime.litert_js().script.startswith("litert_wasm")
-    assert "downloading LiteRT.js" in capsys.readouterr().err
+    assert "fetching LiteRT.js" in capsys.readouterr().err
+    monkeypatch.setattr(runtime.subprocess, "run", no_network)
+    assert runtime.litert_js().script.startswith("litert_wasm")
 
 
 @pytest.mark.parametrize("broken", ["empty", "missing", "other", "folder", "absent"])

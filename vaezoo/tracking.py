@@ -93,7 +93,7 @@ class TensorBoard(Tracker):
         write_text(folder / "codes.tsv", "".join("\t".join(f"{z:.5g}" for z in code) + "\n" for code in codes))
         config = 'tensor_name: "means of q(z|x)" tensor_path: "codes.tsv"'
         if labels is not None:
-            names = ["".join(c if c.isprintable() else " " for c in str(name)) for name in run.data.class_names]
+            names = [printable(str(name)) for name in run.class_names]
             write_text(folder / "classes.tsv", "".join(f"{names[label]}\n" for label in labels))
             config += ' metadata_path: "classes.tsv"'
         write_text(folder / "projector_config.pbtxt", f"embeddings {{ {config} }}\n")

@@ -11,7 +11,7 @@ def add_commands(commands):
     command.add_argument(
         "--runtime",
         metavar="FILE",
-        help="LiteRT.js, as `npm pack @litertjs/core` writes it (default: downloaded once, then kept)",
+        help="LiteRT.js, as `npm pack @litertjs/core` writes it (default: fetched with npm once, then kept)",
     )
     command.set_defaults(command=_explore)
 

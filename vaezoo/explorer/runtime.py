@@ -2,23 +2,23 @@
 
 import hashlib
 import io
+import shutil
+import subprocess
 import sys
 import tarfile
-import urllib.error
-import urllib.request
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
 from vaezoo.atomic import plain_errors, write_file
 from vaezoo.cache import cache_folder
-from vaezoo.errors import VaezooError
+from vaezoo.errors import VaezooError, printable
 from vaezoo.reading import open_regular
 
 VERSION = "2.5.3"
 ARCHIVE = f"litertjs-core-{VERSION}.tgz"  # as `npm pack` names it
-ADDRESS = f"https://registry.npmjs.org/@litertjs/core/-/core-{VERSION}.tgz"
 LARGEST = 2**26  # bytes of the archive, and of each file in it
-SECONDS = 60  # without an answer of the registry
+SECONDS = 120  # for npm
 
 # The build without relaxed SIMD: it runs in every browser of the last years, Safari included. File → SHA-256.
 FILES = {
@@ -49,7 +49,7 @@ def litert_js(archive: str | Path | None = None) -> Runtime:
     folder = cache_folder() / f"litert-js-{VERSION}"
     if archive is not None or not all(_is_intact(folder / name) for name in FILES):
         content = _download() if archive is None else _read(archive)
-        members = _members(content, archive or ADDRESS)
+        members = _members(content, archive or ARCHIVE)
         with plain_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
         for name, member in members.items():
@@ -63,16 +63,21 @@ def _is_intact(path):
 
 
 def _download():
-    print(f"vaezoo: downloading LiteRT.js {VERSION} (once) into {cache_folder()}", file=sys.stderr)
-    try:
-        with urllib.request.urlopen(ADDRESS, timeout=SECONDS) as answer:
-            return answer.read(LARGEST + 1)
-    except (urllib.error.URLError, OSError) as error:
-        reason = getattr(error, "reason", error)
-        raise VaezooError(
-            f"LiteRT.js cannot be downloaded from {ADDRESS} ({reason}); on a machine with npm, run "
-            f"`npm pack @litertjs/core@{VERSION}` and give {ARCHIVE} as runtime="
-        ) from error
+    package, npm = f"@litertjs/core@{VERSION}", shutil.which("npm")
+    print(f"vaezoo: fetching LiteRT.js {VERSION} (once) into {cache_folder()}", file=sys.stderr)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            subprocess.run(
+                [npm or "npm", "pack", package, "--silent", "--pack-destination", folder],
+                check=True, capture_output=True, text=True, timeout=SECONDS,
+            )  # fmt: skip
+        except (OSError, subprocess.SubprocessError) as error:
+            reason = printable((getattr(error, "stderr", None) or str(error)).strip().splitlines()[0])
+            raise VaezooError(
+                f"LiteRT.js cannot be fetched ({reason}); on a machine with npm, run `npm pack {package}` "
+                f"and give {ARCHIVE} as runtime="
+            ) from error
+        return _read(Path(folder) / ARCHIVE)
 
 
 def _read(archive):
