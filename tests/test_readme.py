@@ -81,6 +81,13 @@ def test_the_readme_is_one_page_and_has_every_recipe_with_its_figure():
     assert "| NLL 87.63 |" in text
 
 
+def test_a_figure_of_the_readme_stands_in_a_table_of_the_documentation():
+    rows = [line for page in PAGES[1:] for line in page.read_text(encoding="utf-8").splitlines() if line[:1] == "|"]
+    for row in recipe_table.rows("recipes"):
+        number = re.search(r"[\d.]+", row["measured"])[0]
+        assert any(f"`{row['recipe']}`" in line and number in line for line in rows), row
+
+
 def test_a_paper_has_a_short_name_and_an_address():
     text = "Ho et al. (2020), On examples, arXiv:2006.1; Li (2021), More, doi:10.1/2"
     assert recipe_table.paper(text) == "[Ho et al. (2020)](https://arxiv.org/abs/2006.1)"

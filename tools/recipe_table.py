@@ -23,8 +23,8 @@ def main():
 
 def table():
     """The rows: the recipe, what it is, its paper, and the NLL where it was measured."""
-    measured = {row["recipe"]: f"NLL {row['nll']}" for row in _rows("zoo")}
-    measured |= {row["recipe"]: row["measured"] for row in _rows("recipes")}
+    measured = {row["recipe"]: f"NLL {row['nll']}" for row in rows("zoo")}
+    measured |= {row["recipe"]: row["measured"] for row in rows("recipes")}
     lines = ["| recipe | what it is | paper | measured |", "|-|-|-|-|"]
     for name in recipe_names():
         recipe = load_recipe(name)
@@ -32,7 +32,8 @@ def table():
     return "\n".join(lines) + "\n"
 
 
-def _rows(name):
+def rows(name):
+    """The rows of a table of results."""
     with open(RESULTS / f"{name}.csv", newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
