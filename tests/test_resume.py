@@ -167,7 +167,7 @@ def test_a_signal_keeps_the_step(number, kind, whole, bars_file, tmp_path, after
     assert caught.type is kind
     assert signal.getsignal(number) is before
     assert inspect(tmp_path / "run").status == "interrupted"
-    with pytest.raises(vaezoo.VaezooError, match=r"finished no epoch yet.*--resume"):
+    with pytest.raises(vaezoo.VaezooError, match=r"no model: there is no model.keras in it; .*--resume"):
         Run(tmp_path / "run")
     assert_same(resume(tmp_path / "run", quiet=True), whole)
     assert inspect(tmp_path / "run").status == "finished"

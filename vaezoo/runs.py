@@ -52,7 +52,8 @@ class Run:
             if not (self.path / name).is_file():
                 if Checkpoints(self.path).all():
                     raise VaezooError(
-                        f"the run in '{path}' has finished no epoch yet; resume it with `vaezoo train --resume {path}`"
+                        f"the run in '{path}' has no model: there is no {name} in it; if it has finished no epoch yet, "
+                        f"continue it with `vaezoo train --resume {path}`"
                     )
                 raise VaezooError(f"'{path}' holds no run: there is no {name} in it; `vaezoo train` makes one")
 
