@@ -183,6 +183,7 @@ def expected_imq(mean, variance, bandwidth):
     return integrate.quad(part, 0, np.inf)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bandwidth", [0.5, 1.0, 2.0])
 @pytest.mark.parametrize(("kernel", "expected"), [("rbf", expected_rbf), ("imq", expected_imq)])
 def test_the_mmd_of_two_normals_is_its_closed_form(kernel, expected, bandwidth):
@@ -413,6 +414,7 @@ def test_each_weight_is_moved_by_the_gradient_of_its_own_player_alone(objective)
     assert sum(by_critic[w.path] is not None for w in vae.encoder.trainable_variables) == 2
 
 
+@pytest.mark.slow
 def test_a_critic_is_saved_with_the_model_and_goes_on_learning(tmp_path):
     vae = linear_vae(DiagonalNormal(), factor())
     vae.compile(keras.optimizers.Adam(0.01), jit_compile=False)

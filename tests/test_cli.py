@@ -82,6 +82,7 @@ def test_train_and_its_output(tiny_recipe, bars_file, tmp_path, capsys):
     assert keras.models.load_model(out / "model.keras").latent_dim == 3
 
 
+@pytest.mark.slow
 def test_vectors_leave_curves_but_no_pictures_of_images(tiny_recipe, tmp_path):
     np.save(tmp_path / "vectors.npy", np.random.default_rng(0).normal(size=(200, 8)).astype("float32"))
     command = ["train", tiny_recipe, "--data", tmp_path / "vectors.npy", "--epochs", "1", "--out", tmp_path / "run"]
@@ -100,6 +101,7 @@ def test_a_path_is_literal(tiny_recipe, bars_file, tmp_path):
     assert Run(tmp_path / "run").data.name == str(odd / "bars.npz")
 
 
+@pytest.mark.slow
 def test_a_run_is_never_overwritten(tiny_recipe, bars_file, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     command = ["train", tiny_recipe, "--data", bars_file, "--epochs", "1"]
@@ -172,6 +174,7 @@ def test_a_conditional_model_needs_labels(tiny_recipe, tmp_path, capsys):
     assert "have no labels" in refused(capsys, *command, "--set", "model.conditional=true")
 
 
+@pytest.mark.slow
 def test_a_density_on_binarized_images_is_warned_of(tiny_recipe, bars_file, tmp_path, capsys):
     command = ["train", tiny_recipe, "--data", bars_file, "--epochs", "1", "--out", tmp_path / "run"]
     assert main([*map(str, command), "--set", "model.likelihood=normal"]) == 0

@@ -141,6 +141,7 @@ def test_a_conditional_run_samples_a_class_or_every_class(runs, tmp_path, capsys
     np.testing.assert_allclose(styles["codes"], latent_space.embed(model, images, labels), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command != "edit"])
 def test_every_command_works_on_a_conditional_run(runs, tmp_path, capsys, command):
     label = ["--label", 2] if command == "manifold" else []
@@ -343,6 +344,7 @@ def test_a_picture_that_cannot_be_written_leaves_no_arrays(run_of, tmp_path, cap
 # Comparison and animation
 
 
+@pytest.mark.slow
 def test_compare_trains_recipes_and_takes_runs(runs, tiny_recipe, bars_file, tmp_path, capsys):
     other = tmp_path / "other.yaml"
     other.write_text(tiny_recipe.read_text() + "name: other\n")
@@ -386,6 +388,7 @@ def test_compare_refuses_what_does_not_compare(runs, tmp_path, capsys, monkeypat
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_animate_keeps_every_epoch_and_leaves_a_film(tiny_recipe, bars_file, tmp_path):
     out = tmp_path / "run"
     arguments = ["train", tiny_recipe, "--data", bars_file, "--epochs", 2, "--animate", "--out", out]

@@ -69,6 +69,7 @@ def refused(capsys, *arguments):
     return error
 
 
+@pytest.mark.slow
 def test_a_run_has_the_description_of_the_table_and_can_be_read_from_it(folder):
     run = Run(folder / "run")
     assert run.recipe.data.columns == {
@@ -122,6 +123,7 @@ def test_a_training_on_a_table_is_resumed(folder, tmp_path, capsys):
     assert Run(tmp_path / "run").model.spec == Run(folder / "run").model.spec
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_samples_are_a_table_like_that_of_the_training(folder, suffix, tmp_path, capsys):
     lines = done(capsys, "sample", folder / "run", "-n", "500", "--seed", "3", "--out", tmp_path / f"a{suffix}").out
@@ -225,6 +227,7 @@ def test_what_needs_images_or_classes_says_so(command, folder, capsys):
     assert "vaezoo: " in refused(capsys, command[0], folder / "run", *command[1:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("continuous", ["student_t", "normal"])
 def test_an_outlier_of_a_billion_spreads_is_survived(continuous, tmp_path):
     cells = {name: values for name, values in table(300).items() if name in ("weight", "size")}

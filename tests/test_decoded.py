@@ -64,6 +64,7 @@ def no_decoding(monkeypatch):
     monkeypatch.setattr(decoded, "read_image", refuse)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [2**31, 100], ids=["held", "streamed"])
 @pytest.mark.parametrize("size", [None, (8, 8)])
 def test_the_second_time_no_image_is_opened(size, limit, folder, cache, monkeypatch):
@@ -266,6 +267,7 @@ def recipe(tiny_recipe, folder):
     return load_recipe(tiny_recipe, settings | {"training.batch_size": 5, "training.epochs": 2})
 
 
+@pytest.mark.slow
 def test_a_run_resumes_and_is_evaluated_after_the_cache_was_deleted(recipe, tmp_path):
     def trained(name, **settings):
         training = recipe.training.model_copy(update={"schedule": "constant", **settings})
@@ -285,6 +287,7 @@ def test_a_run_resumes_and_is_evaluated_after_the_cache_was_deleted(recipe, tmp_
     assert len(arrays(cache)) == 1
 
 
+@pytest.mark.slow
 def test_what_was_skipped_stands_in_the_run_and_is_said_first(recipe, tmp_path, capsys):
     run = train(recipe, tmp_path / "runs" / "a").path
     assert (run / "skipped.txt").read_text() == "a/bad.png: unreadable\n"
@@ -300,6 +303,7 @@ def test_what_was_skipped_stands_in_the_run_and_is_said_first(recipe, tmp_path, 
     assert not (train(recipe, tmp_path / "runs" / "b", quiet=True).path / "skipped.txt").exists()
 
 
+@pytest.mark.slow
 def test_a_folder_that_changed_since_is_refused_at_a_resume(recipe, tmp_path):
     run = train(recipe, tmp_path / "runs" / "a", quiet=True).path
     for n in range(40, 60):

@@ -87,6 +87,7 @@ def test_a_run_is_measured_and_its_report_is_written(run_of, capsys):
     assert (folder / "report.json").read_text() == json.dumps(report, indent=2) + "\n"
 
 
+@pytest.mark.slow
 def test_samples_are_compared_in_the_features_of_a_classifier(run_of, capsys, tmp_path):
     path = run_of("samples")
     done(capsys, "evaluate", path, "--out", tmp_path / "one")
@@ -178,6 +179,7 @@ def test_a_class_of_most_images_does_not_keep_the_others_from_being_learned(run_
     assert space.accuracies["balanced_accuracy"] > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
@@ -253,6 +255,7 @@ def test_an_autoencoder_has_a_reconstruction_and_active_units_alone(run_of, caps
     np.testing.assert_allclose(report["bound"]["reconstruction"]["value"], np.mean(nats), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_what_the_latents_hold_of_the_known_factors_is_measured_if_asked_for(run_of, capsys, monkeypatch):
     path = run_of("factors", **{"data.name": "sprites"})
     monkeypatch.setattr(evaluation.metrics, "_samples", lambda *_: (None, "a classifier takes a minute"))
@@ -297,6 +300,7 @@ def test_the_psnr_of_known_errors():
     np.testing.assert_allclose(psnr(known), [0, 20, 100], atol=1e-9)  # of an exact one at most 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["vector", "sequence"])
 def test_examples_that_are_no_images_are_measured_without_their_samples(run_of, tmp_path, kind):
     rng = np.random.default_rng(0)

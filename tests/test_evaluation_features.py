@@ -119,6 +119,7 @@ def blurred(images, times):
 # Samples that must score badly, in each space
 
 
+@pytest.mark.slow
 def test_real_images_score_well(compared):
     value, error = compared.kid(compared.images)
     assert abs(value) < 3 * error
@@ -167,6 +168,7 @@ def test_the_fewer_kinds_of_image_there_are_the_further_they_are_away(compared):
     assert compared.precision_recall(digits(rng.integers(1, size=TEST), seed=4) / 255)[1] < 0.5
 
 
+@pytest.mark.slow
 def test_both_spaces_rank_bad_samples_alike(files, tiny_recipe):
     rng, n = np.random.default_rng(5), TEST
     ranks = []
@@ -183,6 +185,7 @@ def test_both_spaces_rank_bad_samples_alike(files, tiny_recipe):
 # Spaces that are refused
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [0, 1e-4])
 def test_constant_features_leave_the_samples_out(run_of, files, tiny_recipe, scale):
     run = run_of(files["labels"], name=f"constant-{scale}")
@@ -208,6 +211,7 @@ def test_features_that_vary_are_not_refused():
             check_variety(constant)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("told", [True, False], ids=["labels of the digits", "random labels"])
 def test_a_class_of_60_percent_and_nine_small_ones(folder, tiny_recipe, told, monkeypatch):
     monkeypatch.setattr("vaezoo.evaluation.classifier.STEPS", 100)
@@ -299,6 +303,7 @@ def test_the_quadrants_of_any_image_are_put_in_another_order(tmp_path, height, w
     assert h == 0 or not np.array_equal(found, task.changed(x, 2, 6))
 
 
+@pytest.mark.slow
 def test_the_space_without_labels_is_the_same_every_time(files, tiny_recipe, tmp_path, monkeypatch):
     monkeypatch.setattr("vaezoo.evaluation.classifier.STEPS", 60)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "one"))
@@ -321,6 +326,7 @@ def small_inception(shape):
     return keras.Model(image, {"features": h})
 
 
+@pytest.mark.slow
 def test_inception_takes_grey_and_colour_images():
     colour = inception((40, 30, 3), weights=None)
     grey = inception((40, 30, 1), weights=None)

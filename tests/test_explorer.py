@@ -94,6 +94,7 @@ def test_half_precision_weights_need_less_than_base64():
 # The content
 
 
+@pytest.mark.slow
 def test_the_points_are_the_codes_in_the_plane(run, found):
     plane, points = found.data["plane"], np.array(found.data["points"])
     codes, labels = latent_space.of_run.embedding_of_test(run, len(points))
@@ -112,6 +113,7 @@ def test_the_examples_are_of_all_classes_and_have_their_codes(run, found):
     assert found.arrays["draws"].shape == (content.DRAWS, run.model.latent_dim)
 
 
+@pytest.mark.slow
 def test_the_networks_are_measured_and_half_precision_is_replaced_where_it_misses(run, found, monkeypatch):
     assert {name: network.precision for name, network in found.networks.items()} == {
         "decode": "float16",

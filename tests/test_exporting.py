@@ -95,6 +95,7 @@ def test_a_draw_is_a_function_of_its_own_seed(loaded):
     np.testing.assert_allclose(np.cov(many.T), np.eye(3), atol=0.1)
 
 
+@pytest.mark.slow
 def test_a_conditional_model_takes_a_label_everywhere(conditional_export):
     loaded = tf.saved_model.load(str(newest(conditional_export)))
     for name, function in loaded.signatures.items():
@@ -110,6 +111,7 @@ def test_a_conditional_model_takes_a_label_everywhere(conditional_export):
 # Vectors and sequences
 
 
+@pytest.mark.slow
 def test_a_model_of_vectors_exports(vector_export, vector_run):
     vae, loaded = Run(vector_run).model, tf.saved_model.load(str(newest(vector_export)))
     rng = np.random.default_rng(0)
@@ -130,6 +132,7 @@ def test_a_model_of_vectors_exports(vector_export, vector_run):
     check_other(vector_export, "vectors of 6 numbers: [F], float32")
 
 
+@pytest.mark.slow
 def test_a_model_of_sequences_exports(sequence_export, sequence_run):
     vae, loaded = Run(sequence_run).model, tf.saved_model.load(str(newest(sequence_export)))
     rng = np.random.default_rng(0)
@@ -336,6 +339,7 @@ def test_an_export_that_fails_leaves_no_folder(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", [saved_model, litert])
 def test_a_full_disk_that_tensorflow_reports_is_one_line(module, tiny_run, tmp_path, monkeypatch, capsys):
     def full(*_, **__):

@@ -13,6 +13,8 @@ from google.protobuf import text_format
 from vaezoo.errors import VaezooError
 from vaezoo.exporting.graph_check import STATEFUL_RANDOM_OPS, check_saved_model
 
+pytestmark = pytest.mark.slow
+
 KIT = Path(__file__).parent.parent / "export"
 
 # The fields of BatchingParameters in tensorflow_serving/servables/tensorflow/session_bundle_config.proto, a message

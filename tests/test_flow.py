@@ -152,6 +152,7 @@ def test_the_code_is_where_the_flow_takes_the_mean_of_the_normal():
     assert np.abs(code - params[:, :3]).max() > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_the_gradient_reaches_the_parameters_and_every_weight(jit_compile):
     posterior = flow(3)

@@ -278,6 +278,7 @@ def test_a_training_goes_on_without_its_environment(run, capsys):
     assert resumed.test
 
 
+@pytest.mark.slow
 def test_rows_have_equal_keys_when_a_resumed_training_begins_to_skip_steps(run):
     resume(run, epochs=3, changes={"training.on_nonfinite": "skip"}, quiet=True)
     assert [row["skipped"] for row in read_table(run / "metrics.csv")] == [0, 0, 0]

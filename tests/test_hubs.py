@@ -112,6 +112,7 @@ def kaggle(monkeypatch, tmp_path):
     return store
 
 
+@pytest.mark.slow
 def test_a_preset_goes_to_kaggle_and_comes_back(kaggle, made, tmp_path):
     address = "kaggle://user/bars/keras/tiny"
     more = Path(shutil.copytree(made.folder, tmp_path / "more"))

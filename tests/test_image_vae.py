@@ -12,6 +12,8 @@ from vaezoo.config import load_recipe
 from vaezoo.recipe_schema import Training
 from vaezoo.training.setup import prepare
 
+pytestmark = pytest.mark.slow
+
 SMALL = ["--set", "model.encoder.width=8", "--set", "model.decoder.width=8", "--set", "model.latent_dim=4"]
 
 

@@ -197,6 +197,7 @@ def test_no_gradient_of_a_missing_cell_is_nan_or_reaches_a_weight(continuous, co
         assert gradient.numpy()[1] != 0
 
 
+@pytest.mark.slow
 def test_a_model_with_missing_cells_trains_with_finite_weights_and_the_elbo_is_that_of_what_is_observed():
     x = rows(64)
     holes = np.where(np.random.default_rng(3).uniform(size=x.shape) < 0.3, np.nan, x).astype("float32")

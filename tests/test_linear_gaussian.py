@@ -117,6 +117,7 @@ def fitted(make, x, steps):
     return vae
 
 
+@pytest.mark.slow
 def test_training_reaches_the_maximum_likelihood_of_probabilistic_pca():
     x = low_rank_images()
     mean, values, vectors = principal_components(x)

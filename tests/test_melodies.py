@@ -418,6 +418,7 @@ def melody_run(tmp_path_factory):
     return Run(folder / "run")
 
 
+@pytest.mark.slow
 def test_a_training_leaves_pictures_of_melodies(melody_run):
     assert {"samples.png", "reconstructions.png", "curves.png"} <= {path.name for path in melody_run.path.iterdir()}
 
@@ -428,6 +429,7 @@ def beside_inputs(arrays):
     return np.concatenate([arrays["inputs"][:, None], examples], axis=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("draw", "melodies"),
     [

@@ -84,6 +84,7 @@ def objective(clean):
     return Compact
 
 
+@pytest.mark.slow
 def test_a_new_prior_trains_and_loads(prior, tiny_recipe, bars_file, tmp_path):
     chosen = {"name": "located", "start": 0.25}
     recipe = load_recipe(tiny_recipe, {"data.name": str(bars_file), "training.epochs": 1, "model.prior": chosen})
@@ -122,6 +123,7 @@ def test_the_keywords_of_a_new_class_are_checked(prior):
         PRIORS["located"](start=11.0)
 
 
+@pytest.mark.slow
 def test_a_new_term_is_recorded_and_shown(objective, tiny_recipe, bars_file, tmp_path, monkeypatch, capsys):
     panels = []
     real = plots.training_curves

@@ -77,6 +77,7 @@ def test_every_weight_belongs_to_a_part(tiny_recipe, bars_file):
     assert set(PARTS) == set(vae.PARTS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["stop", "skip"])
 def test_the_gradient_of_a_critic_is_watched(policy, tiny_recipe, bars_file, tmp_path, monkeypatch):
     @tf.custom_gradient
@@ -102,12 +103,14 @@ def test_the_gradient_of_a_critic_is_watched(policy, tiny_recipe, bars_file, tmp
     assert all(np.isfinite(weights).all() for weights in trained.model.get_weights())
 
 
+@pytest.mark.slow
 def test_the_term_of_a_critic_is_watched(tiny_recipe, bars_file, tmp_path, poison):
     poison("critic", 14)
     with pytest.raises(vaezoo.VaezooError, match="step 14: the term 'critic' became nan; its inputs or its"):
         train(tiny(tiny_recipe, bars_file, **FACTOR), tmp_path / "run", quiet=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -138,6 +141,7 @@ def test_what_provokes_it(overrides, message, tiny_recipe, bars_file, tmp_path):
         train(recipe, tmp_path / "run", quiet=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["stop", "skip"])
 def test_an_overflow_lowers_the_loss_scale_and_training_goes_on(policy, tiny_recipe, bars_file):
     settings = {"training.precision": "mixed_float16", "training.on_nonfinite": policy, "training.learning_rate": 0.01}
@@ -176,6 +180,7 @@ def test_constant_images_train(precision, likelihood, tiny_recipe, tmp_path):
     assert np.isfinite(train(recipe, tmp_path / "run", quiet=True).test["loss"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("raw", [-200.0, 1e30])
 def test_a_latent_scale_at_its_ends(raw, tiny_recipe, bars_file):
     """At the floor of 1e-4 every term is finite and training continues; at the other end it stops, with the reason."""

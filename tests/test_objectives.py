@@ -396,6 +396,7 @@ def test_at_the_true_posterior_sticking_the_landing_has_no_noise():
         assert max(of_encoder) < 1e-4 if quiet else max(of_encoder) > 1e-1
 
 
+@pytest.mark.slow
 def test_the_noise_of_a_gradient_is_that_of_its_draws():
     x = np.random.default_rng(1).uniform(size=(6, 2, 2, 1)).astype("float32")
     vae = linear_vae(DiagonalNormal(), ELBO(samples=4))

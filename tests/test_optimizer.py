@@ -77,6 +77,7 @@ def test_the_average_follows_the_weights(jit_compile):
     assert np.abs(average - weights.numpy()).max() > 0.01
 
 
+@pytest.mark.slow
 def test_what_is_kept_and_scored_is_the_average(bars_file, tmp_path):
     recipe = small_recipe("mlp_vae", bars_file, **{"training.average": 0.95, "training.learning_rate": 0.01})
     trained = train(recipe, tmp_path / "run", quiet=True)

@@ -282,6 +282,7 @@ def test_other_images_are_refused_in_one_line_that_says_what_to_use(images, what
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "size", "crop"),
     [(["--image-size", "12"], (12, 12), "center"), (["--image-size", "12", "20", "--crop", "pad"], (12, 20), "pad")],

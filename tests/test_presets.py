@@ -51,6 +51,7 @@ def sign(folder):
 # Making one
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "kind"),
     [("tiny_run", "float16"), ("tiny_run", "int8"), ("conditional_run", "int8"), ("sequence_run", "float16"),
@@ -142,6 +143,7 @@ def test_what_is_sampled_is_what_the_run_samples(made, tiny_run):
     np.testing.assert_allclose(vaezoo.load(made.folder).sample(4), model.sample(4), atol=2e-3)
 
 
+@pytest.mark.slow
 def test_a_preset_can_be_trained_further(made, bars_file):
     model = vaezoo.load(made.folder)
     assert int(model.optimizer.iterations) == 20

@@ -296,6 +296,7 @@ def test_the_gradient_reaches_the_pseudo_inputs_and_the_encoder(jit_compile):
     assert (np.abs(found[0]).max((1, 2, 3)) > 0).all()  # every pseudo-input
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "prior",
     [

@@ -8,10 +8,12 @@ import sys
 import textwrap
 from pathlib import Path
 
+import gallery
 import numpy as np
 import pytest
 import recipe_table
 
+import vaezoo
 from vaezoo.cli.main import build_parser
 from vaezoo.config import load_recipe, recipe_names
 from vaezoo.training import train
@@ -77,7 +79,7 @@ def test_the_readme_is_one_page_and_has_every_recipe_with_its_figure():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert text.count("\n") <= 120
     assert recipe_table.table() in text  # else run tools/recipe_table.py
-    assert all(f"| `{name}` |" in text for name in recipe_names())
+    assert all(f"| [`{name}`](docs/gallery.md#{name}) |" in text for name in recipe_names())
     assert "| NLL 87.63 |" in text
 
 
@@ -86,6 +88,20 @@ def test_a_figure_of_the_readme_stands_in_a_table_of_the_documentation():
     for row in recipe_table.rows("recipes"):
         number = re.search(r"[\d.]+", row["measured"])[0]
         assert any(f"`{row['recipe']}`" in line and number in line for line in rows), row
+
+
+def test_the_gallery_has_a_picture_of_every_recipe():
+    assert [row["recipe"] for row in recipe_table.rows("gallery")] == recipe_names()
+    assert (ROOT / "docs" / "gallery.md").read_text(encoding="utf-8") == gallery.page()  # else run tools/gallery.py
+    pictures = list((ROOT / "docs" / "pictures" / "gallery").iterdir())
+    assert sorted(picture.stem for picture in pictures) == recipe_names()
+    assert sum(picture.stat().st_size for picture in pictures) < 2e6
+
+
+def test_a_release_has_one_version():
+    assert f"\nversion: {vaezoo.__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    date = re.search(r"date-released: (\S+)", (ROOT / "CITATION.cff").read_text(encoding="utf-8"))[1]
+    assert f"\n## {vaezoo.__version__} ({date})\n" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
 def test_a_paper_has_a_short_name_and_an_address():

@@ -12,6 +12,8 @@ from vaezoo.runs import Run
 from vaezoo.training import refit, resume
 from vaezoo.training.refitting import FitCodes
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", autouse=True)
 def few_steps():

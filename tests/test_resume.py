@@ -158,6 +158,7 @@ def test_which_epoch_is_the_best():
     assert TrainingState().best_epoch == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "kind"), [(signal.SIGTERM, Terminated), (signal.SIGINT, KeyboardInterrupt)])
 def test_a_signal_keeps_the_step(number, kind, whole, bars_file, tmp_path, after_calls):
     after_calls(1, lambda: os.kill(os.getpid(), number))
@@ -352,6 +353,7 @@ def test_what_cannot_be_resumed(run, bars_file, tmp_path):
         resume(run, quiet=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "failing",
     [

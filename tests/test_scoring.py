@@ -41,6 +41,7 @@ VAE = near_exact()
 # The scores
 
 
+@pytest.mark.slow
 def test_the_evidence_is_the_exact_one_within_its_error():
     found = np.array([scoring.evidence(VAE, X, samples=500, seed=seed) for seed in range(8)])
     ratio = np.exp(EXACT - found)  # p^(x) / p(x), which is 1 on average over the seeds for each example

@@ -18,6 +18,8 @@ from vaezoo.exporting import export, verify
 from vaezoo.runs import Run
 from vaezoo.serving import DecoderClient
 
+pytestmark = pytest.mark.slow
+
 FPR = 0.1
 
 

@@ -84,6 +84,7 @@ def test_a_run_scores_its_own_test_split_and_the_rate_is_the_one_reported(run):
     np.testing.assert_allclose(scored.scores, scored.calibration.test)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCORES)
 def test_once_calibrated_a_run_scores_without_its_data(run, no_data, new_images, name):
     before = score(run, new_images, name, fpr=0.1, explained=True)
@@ -116,6 +117,7 @@ SPOILERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", SPOILERS)
 def test_a_stale_or_hostile_calibration_is_measured_anew_and_without_data_refused(run, no_data, new_images, how):
     before = score(run, new_images, fpr=0.1)
@@ -144,6 +146,7 @@ def refused(capsys, *arguments):
     return said.err
 
 
+@pytest.mark.slow
 def test_bad_input_is_refused_with_one_line(run, tmp_path, capsys):
     def saved(name, array):
         np.save(tmp_path / name, array)
@@ -190,6 +193,7 @@ def test_bad_input_is_refused_with_one_line(run, tmp_path, capsys):
         assert end.value.code == 2
 
 
+@pytest.mark.slow
 def test_a_run_without_a_validation_split_says_so(tiny_recipe, bars_file, tmp_path):
     path = train_tiny(tiny_recipe, bars_file, tmp_path / "run", data__validation=0.0, training__epochs=1)
     with pytest.raises(VaezooError, match=r"no validation split.*train with data\.validation=0\.1"):

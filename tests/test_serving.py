@@ -76,6 +76,7 @@ def client(addresses, kind, tiny):
 # Calls
 
 
+@pytest.mark.slow
 def test_every_call_gives_what_the_model_gives(client, tiny_run):
     vae = Run(tiny_run).model
     rng = np.random.default_rng(0)
@@ -109,6 +110,7 @@ def test_a_conditional_model_takes_labels(addresses, kind, conditional_run):
             client.decode(z)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "dtype"), [("vector", "float32"), pytest.param("sequence", "int32", marks=pytest.mark.slow)]
 )
@@ -306,6 +308,7 @@ def test_the_lines_of_the_card_work(name, fixture, addresses, request, tiny):
     assert names["image"].shape == (1, 8, 8, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "label"), [("tiny", []), ("told", ["3"])])
 def test_the_examples_run(name, label, addresses):
     examples = KIT / "tf_serving" / "examples"

@@ -62,6 +62,7 @@ def exact(estimator, X):
     return marginal.logpdf((X - estimator.mean_) / estimator.scale_) - np.log(estimator.scale_).sum()
 
 
+@pytest.mark.slow
 def test_the_density_of_a_linear_model_is_that_of_its_gaussian_in_the_units_of_the_rows(fitted):
     X = linear_gaussian(200, seed=1)
     np.testing.assert_allclose(fitted.score_samples(X), exact(fitted, X), atol=0.05)
@@ -160,6 +161,7 @@ def test_a_hundredth_of_new_rows_is_below_the_threshold():
     assert np.mean(shares) == pytest.approx(0.01, abs=4 * stats.beta(3, 298).std() / np.sqrt(5))
 
 
+@pytest.mark.slow
 def test_the_contamination_is_the_share_of_the_rows_of_fit(rows):
     estimator = VAE(contamination=0.1, **QUICK)
     assert np.sum(estimator.fit_predict(rows) == -1) == 30
@@ -176,6 +178,7 @@ def test_a_row_beyond_all_bounds_has_a_finite_density_and_is_an_outlier(fitted, 
 # Random numbers
 
 
+@pytest.mark.slow
 def test_the_random_state_decides_everything_and_leaves_other_generators_alone(rows):
     before = random.getstate(), np.random.get_state()[1].copy()
     first = VAE(**QUICK).fit(rows)
@@ -199,6 +202,7 @@ def test_initial_weights_are_those_of_keras_own_seed(prior):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_the_weights_of_the_best_look_are_kept_and_training_ends_soon_after(rows):
     """A wide network learns 54 rows by heart."""
     estimator = VAE(2, hidden=(128,), random_state=0).fit(rows[:60])

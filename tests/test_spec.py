@@ -179,6 +179,7 @@ def test_the_loaded_model_is_the_saved_one(trained, case):
     assert int(loaded.optimizer.iterations) == 2
 
 
+@pytest.mark.slow
 def test_a_model_of_sequences_learns_four_of_them():
     # 7 log 4 = 9.7 nats where nothing is known; log 4 = 1.39 is the entropy of the data, the least that is possible.
     x = np.repeat(np.arange(4), 50)[:, None] * np.ones((1, 7), "int32")

@@ -266,6 +266,7 @@ def test_the_name_is_of_the_set_even_beside_a_folder(monkeypatch, tmp_path):
 # Training
 
 
+@pytest.mark.slow
 def test_a_conditional_model_trains_on_them_and_evaluation_reads_them(monkeypatch, tmp_path):
     load = sprites.load
 
@@ -390,6 +391,7 @@ def test_sets_of_tensorflow_datasets_have_their_factors(factored):
     assert set(data.train.with_factors(shape=1).x[:, 0, 0, 0] % 3) == {1}
 
 
+@pytest.mark.slow
 def test_a_streamed_set_has_its_factors_too(factored):
     from vaezoo.data import tfds_sets
 

@@ -35,6 +35,7 @@ HARDER = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{"training.epochs": 1}, pytest.param(HARDER, marks=pytest.mark.slow)])
 def test_two_devices_make_the_steps_of_one(settings, tiny_recipe, bars_file, tmp_path):
     script = Path(__file__).parent / "on_two_devices.py"

@@ -333,6 +333,7 @@ def test_only_tables_have_columns():
         load_data("glyphs", label="digit")
 
 
+@pytest.mark.slow
 def test_large_tables_are_refused_before_they_are_read(tmp_path, monkeypatch):
     monkeypatch.setattr(table_files, "LARGEST_TABLE", 1000)
     with pytest.raises(VaezooError, match=r"the limit of a CSV file is 0 MiB: save it as .parquet"):

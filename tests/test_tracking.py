@@ -37,6 +37,7 @@ def events(folder):
     return found
 
 
+@pytest.mark.slow
 def test_tensorboard_holds_the_metrics_the_pictures_and_the_codes(tiny_recipe, bars_file, tmp_path, capsys):
     run = tmp_path / "run"
     command = ["train", str(tiny_recipe), "--data", str(bars_file), "--out", str(run), "--callback", "tensorboard"]
@@ -70,6 +71,7 @@ class Stand:
         return call
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "numbers"), [("wandb", "log"), ("mlflow", "log_metrics")])
 def test_other_trackers_get_the_same(name, numbers, tiny_recipe, bars_file, tmp_path, monkeypatch, capsys):
     stand, module = Stand(), types.ModuleType(name)
@@ -98,6 +100,7 @@ def test_a_tracker_that_is_missing_or_unknown_is_refused_and_nothing_is_written(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_callback_of_keras_can_stop_a_training(tiny_recipe, bars_file, tmp_path):
     class StopAfterTwo(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):

@@ -89,6 +89,7 @@ def test_one_seed_gives_bit_identical_weights_and_another_does_not(network, tiny
     assert any(np.abs(a - c).max() > 0 for a, c in zip(first, other, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision_trains_with_float32_terms(precision, tiny_recipe, bars_file, tmp_path):
     trained = train(tiny(tiny_recipe, bars_file, **{"training.precision": precision}), tmp_path / "run", quiet=True)
@@ -105,6 +106,7 @@ def test_mixed_precision_trains_with_float32_terms(precision, tiny_recipe, bars_
     np.testing.assert_allclose(decoder(z), model.examples(z), atol=2e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("precision", "compilation"),
     [
@@ -144,6 +146,7 @@ def first_gradients(recipe):
     return [10 * momentum for momentum in momenta], weights
 
 
+@pytest.mark.slow
 def test_the_loss_scale_of_float16_does_not_change_the_gradients_of_either_player(bars_file):
     settings = {"training.batch_size": 380, "training.clip_norm": None, "training.compilation": "graph"}
     full, half = (
@@ -157,6 +160,7 @@ def test_the_loss_scale_of_float16_does_not_change_the_gradients_of_either_playe
         np.testing.assert_allclose(theirs, ours, atol=0.02 * np.abs(ours).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [0.5, None])
 def test_a_long_gradient_is_shortened(limit, tiny_recipe, bars_file, tmp_path, monkeypatch):
     # Adam's first momentum is a tenth of the first gradient that it receives.
@@ -174,6 +178,7 @@ def test_the_plain_autoencoder_reports_no_bound(tiny_recipe, bars_file, tmp_path
     assert set(train(recipe, tmp_path / "run", quiet=True).test) == {"loss", "reconstruction"}
 
 
+@pytest.mark.slow
 def test_a_conditional_run_draws_every_class(tiny_recipe, bars_file, tmp_path, monkeypatch):
     drawn = {}
     real = plots.image_grid
@@ -235,6 +240,7 @@ def test_mlp_vae_reaches_its_bound_on_mnist(mnist, tmp_path):
     assert trained.test["elbo"] == pytest.approx(-106.82, abs=1)
 
 
+@pytest.mark.slow
 def test_a_picture_that_cannot_be_drawn_is_a_warning(tiny_recipe, bars_file, tmp_path, monkeypatch, capsys):
     def fail(*_):
         raise ValueError("Image size of 100000x1 pixels is too large")

@@ -1,5 +1,6 @@
 """One contract over every recipe, conditional and not."""
 
+import functools
 import inspect
 import json
 import os
@@ -20,6 +21,16 @@ from vaezoo.registry import DECODERS, ENCODERS, LIKELIHOODS, OBJECTIVES, POSTERI
 from vaezoo.spec import Spec
 
 CASES = [(name, conditional) for name in recipe_names() for conditional in (False, True)]
+# Each recipe as it is; slow, the same one with the other answer to whether its parts see the label.
+every_case = pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(
+            case, id=str(case), marks=[] if load_recipe(case[0]).model.conditional == case[1] else pytest.mark.slow
+        )
+        for case in CASES
+    ],
+)
 IMAGE_SHAPE = (8, 8, 1)
 
 
@@ -47,32 +58,35 @@ def codes_of(model, count=5):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """Every case after one epoch of two steps, with its files: {case: (model, logs of the epoch, folder)}."""
-    models = {}
-    for name, conditional in CASES:
+    """Train a case for one epoch of two steps, at its first use: case → (model, logs of the epoch, folder)."""
+
+    @functools.cache
+    def train(case):
+        name, conditional = case
         folder = tmp_path_factory.mktemp(f"{name}-{conditional}")
         model = vaezoo.create_model(name, spec_of(name), conditional=conditional)
-        model.compile(keras.optimizers.Adam(1e-3), run_eagerly=True)  # tracing 22 models takes longer than their steps
+        model.compile(keras.optimizers.Adam(1e-3), run_eagerly=True)  # tracing every model takes longer than its steps
         logs = model.fit(inputs_of(model), batch_size=16, verbose=0).history
         model.save(folder / "model.keras")
         standalone_decoder(model).save(folder / "decoder.keras")
         standalone_encoder(model).save(folder / "encoder.keras")
-        models[name, conditional] = model, logs, folder
-    return models
+        return model, logs, folder
+
+    return train
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@every_case
 def test_a_step_keeps_every_weight_and_term_finite(trained, case):
-    model, logs, _ = trained[case]
+    model, logs, _ = trained(case)
     assert set(logs) == set(model.objective.terms)
     assert all(np.isfinite(values).all() for values in logs.values())
     assert all(np.isfinite(weight).all() for weight in model.get_weights())
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@every_case
 def test_a_step_moves_every_trainable_weight(trained, case):
     # A variable that the gradient misses (a snapshot, an untracked weight) would stay where it began.
-    model, _, _ = trained[case]
+    model, _, _ = trained(case)
     momenta = [v for v in model.optimizer.variables if "momentum" in v.path]
     assert len(momenta) == len(model.trainable_variables)
     if getattr(model.objective, "reconstruction_weight", 1) == 0:  # kl_only: nothing tells the decoder how to draw
@@ -80,9 +94,9 @@ def test_a_step_moves_every_trainable_weight(trained, case):
     assert all(np.abs(momentum.numpy()).max() > 0 for momentum in momenta)
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@every_case
 def test_a_loaded_model_is_the_saved_one(trained, case):
-    model, _, folder = trained[case]
+    model, _, folder = trained(case)
     loaded = keras.models.load_model(folder / "model.keras")
     inputs = inputs_of(model)
     np.testing.assert_array_equal(loaded.predict(inputs, verbose=0), model.predict(inputs, verbose=0))
@@ -98,17 +112,17 @@ def test_a_loaded_model_is_the_saved_one(trained, case):
     assert (loaded.seed, loaded.name, loaded.dtype_policy.name) == (model.seed, model.name, model.dtype_policy.name)
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@every_case
 def test_its_files_pass_the_check_of_foreign_files(trained, case):
     # Where this fails, a Keras layer is new here: add it to keras_files.LAYERS, if it does arithmetic alone.
-    _, _, folder = trained[case]
+    _, _, folder = trained(case)
     for name in ("model.keras", "decoder.keras", "encoder.keras"):
         assert check_keras_file(folder / name) > 0
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@every_case
 def test_what_an_app_calls(trained, case):
-    model, _, _ = trained[case]
+    model, _, _ = trained(case)
     inputs, (z, z_label) = inputs_of(model), codes_of(model)
     x, label = (inputs["x"], inputs["label"]) if model.spec.conditional else (inputs, None)
     code = model.codes(inputs)
@@ -153,9 +167,10 @@ for folder, codes, examples in json.load(open(sys.argv[1])):
         return str(folder), listed("z", *codes_of(model)), listed(model.spec.kind, batch["x"].numpy(), label)
 
     path = tmp_path / "work.json"
-    path.write_text(json.dumps([work(model, folder) for model, _, folder in trained.values()]))
+    models = [(model, folder) for model, _, folder in map(trained, CASES)]
+    path.write_text(json.dumps([work(*each) for each in models]))
     subprocess.run([sys.executable, "-c", script, path], check=True, cwd=tmp_path, env={**os.environ})
-    for model, _, folder in trained.values():
+    for model, folder in models:
         decoded = np.load(folder / "decoded.npy")
         assert decoded.dtype == model.spec.dtype
         if model.spec.kind != "vector":  # whose numbers have no bounds
@@ -217,6 +232,7 @@ UNUSED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", UNUSED.values(), ids=UNUSED)
 def test_parts_that_no_recipe_has_learn_and_survive_saving(parts, bars_file, tmp_path):
     body = {"name": "mlp", "hidden": [32]}

@@ -28,7 +28,8 @@ def table():
     lines = ["| recipe | what it is | paper | measured |", "|-|-|-|-|"]
     for name in recipe_names():
         recipe = load_recipe(name)
-        lines.append(f"| `{name}` | {recipe.summary} | {paper(recipe.paper)} | {measured.get(name, '')} |")
+        link = f"[`{name}`](docs/gallery.md#{name})"
+        lines.append(f"| {link} | {recipe.summary} | {paper(recipe.paper)} | {measured.get(name, '')} |")
     return "\n".join(lines) + "\n"
 
 

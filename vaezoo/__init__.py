@@ -7,7 +7,7 @@ import importlib
 
 import wrapt
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME = {
     "VaezooError": "vaezoo.errors",

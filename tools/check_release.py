@@ -1,0 +1,80 @@
+"""Build the sdist and the wheel, look into them, and use the wheel as a new user does.
+
+python tools/check_release.py                          # under this Python
+python tools/check_release.py python3.11 python3.13    # under each of these
+python tools/check_release.py --out dist               # keep what was built
+
+Each Python gets a new virtual environment with the wheel alone, in a folder outside the checkout. There it trains one
+epoch, samples from the run, and samples from a preset.
+"""
+
+import argparse
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+LARGEST_PICTURE = 10**6  # bytes
+PICTURES = (".gif", ".jpg", ".pdf", ".png")
+COMMANDS = (
+    "train mlp_vae_2d --data glyphs --epochs 1 --out run",
+    "sample run -n 4 --out sampled",
+    "sample conv_vae/glyphs -n 4 --out preset",
+)
+MADE = ("run/model.keras", "run/decoder.keras", "sampled/samples.png", "preset/samples.png")
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Check a release of vaezoo.")
+    parser.add_argument("python", nargs="*", default=[sys.executable], help="the interpreters to try the wheel under")
+    parser.add_argument("--out", type=Path, help="the folder for the sdist and the wheel; without it they are removed")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        out = arguments.out or Path(folder, "dist")
+        subprocess.run([sys.executable, "-m", "build", "--outdir", out, ROOT], check=True, stdout=subprocess.DEVNULL)
+        (sdist,), (wheel,) = out.glob("*.tar.gz"), out.glob("*.whl")
+        check_files(sdist, wheel)
+        for number, python in enumerate(arguments.python):
+            use(wheel, python, Path(folder, str(number)))
+
+
+def check_files(sdist, wheel):
+    """Each recipe, preset and file of the package is in both; no picture is large."""
+    with tarfile.open(sdist) as archive:
+        in_sdist = {str(Path(*Path(file.name).parts[1:])): file.size for file in archive if file.isfile()}
+    with zipfile.ZipFile(wheel) as archive:
+        in_wheel = {file.filename: file.file_size for file in archive.infolist()}
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
+    missing = [name for name in tracked if name not in in_sdist and not name.startswith(".")]
+    for name in tracked:
+        place = name if name.startswith("vaezoo/") else f"vaezoo/{name}"
+        if name.startswith(("vaezoo/", "zoo_configs/", "zoo_presets/")) and place not in in_wheel:
+            missing.append(place)
+    large = [name for name, size in in_sdist.items() if name.endswith(PICTURES) and size > LARGEST_PICTURE]
+    if missing or large:
+        sys.exit(f"missing: {missing}; pictures of more than {LARGEST_PICTURE:,} bytes: {large}")
+    for path, files in ((sdist, in_sdist), (wheel, in_wheel)):
+        print(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB, {len(files)} files")
+
+
+def use(wheel, python, folder):
+    """Install the wheel in a new environment, train, and sample."""
+    subprocess.run([python, "-m", "venv", folder / "env"], check=True)
+    programs = folder / "env" / ("Scripts" if sys.platform == "win32" else "bin")
+    subprocess.run([programs / "python", "-m", "pip", "install", "--quiet", wheel], check=True)
+    for command in COMMANDS:
+        done = subprocess.run([programs / "vaezoo", *command.split()], cwd=folder, capture_output=True, text=True)
+        if done.returncode:
+            sys.exit(f"`vaezoo {command}` under {python} exits {done.returncode}:\n{done.stdout}{done.stderr}")
+    missing = [name for name in MADE if not (folder / name).is_file()]
+    if missing:
+        sys.exit(f"under {python} these files are missing: {missing}")
+    version = subprocess.run([programs / "python", "--version"], check=True, capture_output=True, text=True).stdout
+    print(f"{version.strip()}: installed, trained, sampled")
+
+
+if __name__ == "__main__":
+    main()
