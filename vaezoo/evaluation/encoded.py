@@ -1,5 +1,7 @@
 """Examples with the encoder's output for them, so that every metric reads it and none encodes again."""
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 
@@ -24,7 +26,7 @@ class Encoded:
     """
 
     def __init__(self, model, x, labels=None):
-        self.model, self.prior = model, model.prior_distribution()
+        self.model = model
         self.x = checked_examples(model, x)
         self.labels = checked_labels(model, labels, self.x.shape[:1])
         self.params = None
@@ -33,6 +35,11 @@ class Encoded:
             if self.params is None:
                 self.params = tf.nest.map_structure(self._empty, part)
             tf.nest.map_structure(lambda array, values, rows=rows: array.__setitem__(rows, values), self.params, part)
+
+    @functools.cached_property
+    def prior(self):
+        """p(z), the same for every batch."""
+        return self.model.prior_distribution()
 
     def __len__(self):
         return len(self.x)
@@ -60,6 +67,12 @@ class Encoded:
                 shared = tf.cast(noise, tf.float32)[:, tf.newaxis]  # [K,1,D]
                 drawn = {"noise": tf.broadcast_to(shared, [len(noise), len(batch["x"]), shared.shape[-1]])}
             yield self.model.forward(batch, **drawn, params=self.params_of(rows), prior=self.prior)
+
+    def costs(self, noise):
+        """The two parts of the negative ELBO of each batch of examples; see `VAE.costs`."""
+        for rows in self._batches():
+            batch = {name: tf.convert_to_tensor(values) for name, values in self.batch(rows).items()}
+            yield self.model.costs(batch, self.params_of(rows), tf.cast(noise, tf.float32))
 
     def means(self):
         """The code of each example without noise [N,D]: the mean of q(z|x), where that is known."""

@@ -61,6 +61,11 @@ class VAE(keras.Model):
         self.build(encoder.input_shape)
         self.encoder_graph, self.decoder_graph = Graph.of_network(encoder), Graph.of_network(decoder)
         self.prior_graph = Graph(self._draw, tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int32))
+        batch = {"x": tf.TensorSpec([None, *spec.shape], spec.dtype)}
+        if spec.conditional:
+            batch["label"] = tf.TensorSpec([None], tf.int32)
+        params = tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype), encoder.output)
+        self.costs_graph = Graph(self._costs, batch, params, tf.TensorSpec([None, latent_dim], tf.float32))
 
     def build(self, input_shape):
         """Build the small parts; the encoder and the decoder are functional models, built when they were made."""
@@ -204,6 +209,19 @@ class VAE(keras.Model):
         q, z, decoded = self.posterior.draw(params, noise, decoder)
         return passes.Pass(batch["x"], q, z, prior, self, decoder, decoded, seed[:2])
 
+    def costs(self, batch, params, noise):
+        """The two parts of the negative ELBO, from noise that every example of a batch shares.
+
+        Args:
+            batch: a batch, as `batch` returns it.
+            params: the output of the encoder for it.
+            noise: the noise of the draws [K,D]; see `Posterior.noise`.
+
+        Returns:
+            (-log p(x|z) [K,B], the KL [B]), in nats; the KL is 0 for a posterior without a density.
+        """
+        return self.costs_graph(batch, params, noise)
+
     # Training and evaluation
 
     def terms(self, x, seed, step):
@@ -288,6 +306,12 @@ class VAE(keras.Model):
 
     def _draw(self, n, seed):
         return self.prior_distribution().sample(n, seed=fold_seed(seed, SAMPLING, 0))
+
+    def _costs(self, batch, params, noise):
+        size = tf.shape(batch["x"])[0]
+        noise = tf.broadcast_to(noise[:, tf.newaxis], [tf.shape(noise)[0], size, self.latent_dim])
+        passed = self.forward(batch, noise=noise, params=params)
+        return -passed.log_likelihood, passed.kl() if self.posterior.has_density else tf.zeros([size])
 
     def _decoder(self, label):
         """The `Decoder` of codes with these labels."""

@@ -108,10 +108,9 @@ def parts(model, x, labels=None, seed=0, samples=SAMPLES):
     cost, kl = np.zeros((2, len(encoded)))
     for start in range(0, len(noise), at_once):
         block = noise[start : start + at_once]
-        passes = [(passed.log_likelihood, passed.kl() if density else 0) for passed in encoded.passes(noise=block)]
-        cost -= np.concatenate([np.sum(found, axis=0, dtype="float64") for found, _ in passes]) / len(noise)
-        if density:
-            kl += np.concatenate([found for _, found in passes]).astype("float64") * len(block) / len(noise)
+        found = list(encoded.costs(block))
+        cost += np.concatenate([np.sum(costs, axis=0, dtype="float64") for costs, _ in found]) / len(noise)
+        kl += np.concatenate([kl for _, kl in found]).astype("float64") * len(block) / len(noise)
     return cost, kl if density else None
 
 
