@@ -79,6 +79,12 @@ def test_every_batch_size_takes_one_trace_and_gives_what_plain_calls_give(case):
         np.testing.assert_allclose(found[name], values, rtol=1e-5, atol=1e-5, err_msg=name)
 
 
+def test_several_models_give_no_warning_of_retracing(caplog):
+    for _ in range(6):  # TensorFlow warns at the fifth function of one definition
+        assert tiny().sample(2).shape == (2, *SHAPE)
+    assert "retracing" not in caplog.text
+
+
 def test_a_graph_reads_the_weights_that_are_there_now(tmp_path):
     model, other = tiny(), tiny()
     x = some(model, 3)[0]

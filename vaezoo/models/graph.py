@@ -1,5 +1,7 @@
 """A function that is traced once, for batches of every size."""
 
+import functools
+
 import tensorflow as tf
 
 
@@ -18,7 +20,10 @@ class Graph:
 
     def __init__(self, function, *signature):
         self.function = function
-        self.compiled = tf.function(lambda *inputs: function(*inputs), input_signature=signature, autograph=False)
+        # TensorFlow counts the traces of a lambda for all graphs together, and warns of retracing once a program has
+        # several models. Those of a `partial` it counts one by one.
+        inputs_taken = functools.partial(lambda *inputs: function(*inputs))
+        self.compiled = tf.function(inputs_taken, input_signature=signature, autograph=False)
 
     def __call__(self, *inputs):
         """The result of the function."""
