@@ -23,6 +23,15 @@ from vaezoo.config import load_recipe
 from vaezoo.data import load_data
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest picks the tests by their marks
+def pytest_collection_modifyitems(items):
+    """What needs an export, which takes half a minute, is slow; of the quick tests only one file has an export."""
+    exports = {"tiny_export", "conditional_export", "sequence_export", "vector_export"}
+    for item in items:
+        if exports & set(item.fixturenames) and item.path.stem != "test_exporting":
+            item.add_marker("slow")
+
+
 def bars(count, size=8, seed=0):
     """Binary images [count,size,size,1] uint8 of one horizontal and one vertical bar, and the row as a label."""
     rng = np.random.default_rng(seed)

@@ -198,6 +198,7 @@ def test_other_commands_write_rows(command, rows, places, folder, tmp_path, caps
     assert (found.num_rows, found.column_names[: len(places)]) == (rows, places)
 
 
+@pytest.mark.slow
 def test_evaluate_reports_each_column(folder, tmp_path, capsys):
     text = done(capsys, "evaluate", folder / "run", "--importance-samples", "30", "--out", tmp_path).out
     assert "−log p(x|z) of this count column" in text

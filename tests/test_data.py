@@ -294,6 +294,7 @@ def test_own_prepared_set_is_read_without_its_code(record_set, tmp_path, monkeyp
     assert len(load_data("prepared", validation=0).train) == 200
 
 
+@pytest.mark.slow
 def test_streamed_records_are_those_in_memory(record_set):
     held, streamed = read_records(record_set), read_records(record_set, memory_limit=1000)
     assert isinstance(held.train, ArraySplit)
@@ -309,6 +310,7 @@ def test_streamed_records_are_those_in_memory(record_set):
             np.testing.assert_array_equal(one["x"], other["x"])
 
 
+@pytest.mark.slow
 def test_streamed_records_in_training(record_set):
     split = read_records(record_set, memory_limit=3000).train
     whole = epochs(split, 30, 6, 3, seed=2)

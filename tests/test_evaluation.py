@@ -167,6 +167,7 @@ def test_without_labels_that_the_images_tell_samples_are_compared_in_features_of
     assert second["frechet_distance"]["value"] > 5 * second["of_real_images"]["frechet_distance"]
 
 
+@pytest.mark.slow
 def test_a_class_of_most_images_does_not_keep_the_others_from_being_learned(run_of, bars_file, tmp_path):
     with np.load(bars_file) as bars:
         arrays = dict(bars)

@@ -127,6 +127,7 @@ def test_real_images_score_well(compared):
     assert memorization(compared.real, compared.train) < 0.05
 
 
+@pytest.mark.slow
 def test_copies_of_the_training_images_are_memorized(compared):
     copies = np.concatenate([compared.images[:150], compared.data.test.first(50)[0]])
     assert memorization(compared.space.features(copies), compared.train) == pytest.approx(0.75, abs=0.03)
@@ -228,6 +229,7 @@ def test_a_class_of_60_percent_and_nine_small_ones(folder, tiny_recipe, told, mo
         assert "does not tell the classes apart" in space.instead
 
 
+@pytest.mark.slow
 def test_images_of_noise_have_no_features(folder, tiny_recipe):
     rng = np.random.default_rng(0)
     np.savez(folder / "noise.npz", x_train=rng.random((256, 8, 8, 1)), x_test=rng.random((100, 8, 8, 1)))
@@ -342,6 +344,7 @@ def test_inception_takes_grey_and_colour_images():
         inception((40, 30, 4), weights=None)
 
 
+@pytest.mark.slow
 def test_fid_and_kid_are_reported_under_their_names(run_of, files, monkeypatch, capsys):
     monkeypatch.setattr(features, "inception", small_inception)
     run = run_of(files["changes"], name="inception")

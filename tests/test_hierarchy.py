@@ -150,6 +150,7 @@ def test_the_nll_is_that_of_sampling_from_the_prior_in_z(x):
     assert (np.abs(-found.nll - np.log(weights.mean(0))) < 4 * np.sqrt(variance)).all()
 
 
+@pytest.mark.slow
 def test_a_training_step_walks_down_once(x, monkeypatch):
     model = build(ELBO(samples=3))
     calls = []
@@ -203,6 +204,7 @@ def test_the_layers_of_its_blocks_are_found():
     assert {"loc", "raw_scale", "top", "bottom"} <= names
 
 
+@pytest.mark.slow
 def test_the_evidence_of_a_linear_gaussian_hierarchy():
     # x = C z_2 + c + noise, z_2 = A z_1 + a + s eps, z_1 ~ N(0, I): a normal, whose density SciPy has.
     keras.utils.set_random_seed(0)
@@ -302,6 +304,7 @@ def test_several_groups_at_each_resolution(images):
     assert np.isfinite(model.forward(images).log_likelihood).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_the_heads_keep_the_precision_of_the_model(policy, images, tmp_path):
     sides = {f"model.{side}": {"name": "ladder", "width": 8, "dense": 8} for side in ("encoder", "decoder")}

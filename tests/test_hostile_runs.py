@@ -131,6 +131,7 @@ def test_an_entry_of_another_type_is_named(key, run, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_millions_of_wrong_entries_are_one_error(run):
     started = time.process_time()
     (run / "environment.json").write_text('{"class_names": [' + ",".join(["1"] * 2_000_000) + "]}")

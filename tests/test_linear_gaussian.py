@@ -145,6 +145,7 @@ def test_training_reaches_the_maximum_likelihood_of_probabilistic_pca():
     assert np.abs(cosines - np.eye(D)).max() < 0.05  # [0.01]
 
 
+@pytest.mark.slow
 def test_a_linear_autoencoder_spans_the_subspace_of_pca():
     x = low_rank_images()
     _, values, vectors = principal_components(x)

@@ -453,6 +453,7 @@ def test_a_drawing_of_melodies_can_be_heard(melody_run, tmp_path, draw, melodies
     assert paths[".wav"].read_bytes() == wav_bytes(heard, 120)
 
 
+@pytest.mark.slow
 def test_a_drawing_of_melodies_is_refused_in_one_line(melody_run):
     for call, message in (
         (lambda: latent_space.draw_samples(melody_run, temperature=0.0), "the temperature is 0.0; it must be"),
@@ -462,6 +463,7 @@ def test_a_drawing_of_melodies_is_refused_in_one_line(melody_run):
             call()
 
 
+@pytest.mark.slow
 def test_the_accuracy_of_melodies(melody_run):
     report, _ = evaluation.evaluate(melody_run, samples=2, limit=20)
     x, _ = melody_run.first("test", 20)

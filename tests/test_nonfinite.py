@@ -49,6 +49,7 @@ def test_the_step_that_breaks_is_named_and_nothing_of_it_is_kept(tiny_recipe, ba
     assert found.status.startswith("failed: training broke at step 14")
 
 
+@pytest.mark.slow
 def test_broken_steps_are_skipped_and_counted(tiny_recipe, bars_file, tmp_path, poison):
     recipe = tiny(tiny_recipe, bars_file, **{"training.on_nonfinite": "skip"})
     poison("reconstruction", 4, 5, 14)

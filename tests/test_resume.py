@@ -227,6 +227,7 @@ def test_a_broken_checkpoint_is_noticed(how, ending, whole, tmp_path, capsys):
         resume(path, quiet=True)
 
 
+@pytest.mark.slow
 def test_the_checkpoint_before_a_broken_one_is_gone_on_from(whole, tmp_path, capsys):
     path = shutil.copytree(whole.path, tmp_path / "run")
     damage(path / "checkpoints/epoch-3-step-0.keras", "truncated")

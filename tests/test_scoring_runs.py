@@ -52,6 +52,7 @@ def read(folder):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_new_images_get_a_row_each_in_the_order_of_their_names(run, new_images, tmp_path, capsys):
     out = tmp_path / "out"
     assert (
@@ -226,6 +227,7 @@ def test_classes_of_a_conditional_run_are_matched_by_name(conditional_run, tmp_p
         score(run, tmp_path / "none.npy", fpr=0.1)
 
 
+@pytest.mark.slow
 def test_vectors_and_sequences_are_scored_and_explained(vector_run, sequence_run, tmp_path):
     run = Run(shutil.copytree(vector_run, tmp_path / "vectors"))
     x, _ = run.first("test", 20)

@@ -69,6 +69,7 @@ def test_the_density_of_a_linear_model_is_that_of_its_gaussian_in_the_units_of_t
     assert fitted.score(X) == pytest.approx(exact(fitted, X).mean(), abs=0.01)
 
 
+@pytest.mark.slow
 def test_the_density_is_near_that_of_probabilistic_pca(rows, fitted):
     """Its maximum of the likelihood is known (Tipping & Bishop 1999); 300 rows tell it within 0.2 nats."""
     X, scaler = linear_gaussian(1000, seed=1), StandardScaler().fit(rows)
@@ -307,6 +308,7 @@ def test_the_module_is_imported_without_tensorflow():
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
+@pytest.mark.slow
 def test_tables_keep_their_names(rows):
     table = pandas.DataFrame(rows, columns=list("abcdef"), index=np.arange(300) + 7)
     estimator = VAE(**QUICK).set_output(transform="pandas").fit(table)
@@ -381,6 +383,7 @@ def saved(rows, fitted, tmp_path_factory):
     return fitted.save_run(tmp_path_factory.mktemp("runs") / "a", rows)
 
 
+@pytest.mark.slow
 def test_a_saved_run_is_the_same_estimator(rows, fitted, saved):
     found = VAE.from_run(saved)
     for method in ("score_samples", "transform", "predict"):

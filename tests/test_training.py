@@ -66,6 +66,7 @@ def test_a_run_is_read_back(run, bars_file):
     )
 
 
+@pytest.mark.slow
 def test_training_learns(tiny_recipe, bars_file, tmp_path):
     # A pixel is lit with probability 1 - (7/8)^2 = 15/64, so a model of independent pixels needs 64 H(15/64) = 34.8
     # nats; a perfect one log 64 = 4.2, for the 64 images that there are.

@@ -114,7 +114,12 @@ def _what_is_trained(recipe, asked):
     """What two recipes must agree in; a run has decided what was left to its data, so that is not compared."""
     content = recipe.model_dump(include={"model", "data", "training"})
     content["data"]["name"] = canonical_name(recipe.data.name)
-    left_to_the_data = ("data", "binarize", "auto"), ("data", "image_size", None), ("training", "epochs", None)
+    left_to_the_data = (
+        ("data", "binarize", "auto"),
+        ("data", "image_size", None),
+        ("data", "columns", None),
+        ("training", "epochs", None),
+    )
     for section, key, value in left_to_the_data:
         if getattr(getattr(asked, section), key) == value:
             del content[section][key]
