@@ -42,7 +42,7 @@ def main():
 
 
 def check_files(sdist, wheel):
-    """Each recipe, preset and file of the package is in both; no picture is large."""
+    """What git tracks is in both, the sdist has nothing else, and no picture is large."""
     with tarfile.open(sdist) as archive:
         in_sdist = {str(Path(*Path(file.name).parts[1:])): file.size for file in archive if file.isfile()}
     with zipfile.ZipFile(wheel) as archive:
@@ -54,8 +54,10 @@ def check_files(sdist, wheel):
         if name.startswith(("vaezoo/", "zoo_configs/", "zoo_presets/")) and place not in in_wheel:
             missing.append(place)
     large = [name for name, size in in_sdist.items() if name.endswith(PICTURES) and size > LARGEST_PICTURE]
-    if missing or large:
-        sys.exit(f"missing: {missing}; pictures of more than {LARGEST_PICTURE:,} bytes: {large}")
+    foreign = sorted(set(in_sdist) - set(tracked) - {"PKG-INFO"})
+    if missing or large or foreign:
+        found = f"missing: {missing}; not tracked by git: {foreign[:20]}"
+        sys.exit(f"{found}; pictures of more than {LARGEST_PICTURE:,} bytes: {large}")
     for path, files in ((sdist, in_sdist), (wheel, in_wheel)):
         print(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB, {len(files)} files")
 
