@@ -21,6 +21,7 @@ from vaezoo.atomic import write_text
 from vaezoo.config import load_recipe
 from vaezoo.evaluation import evaluate
 
+TRANSPOSED = {"data.transpose": "random"}  # there are few windows of sixteen bars
 DECODER = {"name": "mlp", "hidden": [512, 512], "activation": "relu"}
 # Name → the recipe's length in bars, and what is changed in it.
 VARIANTS = {
@@ -28,8 +29,8 @@ VARIANTS = {
     "beta 1": (2, {"model.objective": {"name": "beta", "beta": {"start": 0.0, "end": 1.0, "steps": 1500}}}),
     "autoencoder": (2, {"model.posterior": "point", "model.objective": "reconstruction"}),
     "without autoregression": (2, {"model.likelihood": "categorical"}),
-    "melody_vae_16": (16, {}),
-    "one long sequence": (16, {"model.likelihood.span": None, "model.decoder": DECODER}),
+    "melody_vae_16": (16, TRANSPOSED),
+    "one long sequence": (16, {**TRANSPOSED, "model.likelihood.span": None, "model.decoder": DECODER}),
 }
 ACCURACIES = ("tokens", "changes", "perfect", "teacher_forced")
 PAIRS = 1000  # of the interpolations
