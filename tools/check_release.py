@@ -24,7 +24,7 @@ COMMANDS = (
     "sample run -n 4 --out sampled",
     "sample conv_vae/glyphs -n 4 --out preset",
 )
-MADE = ("run/model.keras", "run/decoder.keras", "sampled/samples.png", "preset/samples.png")
+MADE = ("run/model.keras", "run/decoder.keras", "sampled/sample.png", "preset/sample.png")
 
 
 def main():

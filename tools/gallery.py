@@ -31,7 +31,7 @@ PRESETS = {
     "mlp_vae_2d": "mlp_vae_2d/mnist",
 }
 # What is drawn of a recipe, and what the picture shows.
-SAMPLES = latent_space.draw_samples, {"n": 40}, "Samples from the prior"
+SAMPLES = latent_space.draw_samples, {"n": 36}, "Samples from the prior"
 RECONSTRUCTIONS = latent_space.draw_reconstructions, {"index": [*range(10)]}, "Test images and their reconstructions"
 TRAVERSAL = latent_space.draw_traversal, {"index": [5], "top": 6}, "The six most informative latents of a test image"
 DRAWN = {
@@ -41,7 +41,7 @@ DRAWN = {
     "mlp_vae_2d": (latent_space.draw_manifold, {"size": 12}, "What each place of the latent plane decodes to"),
     "conditional_vae": (latent_space.draw_samples, {"n": 8}, "Eight codes, each decoded in every class"),
     "melody_vae": (latent_space.draw_samples, {"n": 4}, "Four melodies of two bars from the prior"),
-    "melody_vae_16": (latent_space.draw_samples, {"n": 1}, "A melody of sixteen bars from the prior"),
+    "melody_vae_16": (latent_space.draw_samples, {"n": 1, "temperature": 0.8}, "A melody of sixteen bars from the prior"),
     "table_vae": (latent_space.draw_samples, {"n": 178}, "The columns of the table, and of as many sampled rows"),
 }
 INTRODUCTION = """# Gallery
