@@ -41,7 +41,7 @@ DRAWN = {
     "mlp_vae_2d": (latent_space.draw_manifold, {"size": 12}, "What each place of the latent plane decodes to"),
     "conditional_vae": (latent_space.draw_samples, {"n": 8}, "Eight codes, each decoded in every class"),
     "melody_vae": (latent_space.draw_samples, {"n": 4}, "Four melodies of two bars from the prior"),
-    "melody_vae_16": (latent_space.draw_samples, {"n": 1, "temperature": 0.8}, "A melody of sixteen bars from the prior"),
+    "melody_vae_16": (latent_space.draw_samples, {"n": 1, "temperature": 0.8}, "Sixteen bars from the prior"),
     "table_vae": (latent_space.draw_samples, {"n": 178}, "The columns of the table, and of as many sampled rows"),
 }
 INTRODUCTION = """# Gallery
@@ -57,7 +57,6 @@ def main(argv=None):
     parser.add_argument("--epochs", type=int, metavar="N", help="of each training (those of the recipe)")
     parser.add_argument("--out", type=Path, default=Path("runs/gallery"), metavar="DIR")
     options = parser.parse_args(argv)
-    captions = {row["recipe"]: row for row in rows("gallery")}
     PICTURES.mkdir(parents=True, exist_ok=True)
     for name in options.recipes:
         found = model_of(name, options.epochs, options.out)
@@ -65,6 +64,7 @@ def main(argv=None):
         figure = draw(found, **keywords).figure
         write_file(PICTURES / f"{name}.png", lambda path, figure=figure: figure.savefig(path, format="png", dpi=72))
         seen = int(found.model.optimizer.iterations) * found.recipe.training.batch_size
+        captions = {row["recipe"]: row for row in rows("gallery")}
         captions[name] = {
             "recipe": name,
             "shown": shown,
