@@ -35,7 +35,7 @@ SAMPLES = latent_space.draw_samples, {"n": 36}, "Samples from the prior"
 RECONSTRUCTIONS = latent_space.draw_reconstructions, {"index": [*range(10)]}, "Test images and their reconstructions"
 TRAVERSAL = latent_space.draw_traversal, {"index": [5], "top": 6}, "The six most informative latents of a test image"
 DRAWN = {
-    **dict.fromkeys(("ae", "linear_ae", "rae"), RECONSTRUCTIONS),
+    **dict.fromkeys(("ae", "image_vae", "linear_ae", "rae"), RECONSTRUCTIONS),
     **dict.fromkeys(("beta_vae", "capacity_vae", "dip_vae", "factor_vae", "info_vae", "tc_vae"), TRAVERSAL),
     "kl_only": (*RECONSTRUCTIONS[:2], "Test images and their reconstructions: the code holds nothing of the image"),
     "mlp_vae_2d": (latent_space.draw_manifold, {"size": 12}, "What each place of the latent plane decodes to"),
@@ -63,13 +63,13 @@ def main(argv=None):
         draw, keywords, shown = DRAWN.get(name, SAMPLES)
         figure = draw(found, **keywords).figure
         write_file(PICTURES / f"{name}.png", lambda path, figure=figure: figure.savefig(path, format="png", dpi=72))
-        seen = int(found.model.optimizer.iterations) * found.recipe.training.batch_size
+        steps = found.environment["images"]["train"] // found.recipe.training.batch_size
         captions = {row["recipe"]: row for row in rows("gallery")}
         captions[name] = {
             "recipe": name,
             "shown": shown,
             "data": Path(found.recipe.data.name).stem,
-            "epochs": round(seen / found.environment["images"]["train"]),
+            "epochs": round(int(found.model.optimizer.iterations) / max(1, steps)),
         }
         write_csv(DOCS / "results" / "gallery.csv", [captions[each] for each in recipe_names() if each in captions])
         write_text(DOCS / "gallery.md", page())
