@@ -50,7 +50,7 @@ class Run:
         self.path = Path(path)
         for name in ("recipe.yaml", "model.keras"):
             if not (self.path / name).is_file():
-                if Checkpoints(self.path).all():
+                if name == "model.keras" and Checkpoints(self.path).all():
                     raise VaezooError(
                         f"the run in '{path}' has no model: there is no {name} in it; if it has finished no epoch yet, "
                         f"continue it with `vaezoo train --resume {path}`"
