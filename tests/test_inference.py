@@ -36,6 +36,13 @@ def some(model, count):
     return x, rng.normal(size=(count, model.latent_dim)), label
 
 
+def costs(model, x, label):
+    """The parts of the negative ELBO [2,B] and [B], from two draws that all examples share."""
+    batch = model.batch(x, label)
+    noise = np.random.default_rng(0).normal(size=(2, model.latent_dim)).astype("float32")
+    return model.costs(batch, model.encoder_params(batch), noise)
+
+
 def answers(model, count):
     """What a user asks of a model, as arrays."""
     x, z, label = some(model, count)
@@ -51,6 +58,8 @@ def answers(model, count):
         "call": model(x_and_label),
         "sample": model.sample(count, seed=count, label=label),
         "prior": model.prior_codes(count),
+        "negative log-likelihood": costs(model, x, label)[0],
+        "KL": costs(model, x, label)[1],
     }
 
 
@@ -72,7 +81,9 @@ def test_every_batch_size_takes_one_trace_and_gives_what_plain_calls_give(case):
         x, z, label = some(model, count)
         sizes = map(len, (model.codes(x, label), model.examples(z, label), model.sample(count, 0, label)))
         assert set(sizes) == {count}
-    assert [graph.traces for graph in (model.encoder_graph, model.decoder_graph, model.prior_graph)] == [1, 1, 1]
+        assert [part.shape for part in costs(model, x, label)] == [(2, count), (count,)]
+    graphs = model.encoder_graph, model.decoder_graph, model.prior_graph, model.costs_graph
+    assert [graph.traces for graph in graphs] == [1, 1, 1, 1]
     with without_graphs():
         plain = answers(model, 3)
     for name, values in plain.items():

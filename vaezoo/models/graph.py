@@ -22,8 +22,8 @@ class Graph:
         self.function = function
         # TensorFlow counts the traces of a lambda for all graphs together, and warns of retracing once a program has
         # several models. Those of a `partial` it counts one by one.
-        inputs_taken = functools.partial(lambda *inputs: function(*inputs))
-        self.compiled = tf.function(inputs_taken, input_signature=signature, autograph=False)
+        call = functools.partial(lambda *inputs: function(*inputs))
+        self.compiled = tf.function(call, input_signature=signature, autograph=False)
 
     def __call__(self, *inputs):
         """The result of the function."""
