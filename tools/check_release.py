@@ -2,13 +2,14 @@
 
 python tools/check_release.py                          # under this Python
 python tools/check_release.py python3.11 python3.13    # under each of these
-python tools/check_release.py --out dist               # keep what was built
+python tools/check_release.py --out dist               # keep what has passed
 
 Each Python gets a new virtual environment with the wheel alone, in a folder outside the checkout. There it trains one
 epoch, samples from the run, and samples from a preset.
 """
 
 import argparse
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -30,15 +31,19 @@ MADE = ("run/model.keras", "run/decoder.keras", "sampled/sample.png", "preset/sa
 def main():
     parser = argparse.ArgumentParser(description="Check a release of vaezoo.")
     parser.add_argument("python", nargs="*", default=[sys.executable], help="the interpreters to try the wheel under")
-    parser.add_argument("--out", type=Path, help="the folder for the sdist and the wheel; without it they are removed")
+    parser.add_argument("--out", type=Path, help="the folder to keep the sdist and the wheel in, once they have passed")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        out = arguments.out or Path(folder, "dist")
+        out = Path(folder, "dist")
         subprocess.run([sys.executable, "-m", "build", "--outdir", out, ROOT], check=True, stdout=subprocess.DEVNULL)
         (sdist,), (wheel,) = out.glob("*.tar.gz"), out.glob("*.whl")
         check_files(sdist, wheel)
         for number, python in enumerate(arguments.python):
             use(wheel, python, Path(folder, str(number)))
+        if arguments.out:
+            arguments.out.mkdir(parents=True, exist_ok=True)
+            for path in (sdist, wheel):
+                shutil.copy(path, arguments.out)
 
 
 def check_files(sdist, wheel):
@@ -47,7 +52,8 @@ def check_files(sdist, wheel):
         in_sdist = {str(Path(*Path(file.name).parts[1:])): file.size for file in archive if file.isfile()}
     with zipfile.ZipFile(wheel) as archive:
         in_wheel = {file.filename: file.file_size for file in archive.infolist()}
-    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True)
+    tracked = listed.stdout.splitlines()
     missing = [name for name in tracked if name not in in_sdist and not name.startswith(".")]
     for name in tracked:
         place = name if name.startswith("vaezoo/") else f"vaezoo/{name}"

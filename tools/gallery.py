@@ -14,6 +14,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from measured import run, trained, write_csv
+from melody_table import TRANSPOSED
 from recipe_table import rows
 
 from vaezoo import latent_space
@@ -81,7 +82,7 @@ def model_of(name, epochs, out):
         return open_run(PRESETS[name])
     changes = {} if epochs is None else {"training.epochs": epochs}
     if name == "melody_vae_16":
-        changes["data.transpose"] = "random"  # there are few windows of sixteen bars
+        changes |= TRANSPOSED
     if name == "table_vae":
         changes = {"data.name": wine(out), "data.label": "target"}  # 178 rows: its epochs are short
     return trained(load_recipe(name, changes), out / name)
@@ -91,6 +92,7 @@ def wine(out):
     """A table as a file: 178 wines, of each 13 measurements and its cultivar."""
     from sklearn.datasets import load_wine
 
+    out.mkdir(parents=True, exist_ok=True)
     path = out / "wine.csv"
     write_text(path, load_wine(as_frame=True).frame.to_csv(index=False))
     return str(path)
