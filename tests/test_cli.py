@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import pytest
 
-from vaezoo import config
+from vaezoo import recipe_files
 from vaezoo.cli import main
 from vaezoo.cli.main import with_flags
 from vaezoo.config import load_recipe, to_yaml
@@ -47,7 +47,7 @@ def test_list_by_pattern(capsys):
 def test_list_takes_a_recipe_that_does_not_state_its_size(capsys, monkeypatch, tmp_path):
     recipe = load_recipe("mlp_vae")
     (tmp_path / "new.yaml").write_text(to_yaml(recipe.model_copy(update={"name": "new", "parameters": None})))
-    monkeypatch.setattr(config, "recipe_folder", lambda: tmp_path)
+    monkeypatch.setattr(recipe_files, "recipe_folder", lambda: tmp_path)
     assert main(["list"]) == 0
     assert capsys.readouterr().out.startswith("new ")
 

@@ -5,9 +5,10 @@ import sys
 
 import pytest
 
-from vaezoo.config import load_recipe, parse_assignments, recipe_names, to_yaml
+from vaezoo.config import load_recipe, parse_assignments, to_yaml
 from vaezoo.errors import VaezooError
 from vaezoo.part_schema import WarmUp
+from vaezoo.recipe_files import recipe_names
 
 
 @pytest.mark.parametrize("name", recipe_names())

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from zoo_table import is_vae
 
-from vaezoo.config import load_recipe, recipe_names
+from vaezoo.config import load_recipe
+from vaezoo.recipe_files import recipe_names
 from vaezoo.training import train
 
 ROOT = Path(__file__).parent.parent

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vaezoo.checkpoints import Checkpoint, TrainingState
-from vaezoo.config import load_recipe, recipe_folder
+from vaezoo.config import load_recipe
 from vaezoo.data import load_data
 from vaezoo.data.pictures import guarded, read_header, read_image
 from vaezoo.errors import VaezooError
@@ -28,6 +28,7 @@ from vaezoo.keras_files import load_keras_file
 from vaezoo.presets import CONFIG, WEIGHTS, Preset
 from vaezoo.publishing import make_preset
 from vaezoo.reading import parse_json, read_arrays, read_json, read_table
+from vaezoo.recipe_files import recipe_folder
 from vaezoo.runs import Environment
 from vaezoo.serving import DecoderClient
 from vaezoo.training import inspect

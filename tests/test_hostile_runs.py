@@ -17,7 +17,8 @@ from vaezoo.cli import main
 from vaezoo.config import load_recipe, to_yaml
 from vaezoo.errors import VaezooError
 from vaezoo.latent_space import of_run
-from vaezoo.reading import read_arrays, read_table, read_text
+from vaezoo.reading import read_arrays, read_table
+from vaezoo.regular_files import read_text
 from vaezoo.runs import Run, read_environment
 from vaezoo.training import animation, inspect, resume
 

@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 from conftest import small_recipe
 
-from vaezoo.config import load_recipe, recipe_names
+from vaezoo.config import load_recipe
+from vaezoo.recipe_files import recipe_names
 from vaezoo.spec import Spec
 from vaezoo.training import setup
 from vaezoo.zoo import build_model

@@ -15,7 +15,8 @@ import recipe_table
 
 import vaezoo
 from vaezoo.cli.main import build_parser
-from vaezoo.config import load_recipe, recipe_names
+from vaezoo.config import load_recipe
+from vaezoo.recipe_files import recipe_names
 from vaezoo.training import train
 
 ROOT = Path(__file__).parent.parent

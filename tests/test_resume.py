@@ -24,8 +24,9 @@ import vaezoo
 from vaezoo import atomic
 from vaezoo.checkpoints import Checkpoints, TrainingState
 from vaezoo.cli import main
-from vaezoo.config import load_recipe, recipe_names
+from vaezoo.config import load_recipe
 from vaezoo.errors import Terminated
+from vaezoo.recipe_files import recipe_names
 from vaezoo.runs import Run
 from vaezoo.training import inspect, results, resume, train
 from vaezoo.training.callbacks import Recorder

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 import vaezoo
-from vaezoo.config import load_recipe, recipe_names
+from vaezoo.config import load_recipe
 from vaezoo.keras_files import check_keras_file
 from vaezoo.models.standalone import standalone_decoder, standalone_encoder
 from vaezoo.part_schema import WarmUp
+from vaezoo.recipe_files import recipe_names
 from vaezoo.registry import DECODERS, ENCODERS, LIKELIHOODS, OBJECTIVES, POSTERIORS, PRIORS
 from vaezoo.spec import Spec
 

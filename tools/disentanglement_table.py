@@ -18,14 +18,16 @@ from vaezoo.atomic import write_file, write_text
 from vaezoo.config import load_recipe
 from vaezoo.evaluation import disentanglement
 from vaezoo.evaluation.encoded import encode
+from vaezoo.evaluation.latent_code import kl_per_latent
 from vaezoo.plots.style import DPI, PALETTE, Figure, plain_axes
+from vaezoo.runs import Run
 
 METHODS = ("vae", "beta_vae", "factor_vae", "tc_vae", "dip_vae", "info_vae")  # recipes, for their objectives
 METRICS = (
     *("beta_vae_score", "factor_vae_score", "mig", "sap", "dci_disentanglement", "dci_completeness"),
     *("dci_informativeness", "modularity", "explicitness"),
 )
-SHOWN = ("elbo", "reconstruction", "gaussian_total_correlation", *METRICS)
+SHOWN = ("elbo", "reconstruction", "gaussian_total_correlation", *METRICS, "udr")
 POINTS = 10_000  # test images that the metrics are of
 
 
@@ -45,6 +47,9 @@ def main(argv=None):
             write_csv(options.out / "table.csv", rows)
             found = ", ".join(f"{metric} {rows[-1][metric]}" for metric in ("factor_vae_score", "mig"))
             print(f"{name}, seed {seed}: {found}", flush=True)
+    for name in options.methods:
+        add_udr([each for each in rows if each["method"] == name], options.out)
+    write_csv(options.out / "table.csv", rows)
     write_text(options.out / "table.md", as_markdown(rows))
     write_file(options.out / "plane.png", plane(rows).savefig)
     print(as_markdown(rows))
@@ -64,7 +69,22 @@ def row(name, seed, options):
     path = trained_run.path / "disentanglement.json"
     if not path.exists():
         write_text(path, json.dumps(metrics_of(trained_run), indent=2) + "\n")
-    return {"method": name, "seed": seed, "epochs": options.epochs, **json.loads(path.read_text())}
+    return {"method": name, "seed": seed, "epochs": options.epochs, **json.loads(path.read_text()), "udr": None}
+
+
+def add_udr(rows, folder):
+    """Fill in how well each model of one method agrees with those of the other seeds; alone it agrees with none."""
+    if len(rows) > 1:
+        models = [code_and_kl(Run(folder / f"{each['method']}-{each['seed']}")) for each in rows]
+        for each, found in zip(rows, disentanglement.udr(*zip(*models, strict=True)), strict=True):
+            each["udr"] = round(found["value"], 3)
+
+
+def code_and_kl(trained_run):
+    """The code [POINTS,D] of the test images of the metrics, and the KL of each latent [D]."""
+    x, _ = trained_run.first("test", POINTS)
+    encoded = encode(trained_run.model, x)
+    return encoded.means(), kl_per_latent(trained_run.model, encoded)
 
 
 def metrics_of(trained_run):

@@ -19,8 +19,9 @@ from recipe_table import rows
 
 from vaezoo import latent_space
 from vaezoo.atomic import write_file, write_text
-from vaezoo.config import load_recipe, recipe_names
+from vaezoo.config import load_recipe
 from vaezoo.presets import open_run
+from vaezoo.recipe_files import recipe_names
 
 DOCS = Path(__file__).parent.parent / "docs"
 PICTURES = DOCS / "pictures" / "gallery"

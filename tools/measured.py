@@ -6,10 +6,11 @@ import sys
 from pathlib import Path
 
 from vaezoo.atomic import write_text
-from vaezoo.config import load_recipe, recipe_names
+from vaezoo.config import load_recipe
 from vaezoo.data import canonical_name
 from vaezoo.errors import VaezooError
 from vaezoo.evaluation import evaluate
+from vaezoo.recipe_files import recipe_names
 from vaezoo.runs import Run
 from vaezoo.tables import as_csv
 from vaezoo.training import resume, train

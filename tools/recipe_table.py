@@ -8,7 +8,8 @@ import re
 from pathlib import Path
 
 from vaezoo.atomic import write_text
-from vaezoo.config import load_recipe, recipe_names
+from vaezoo.config import load_recipe
+from vaezoo.recipe_files import recipe_names
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "docs" / "results"

@@ -21,7 +21,8 @@ from pydantic import Field
 
 from vaezoo.atomic import plain_errors, write_file, write_text
 from vaezoo.errors import VaezooError
-from vaezoo.reading import LARGEST_TABLE, Count, broken, open_regular, parse_json, read_bytes
+from vaezoo.reading import LARGEST_TABLE, Count, parse_json
+from vaezoo.regular_files import broken, open_regular, read_bytes
 
 NAME = re.compile("epoch-([0-9]+)-step-([0-9]+)")
 KEPT = 2  # the newest, and the one before it in case the newest is broken

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vaezoo.errors import VaezooError
-from vaezoo.reading import reason
+from vaezoo.regular_files import reason
 
 HUBS = {  # scheme → the package that it needs, what an address looks like
     "hf": ("huggingface_hub", "hf://USER/MODEL, or hf://USER/MODEL@REVISION"),

@@ -5,7 +5,7 @@ import io
 import struct
 import zipfile
 
-from vaezoo.reading import open_regular
+from vaezoo.regular_files import open_regular
 
 MEMBERS = ("config.json", "metadata.json", "model.weights.h5")
 LARGEST_CONFIG = 2**21  # bytes; that of conv_vae has 20 KiB

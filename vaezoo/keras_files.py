@@ -17,7 +17,7 @@ import numpy as np
 from vaezoo import internals
 from vaezoo.errors import VaezooError
 from vaezoo.keras_archives import open_keras_archive
-from vaezoo.reading import reason
+from vaezoo.regular_files import reason
 from vaezoo.weight_limit import weights_within
 
 PACKAGE = "vaezoo"  # classes that are registered with Keras under this name are trusted

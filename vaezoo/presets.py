@@ -21,9 +21,11 @@ from typing import Any, Literal
 from typing_extensions import TypedDict
 
 from vaezoo import hubs
-from vaezoo.config import recipe_names, recipe_of, zoo_folder
+from vaezoo.config import recipe_of
 from vaezoo.errors import VaezooError, unknown
-from vaezoo.reading import LARGEST, Count, Text, broken, parse_json, read_bytes, read_json
+from vaezoo.reading import Count, Text, parse_json, read_json
+from vaezoo.recipe_files import recipe_names, zoo_folder
+from vaezoo.regular_files import LARGEST, broken, read_bytes
 from vaezoo.runs import Environment, Run
 from vaezoo.spec import Spec
 from vaezoo.weight_limit import weights_within

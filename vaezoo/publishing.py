@@ -7,10 +7,11 @@ from pathlib import Path
 
 from vaezoo import hubs
 from vaezoo.atomic import plain_errors
-from vaezoo.config import load_recipe, recipe_names
+from vaezoo.config import load_recipe
 from vaezoo.data.dataset import DRAWN
 from vaezoo.errors import VaezooError, unknown
 from vaezoo.presets import CARD, FILES, KINDS, Preset, open_run, write_files, write_metadata
+from vaezoo.recipe_files import recipe_names
 from vaezoo.runs import Environment
 from vaezoo.training.fit import EVALUATION_BATCH
 

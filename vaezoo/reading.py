@@ -1,25 +1,21 @@
-"""Files that anybody may have written: regular ones only, of a bounded size, checked before they are used.
+"""Content that anybody may have written, checked before it is used: JSON, tables and arrays of bounded size.
 
 Every small file of a run directory is read here.
 """
 
-import contextlib
 import csv
-import errno
 import functools
 import io
-import os
-import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
-from vaezoo.errors import VaezooError, printable
+from vaezoo.errors import printable
+from vaezoo.regular_files import LARGEST, broken, open_regular, read_bytes, read_text
 from vaezoo.sections import describe
 
-LARGEST = 2**22  # bytes of a file with a fixed number of entries, or one for each class
 LARGEST_TABLE = 2**29  # bytes of a file with a row for each epoch
 LARGEST_ARRAYS = 2**32  # bytes of arrays, unpacked
 
@@ -27,47 +23,6 @@ LARGEST_ARRAYS = 2**32  # bytes of arrays, unpacked
 Text = Annotated[str, Field(max_length=4096), AfterValidator(printable)]
 Texts = Annotated[list[Text], Field(fail_fast=True)]  # pydantic would gather the errors of millions of entries
 Count = Annotated[int, Field(ge=0, lt=2**31)]
-
-
-@contextlib.contextmanager
-def open_regular(path: str | Path):
-    """Open a regular file, or a link to one, to read its bytes; a context.
-
-    Raises:
-        OSError: for anything else. It waits for no pipe, and reads from no device.
-    """
-
-    def at_once(name, flags):
-        return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))  # a named pipe would wait for its writer
-
-    with open(path, "rb", opener=at_once) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "it is not a regular file")
-        yield file
-
-
-def read_bytes(path: str | Path, most: int = LARGEST) -> bytes:
-    """The content of a regular file.
-
-    Args:
-        path: of the file.
-        most: its largest size, in bytes.
-
-    Raises:
-        VaezooError: for a file that cannot be read, is not regular or is larger.
-    """
-    with broken(path), open_regular(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > most:
-            raise ValueError(f"it is larger than {most:,} bytes")
-        return file.read(size)
-
-
-def read_text(path: str | Path, most: int = LARGEST) -> str:
-    """The content of a regular file in UTF-8; see `read_bytes`."""
-    content = read_bytes(path, most)
-    with broken(path):
-        return content.decode("utf-8")
 
 
 def read_json(path: str | Path, kind: Any, most: int = LARGEST) -> Any:
@@ -148,19 +103,3 @@ def read_arrays(path: str | Path, most: int = LARGEST_ARRAYS) -> dict[str, Any]:
         if sum(member.file_size for member in arrays.zip.infolist()) > most:
             raise ValueError(f"it unpacks to more than {most:,} bytes")
         return {name: np.asarray(arrays[name]) for name in arrays.files}
-
-
-@contextlib.contextmanager
-def broken(path: str | Path):
-    """Raise an error about a file that is read as a VaezooError, which says that the file is broken."""
-    try:
-        yield
-    except VaezooError:
-        raise
-    except Exception as error:  # the readers of NumPy, zip and CSV raise many types
-        raise VaezooError(f"'{path}' is broken: {reason(error)}") from None
-
-
-def reason(error: Exception) -> str:
-    """What an error says, on one line."""
-    return getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from vaezoo.cli.quiet import quiet_tensorflow
 from vaezoo.cli.recipes import add_assignments
-from vaezoo.config import parse_assignments
 
 
 def add_commands(commands):
@@ -25,6 +24,8 @@ def add_commands(commands):
 
 
 def _compare(arguments):
+    from vaezoo.config import parse_assignments
+
     overrides = parse_assignments(arguments.assignments)
     overrides |= {"data.name": arguments.data} if arguments.data else {}
     overrides |= parse_assignments([f"training.epochs={arguments.epochs}"]) if arguments.epochs else {}

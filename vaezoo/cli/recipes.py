@@ -1,11 +1,7 @@
 """`vaezoo list` and `vaezoo show`."""
 
-import inspect
-
-from vaezoo.config import load_recipe, parse_assignments, recipe_names, to_yaml
 from vaezoo.errors import VaezooError
-from vaezoo.presets import open_run, preset_names
-from vaezoo.sections import Part
+from vaezoo.recipe_files import find_recipe, read_recipe, recipe_names
 from vaezoo.tables import aligned
 
 
@@ -47,15 +43,24 @@ def _list(arguments):
         return print(aligned(_part_rows()))
     if arguments.presets:
         return print(aligned(_preset_rows(arguments.pattern), right=[1, 2]))
-    recipes = [load_recipe(name) for name in recipe_names(arguments.pattern)]
-    if not recipes:
+    names = recipe_names(arguments.pattern)
+    if not names:
         raise VaezooError(f"no recipe matches '{arguments.pattern}'. `vaezoo list` shows all {len(recipe_names())}.")
-    sizes = ["" if recipe.parameters is None else f"{recipe.parameters:,}" for recipe in recipes]
-    rows = [(recipe.name, size, recipe.summary) for recipe, size in zip(recipes, sizes, strict=True)]
-    print(aligned(rows, right=[1]))
+    print(aligned(map(_recipe_row, names), right=[1]))
+
+
+def _recipe_row(name):
+    recipe = read_recipe(find_recipe(name))  # one of the zoo, which needs no check
+    size = recipe.get("parameters")
+    return name, "" if size is None else f"{size:,}", recipe.get("summary", "")
 
 
 def _part_rows():
+    import inspect
+
+    from vaezoo import part_schema  # noqa: F401, which has the parts
+    from vaezoo.sections import Part
+
     for kind in Part.__subclasses__():
         yield kind.kind, ""
         for name, section in kind.parts.items():
@@ -67,6 +72,8 @@ def _part_rows():
 
 
 def _preset_rows(pattern):
+    from vaezoo.presets import open_run, preset_names
+
     names = preset_names(pattern)
     if not names:
         raise VaezooError(f"no preset matches '{pattern}'. `vaezoo list --presets` shows all {len(preset_names())}.")
@@ -75,4 +82,6 @@ def _preset_rows(pattern):
 
 
 def _show(arguments):
+    from vaezoo.config import load_recipe, parse_assignments, to_yaml
+
     print(to_yaml(load_recipe(arguments.model, parse_assignments(arguments.assignments))), end="")

@@ -2,7 +2,6 @@
 
 from vaezoo.cli.quiet import quiet_tensorflow
 from vaezoo.cli.recipes import add_assignments
-from vaezoo.config import parse_assignments
 
 
 def add_commands(commands):
@@ -17,5 +16,6 @@ def add_commands(commands):
 
 def _refit(arguments):
     with quiet_tensorflow():
+        from vaezoo.config import parse_assignments
         from vaezoo.training import refit
     refit(arguments.run, arguments.prior, parse_assignments(arguments.assignments), arguments.out)

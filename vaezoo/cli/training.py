@@ -6,9 +6,7 @@ from pathlib import Path
 
 from vaezoo.cli.quiet import quiet_tensorflow
 from vaezoo.cli.recipes import add_assignments
-from vaezoo.config import load_recipe, parse_assignments
 from vaezoo.errors import VaezooError
-from vaezoo.runs import free_path
 
 SHORTCUTS = {
     "data": (
@@ -58,6 +56,9 @@ def _train(arguments):
         return _resume(arguments)
     if arguments.model is None:
         raise VaezooError("give a model to train, as in `vaezoo train conv_vae`, or --resume DIR")
+    from vaezoo.config import load_recipe, parse_assignments
+    from vaezoo.runs import free_path
+
     every = _seconds(arguments.checkpoint_every)
     overrides = parse_assignments(arguments.assignments)
     for option, (key, _, _) in SHORTCUTS.items():
@@ -82,6 +83,8 @@ def _resume(arguments):
         if getattr(arguments, name):
             given = "a model" if name == "model" else f"--{name.replace('_', '-')}"
             raise VaezooError(f"--resume continues with the recipe of the run; leave out {given}")
+    from vaezoo.config import load_recipe, parse_assignments
+
     changes = parse_assignments(arguments.assignments)
     if arguments.epochs is not None:
         changes |= parse_assignments([f"training.epochs={arguments.epochs}"])

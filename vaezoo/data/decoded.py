@@ -28,7 +28,8 @@ from vaezoo.data.npy import NpyFile
 from vaezoo.data.pictures import UnusableImageError, guarded, read_header, read_image
 from vaezoo.data.preparation import Preparation, decided_size
 from vaezoo.errors import VaezooError
-from vaezoo.reading import LARGEST_TABLE, read_bytes
+from vaezoo.reading import LARGEST_TABLE
+from vaezoo.regular_files import read_bytes
 
 VERSION = 1  # of what becomes of an image file; another one makes new caches
 AT_ONCE = 64  # files that a thread reads at a time

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from vaezoo.errors import VaezooError, printable, unknown
-from vaezoo.reading import LARGEST_TABLE, broken, open_regular, reason
+from vaezoo.reading import LARGEST_TABLE
+from vaezoo.regular_files import broken, open_regular, reason
 
 SUFFIXES = (".csv", ".parquet")
 DELIMITERS = ",;\t"

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from vaezoo.atomic import plain_errors, write_file
 from vaezoo.cache import cache_folder
 from vaezoo.errors import VaezooError, printable
-from vaezoo.reading import open_regular
+from vaezoo.regular_files import open_regular
 
 VERSION = "2.5.3"
 ARCHIVE = f"litertjs-core-{VERSION}.tgz"  # as `npm pack` names it

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from vaezoo import hubs
-from vaezoo.config import load_recipe, recipe_names
+from vaezoo.config import load_recipe
 from vaezoo.data import canonical_name
 from vaezoo.errors import VaezooError, unknown
 from vaezoo.presets import open_run, preset_names
+from vaezoo.recipe_files import recipe_names
 from vaezoo.recipe_schema import Recipe
 from vaezoo.runs import Run
 from vaezoo.training import train

@@ -22,7 +22,8 @@ from vaezoo.evaluation.disentanglement import mutual_information
 from vaezoo.latent_space.codes import information
 from vaezoo.latent_space.editing import class_index, members
 from vaezoo.models.in_batches import BATCH, embed
-from vaezoo.reading import LARGEST, Texts, open_regular, parse_json, read_arrays
+from vaezoo.reading import Texts, parse_json, read_arrays
+from vaezoo.regular_files import LARGEST, open_regular
 
 CACHE = "averages.npz"
 RANKING_EXAMPLES = 2000  # enough to rank the latent axes

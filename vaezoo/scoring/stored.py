@@ -15,7 +15,8 @@ from typing_extensions import TypedDict
 from vaezoo.atomic import write_arrays
 from vaezoo.errors import VaezooError, unknown
 from vaezoo.evaluation.encoded import encode
-from vaezoo.reading import Count, open_regular, parse_json, read_arrays
+from vaezoo.reading import Count, parse_json, read_arrays
+from vaezoo.regular_files import open_regular
 from vaezoo.scoring.calibration import Calibration
 from vaezoo.scoring.explain import element_costs
 from vaezoo.scoring.scores import SCORES, Reference, features, reference

@@ -8,7 +8,8 @@ import numpy as np
 from vaezoo import plots
 from vaezoo.atomic import write_arrays, write_file
 from vaezoo.errors import VaezooError
-from vaezoo.reading import broken, read_arrays
+from vaezoo.reading import read_arrays
+from vaezoo.regular_files import broken
 
 MAPPED_EXAMPLES = 1000
 CODES, FILM = "latent.npz", "latent.gif"

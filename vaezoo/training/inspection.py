@@ -12,8 +12,8 @@ from vaezoo.checkpoints import Checkpoint, Checkpoints, TrainingState
 from vaezoo.config import load_recipe
 from vaezoo.errors import VaezooError
 from vaezoo.keras_archives import open_keras_archive
-from vaezoo.reading import reason
 from vaezoo.recipe_schema import Recipe
+from vaezoo.regular_files import reason
 from vaezoo.runs import read_environment
 
 

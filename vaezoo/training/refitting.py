@@ -11,7 +11,8 @@ from vaezoo.atomic import write_file
 from vaezoo.config import recipe_of, to_yaml
 from vaezoo.errors import VaezooError
 from vaezoo.presets import open_run
-from vaezoo.reading import LARGEST_TABLE, read_bytes
+from vaezoo.reading import LARGEST_TABLE
+from vaezoo.regular_files import read_bytes
 from vaezoo.runs import free_path, image_cache
 from vaezoo.seeds import TRAINING, fold_seed
 from vaezoo.tables import aligned
