@@ -12,7 +12,7 @@ from linear_gaussian import D, exact_encoder, inverse_softplus, model_within_the
 from vaezoo.cli import main
 from vaezoo.config import load_recipe, to_yaml
 from vaezoo.errors import VaezooError
-from vaezoo.evaluation.doctor import CHECKS, FEWEST, diagnose, measure
+from vaezoo.evaluation.doctor import CHECKS, FEWEST, _apart, diagnose, measure
 from vaezoo.optimizer import Adam
 from vaezoo.runs import Run, load_recipe_data
 from vaezoo.training.run_directory import RunDirectory
@@ -222,6 +222,51 @@ def test_a_warm_up_that_did_not_end(run_of):
     rows = [{"epoch": epoch, "loss": loss, "val_loss": loss} for epoch, loss in enumerate(losses, 1)]
     assert found_in(run_of("warmed", steps=1000, rows=rows, **{"model.objective": objective})) == {}
     assert found_in(run_of("never_warm", steps=1000, rows=rows)).keys() == {"overfitting"}
+
+
+@pytest.mark.parametrize(
+    ("critic", "text"), [(0.05, "The critic has won: its cross-entropy is 0.05 nats, and 1.39 for"), (1.38, "")]
+)
+def test_a_critic_that_wins(run_of, critic, text):
+    rows = [{**row, "critic": critic} for row in HEALTHY_ROWS]
+    found = found_in(run_of(f"critic-{critic}", rows=rows, **{"model.objective": {"name": "factor", "hidden": [4]}}))
+    assert found.keys() == ({"critic"} if text else set())
+    assert not text or text in found["critic"].text
+
+
+@pytest.mark.parametrize(
+    ("objective", "other"), [("factor", "codes whose latents are permuted"), ("adversarial", "draws of the prior")]
+)
+def test_a_critic_that_collapses(run_of, objective, other):
+    """The codes are those of the healthy run, mixed: (z1, 2 z1 + z2, z3), and the decoder undoes it."""
+    mix = np.eye(D)
+    mix[0, 1] = 2
+
+    def mixed(vae):
+        kernel, bias = exact_encoder(MODEL)
+        tril = np.linalg.cholesky(mix.T @ MODEL.posterior_covariance @ mix)
+        bias[D : 2 * D], bias[2 * D :] = inverse_softplus(np.diag(tril)), tril[np.tril_indices(D, -1)]
+        kernel[:, :D], bias[:D] = kernel[:, :D] @ mix, bias[:D] @ mix
+        vae.encoder.set_weights([kernel, bias])
+        vae.decoder.set_weights([np.linalg.inv(mix) @ MODEL.weights.T, MODEL.offset])
+
+    rows = [{**row, "critic": 1.38} for row in HEALTHY_ROWS]
+    settings = {"model.objective": {"name": objective, "hidden": [4]}}
+    run = run_of(f"collapsed-{objective}", mixed, rows=rows, **settings)
+    text = found_in(run)["critic"].text
+    assert f"though codes and {other} are" in text
+    # The codes have the covariance C = mix' mix: ln 5 / 2 from independent latents, (tr C - 3) / 2 from the prior.
+    np.testing.assert_allclose(measure(run).apart, np.log(5) / 2 if objective == "factor" else 2.0, atol=0.3)
+
+
+@pytest.mark.parametrize("n", [100, 2000])
+def test_codes_of_one_distribution_are_not_apart(n):
+    rng = np.random.default_rng(0)
+    found = [_apart(*rng.normal(size=(2, n, 8)) @ rng.normal(size=(8, 8))) for _ in range(20)]
+    assert abs(np.mean(found)) < 0.1
+    shifted = _apart(rng.normal(size=(20_000, 8)) + 0.5, rng.normal(size=(20_000, 8)))
+    np.testing.assert_allclose(shifted, 8 * 0.5**2 / 2, rtol=0.05)
+    assert _apart(np.ones((n, 2)), np.ones((n, 2))) is None
 
 
 # Single numbers

@@ -34,6 +34,9 @@ FLAT = 0.2  # of the variance of the examples, which reconstructions explain; 0.
 MISJUDGED = 2.0  # between the error that the likelihood expects and the one that is made, in either direction
 ERRORS = 3  # standard errors between the bounds of training and test examples
 WORSE = 0.05  # standard deviations of the bound over the examples, between two epochs
+CHANCE = 2 * np.log(2)  # nats, the two cross-entropies of a critic that tells nothing apart
+WON, LOST = 0.2 * CHANCE, 0.98 * CHANCE
+APART = 0.3  # nats between two kinds of code, which a critic finds: at best its cross-entropies are then 1.24
 LATE, STILL = 0.2, 0.05  # the last epochs, and the share of all progress that they may make
 UNLIKE = 0.2  # see `_unlike`; 0.03 to 0.05 for MNIST, 2 to 3 for colour pictures under a standard normal prior
 DIRECTIONS = 20  # principal components of the reconstructions
@@ -72,6 +75,7 @@ class Measured:
         explained: the share of the variance of the test examples that their reconstructions explain.
         expected_error, made_error: the root mean square of the standard deviation of p(x|z), and of x minus its mean.
         one_scale: the standard deviation of p(x|z), where it is one number for all elements.
+        apart: see `_apart`; of the codes and of what a critic tells them from, in nats.
         unlike, floor: see `_unlike`; of samples from the prior, and of reconstructions of training examples.
     """
 
@@ -88,6 +92,7 @@ class Measured:
     information: float | None
     active: int
     latents: int
+    apart: float | None
     explained: float | None
     expected_error: float | None
     made_error: float | None
@@ -158,6 +163,7 @@ def measure(run, seed=0):
         information=aggregated and float(aggregated.mutual_information.mean()),
         active=active_units(encoded["test"].means()),
         latents=encoded["test"].model.latent_dim,
+        apart=_told_apart(encoded["test"], run.recipe.model.objective.name, seed),
         **dict.fromkeys(("explained", "expected_error", "made_error", "one_scale", "unlike", "floor")),
     )
     if spec.levels is not None or spec.columns is not None:  # tokens and values have no mean, and columns no one unit
@@ -178,6 +184,32 @@ def _terms(encoded, seed):
         if encoded.model.posterior.has_density:
             kl.append(passed.kl())
     return tuple(np.concatenate(parts).astype("float64") if parts else None for parts in (reconstruction, kl))
+
+
+def _told_apart(encoded, objective, seed):
+    """`_apart` for a critic: of the codes, and of permuted ones or of draws of the prior; None without a critic."""
+    if objective not in ("factor", "adversarial"):
+        return None
+    codes = np.concatenate([passed.z[0] for passed in _passes(encoded, seed)])
+    permuted = objective == "factor"
+    other = np.random.default_rng(seed).permuted(codes, axis=0) if permuted else encoded.model.prior_codes(len(codes))
+    return _apart(codes, np.asarray(other))
+
+
+def _apart(codes, other):
+    """KL(N || M) of the normals with the means and covariances of codes [N,D] and of others [M,D], in nats.
+
+    What estimates of N and M codes give where there is no difference is taken off; None for a latent without variance.
+    """
+    n, size = codes.shape
+    mean, other_mean = codes.mean(0, "float64"), other.mean(0, "float64")
+    covariance, other_covariance = np.cov(codes.T).reshape(size, size), np.cov(other.T).reshape(size, size)
+    (sign, log_det), (other_sign, other_log_det) = map(np.linalg.slogdet, (covariance, other_covariance))
+    if not (sign > 0 and other_sign > 0):
+        return None
+    second = covariance + np.outer(other_mean - mean, other_mean - mean)
+    kl = (np.trace(np.linalg.solve(other_covariance, second)) - size + other_log_det - log_det) / 2
+    return float(kl - size * (size + 3) / 4 * (1 / n + 1 / len(other)))
 
 
 def _errors(encoded, seed):
@@ -375,6 +407,32 @@ def _reconstruction(seen):
         )
 
 
+def _critic(seen):
+    entropy = seen.rows[-1].get("critic") if seen.rows else None
+    if entropy is None:
+        return
+    factor = seen.recipe.model.objective.name == "factor"
+    other = "codes whose latents are permuted" if factor else "draws of the prior"
+    weight = "gamma" if factor else "weight"
+    now = f"its cross-entropy is {entropy:.2f} nats, and {CHANCE:.2f} for a critic that tells nothing apart"
+    if entropy < WON:
+        yield Finding(
+            "critic",
+            "warning",
+            f"The critic has won: {now}. It tells nearly every code from {other}, so they are far apart, its estimate "
+            "of how far is poor, and its gradient is nearly the same for every code. Try a larger "
+            f"model.objective.{weight}, more epochs, or a lower learning rate.",
+        )
+    elif entropy > LOST and seen.apart is not None and seen.apart > APART:
+        yield Finding(
+            "critic",
+            "warning",
+            f"The critic has collapsed: {now}, though codes and {other} are {seen.apart:.2f} nats apart by their means "
+            f"and covariances alone. So model.objective.{weight} has no effect. Try a lower learning rate, more "
+            "epochs, or wider layers (model.objective.hidden).",
+        )
+
+
 def _training(seen):
     gap, count = seen.train.mean() - seen.test.mean(), len(seen.test)
     deviation = seen.test.std()
@@ -425,4 +483,4 @@ def _prior(seen):
     yield Finding("prior", "warning", text)
 
 
-CHECKS = (_code, _reconstruction, _data, _scale, _weight_of_kl, _training, _prior)
+CHECKS = (_code, _reconstruction, _data, _scale, _weight_of_kl, _critic, _training, _prior)
