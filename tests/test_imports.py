@@ -65,6 +65,20 @@ def test_a_run_is_opened_without_tensorflow(module):
     subprocess.run([sys.executable, "-c", check], check=True, capture_output=True)
 
 
+@pytest.mark.slow
+def test_a_command_imports_no_more_than_it_needs_and_hides_nothing(tmp_path):
+    code = f"""
+import sys
+from vaezoo.cli import main, start
+assert main(["sample", "mlp_vae_2d/mnist", "-n", "1", "--out", {str(tmp_path)!r}]) == 0
+loaded = {{*start.UNNEEDED}} & sys.modules.keys()
+assert not loaded, loaded
+import keras, matplotlib.pyplot, pandas, scipy, sklearn
+assert keras.wrappers.SKLearnClassifier
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
 def imports_keras(entry):
     """Whether a file of that line imports Keras, or TensorFlow, which does."""
     path = ROOT / entry.replace(".", "/")

@@ -421,7 +421,8 @@ def kill_trainings(folder, bars_file, kills, *cases):
 
 
 @pytest.mark.slow
-def test_every_recipe_survives_sigkill(bars_file, tmp_path, record_property):
+@pytest.mark.parametrize("half", [0, 1])  # so that two processes share the longest of all tests
+def test_every_recipe_survives_sigkill(half, bars_file, tmp_path):
     precisions, compilations = ("float32", "mixed_float16", "mixed_bfloat16"), ("graph", "xla")
     # These differ from beta_vae in their objectives alone, which have no weights: there is no other state to restore.
     same_state = {"capacity_vae", "dip_vae", "info_vae", "tc_vae"}
@@ -430,10 +431,10 @@ def test_every_recipe_survives_sigkill(bars_file, tmp_path, record_property):
         # On a CPU, XLA is for dense networks alone: "auto" takes it for no others, and it compiles them for minutes.
         dense = load_recipe(VARIANTS.get(name, (name,))[0]).model.encoder.name == "mlp"
         cases.append((name, precisions[i % 3], compilations[i % 2] if dense else "graph"))
-    report = kill_trainings(tmp_path, bars_file, 2, *cases)
+    report = kill_trainings(tmp_path, bars_file, 2, *cases[half::2])
     assert report["different"] == []
-    assert report["kills"] >= 20
-    assert report["while_writing"] >= 3
+    assert report["kills"] >= 10
+    assert report["while_writing"] >= 2
 
 
 @pytest.mark.slow

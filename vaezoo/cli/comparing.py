@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from vaezoo.cli.quiet import quiet_tensorflow
 from vaezoo.cli.recipes import add_assignments
+from vaezoo.cli.start import quick_tensorflow
 
 
 def add_commands(commands):
@@ -29,7 +29,7 @@ def _compare(arguments):
     overrides = parse_assignments(arguments.assignments)
     overrides |= {"data.name": arguments.data} if arguments.data else {}
     overrides |= parse_assignments([f"training.epochs={arguments.epochs}"]) if arguments.epochs else {}
-    with quiet_tensorflow():
+    with quick_tensorflow():
         from vaezoo.latent_space import draw_comparison
         from vaezoo.latent_space.compared import compared_runs
         from vaezoo.runs import free_path

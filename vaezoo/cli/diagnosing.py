@@ -1,6 +1,6 @@
 """`vaezoo doctor`."""
 
-from vaezoo.cli.quiet import quiet_tensorflow
+from vaezoo.cli.start import quick_tensorflow
 
 
 def add_commands(commands):
@@ -11,7 +11,7 @@ def add_commands(commands):
 
 
 def _doctor(arguments):
-    with quiet_tensorflow():
+    with quick_tensorflow():
         from vaezoo.evaluation.doctor import diagnose
         from vaezoo.presets import open_run
     findings = diagnose(open_run(arguments.run))

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from vaezoo.atomic import plain_errors, write_arrays, write_file, write_text
-from vaezoo.cli.quiet import quiet_tensorflow
+from vaezoo.cli.start import quick_tensorflow
 
 
 def add_commands(commands):
@@ -32,7 +32,7 @@ def add_commands(commands):
 
 
 def _evaluate(arguments):
-    with quiet_tensorflow():
+    with quick_tensorflow():
         from vaezoo.evaluation import evaluate
         from vaezoo.evaluation.pictures import pictures
         from vaezoo.evaluation.report import as_markdown, as_text

@@ -1,6 +1,6 @@
 """`vaezoo explore`."""
 
-from vaezoo.cli.quiet import quiet_tensorflow
+from vaezoo.cli.start import quick_tensorflow
 
 
 def add_commands(commands):
@@ -17,7 +17,7 @@ def add_commands(commands):
 
 
 def _explore(arguments):
-    with quiet_tensorflow():
+    with quick_tensorflow():
         from vaezoo.explorer import explore
         from vaezoo.presets import open_run
     done = explore(open_run(arguments.run), arguments.out, arguments.runtime)

@@ -3,7 +3,7 @@
 import sys
 
 from vaezoo.cli.latent import finite
-from vaezoo.cli.quiet import quiet_tensorflow
+from vaezoo.cli.start import quick_tensorflow
 from vaezoo.errors import VaezooError
 from vaezoo.exporting.plan import FORMATS, QUANTIZATIONS, Plan
 
@@ -43,7 +43,7 @@ def _export(arguments):
     chosen = {name: choice for name, choice in chosen.items() if choice is not None}
     Plan(**chosen)  # refused before TensorFlow is imported
     threads = _integer("--threads", arguments.threads)
-    with quiet_tensorflow():
+    with quick_tensorflow():
         from vaezoo.exporting import export
     done = export(arguments.run, arguments.to, **chosen, threads=threads, say=_say)
     print(done.agreement.text)

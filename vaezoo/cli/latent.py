@@ -2,7 +2,7 @@
 
 import math
 
-from vaezoo.cli.quiet import quiet_tensorflow
+from vaezoo.cli.start import quick_tensorflow
 from vaezoo.errors import VaezooError
 
 PICTURES = "pictures"  # the folder in a run directory
@@ -121,7 +121,7 @@ def _add_gif(command):
 def _draw(arguments):
     options = dict(vars(arguments))
     run, out, function, _ = (options.pop(name) for name in ("run", "out", "function", "command"))
-    with quiet_tensorflow():
+    with quick_tensorflow():
         from vaezoo import latent_space
         from vaezoo.latent_space.drawing import checked_path
         from vaezoo.presets import open_run

@@ -1,6 +1,6 @@
 """`vaezoo preset` and `vaezoo push`."""
 
-from vaezoo.cli.quiet import quiet_tensorflow
+from vaezoo.cli.start import quick_tensorflow
 
 
 def add_commands(commands):
@@ -30,14 +30,14 @@ def _add_run(command):
 
 
 def _preset(arguments):
-    with quiet_tensorflow():
+    with quick_tensorflow():
         from vaezoo.publishing import make_preset
     made = make_preset(arguments.run, arguments.to, arguments.weights, arguments.licence)
     print(f"the preset is in {made.folder}: {made.size / 1e6:.2f} MB, test {made.headline}")
 
 
 def _push(arguments):
-    with quiet_tensorflow():
+    with quick_tensorflow():
         from vaezoo.publishing import push
     push(arguments.run, arguments.address, arguments.weights, arguments.licence)
     print(f"the preset is at {arguments.address}")

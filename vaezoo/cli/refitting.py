@@ -1,7 +1,7 @@
 """`vaezoo refit`."""
 
-from vaezoo.cli.quiet import quiet_tensorflow
 from vaezoo.cli.recipes import add_assignments
+from vaezoo.cli.start import quick_tensorflow
 
 
 def add_commands(commands):
@@ -15,7 +15,7 @@ def add_commands(commands):
 
 
 def _refit(arguments):
-    with quiet_tensorflow():
+    with quick_tensorflow():
         from vaezoo.config import parse_assignments
         from vaezoo.training import refit
     refit(arguments.run, arguments.prior, parse_assignments(arguments.assignments), arguments.out)

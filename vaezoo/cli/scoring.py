@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from vaezoo.cli.latent import finite
-from vaezoo.cli.quiet import quiet_tensorflow
+from vaezoo.cli.start import quick_tensorflow
 
 
 def add_commands(commands):
@@ -30,7 +30,7 @@ def add_commands(commands):
 
 
 def _score(arguments):
-    with quiet_tensorflow():
+    with quick_tensorflow():
         from vaezoo.presets import open_run
         from vaezoo.runs import free_path
         from vaezoo.scoring import score

@@ -4,8 +4,8 @@ import functools
 import re
 from pathlib import Path
 
-from vaezoo.cli.quiet import quiet_tensorflow
 from vaezoo.cli.recipes import add_assignments
+from vaezoo.cli.start import quick_tensorflow
 from vaezoo.errors import VaezooError
 
 SHORTCUTS = {
@@ -71,7 +71,7 @@ def _train(arguments):
         overrides |= parse_assignments([f"data.image_size=[{size[0]}, {size[-1]}]"])
     recipe = load_recipe(arguments.model, overrides)
     out = arguments.out or free_path(Path("runs") / recipe.name)
-    with quiet_tensorflow():
+    with quick_tensorflow():
         from vaezoo.training import train
     options = {"checkpoint_every": every, "strategy": arguments.strategy, "animate": arguments.animate}
     _tracked(arguments.callback, out, recipe, functools.partial(train, recipe, out, **options))
@@ -89,7 +89,7 @@ def _resume(arguments):
     if arguments.epochs is not None:
         changes |= parse_assignments([f"training.epochs={arguments.epochs}"])
     every = _seconds(arguments.checkpoint_every)
-    with quiet_tensorflow():
+    with quick_tensorflow():
         from vaezoo.training import resume
     options = {"changes": changes, "checkpoint_every": every, "strategy": arguments.strategy}
     recipe = load_recipe(Path(arguments.resume) / "recipe.yaml", changes) if arguments.callback else None
@@ -100,7 +100,7 @@ def _tracked(names, path, recipe, run):
     """Call `run` with trackers of these names as callbacks."""
     if not names:
         return run()
-    with quiet_tensorflow():
+    with quick_tensorflow():
         from vaezoo.tracking import trackers
     with trackers(names, path, recipe) as callbacks:
         trained = run(callbacks=callbacks)
