@@ -5,7 +5,7 @@ import functools
 import numpy as np
 
 from vaezoo.data.indexed import ArraySplit
-from vaezoo.data.split import Split, fold, on_cpu
+from vaezoo.data.split import Split, as_written, fold, on_cpu
 
 FACTOR = "label_"  # begins the name of a feature that is a known factor, and not the name of the factor
 FILES_AT_ONCE = 8  # read side by side, so that neighbours in a file are not neighbours in an epoch
@@ -58,7 +58,7 @@ class RecordSplit(Split):
         wanted = {name: self.features[name] for name in names}
         parts = list(
             self._ordered_keys(4096, self.size)
-            .map(lambda records: tf.io.parse_example(records, wanted), tf.data.AUTOTUNE, deterministic=True)
+            .map(as_written(lambda records: tf.io.parse_example(records, wanted)), tf.data.AUTOTUNE, deterministic=True)
             .as_numpy_iterator()
         )
         return {name.removeprefix(FACTOR): np.concatenate([part[name] for part in parts]) for name in names}
@@ -77,7 +77,7 @@ class RecordSplit(Split):
         import tensorflow as tf
 
         columns, start = None, 0
-        chunks = self._ordered_keys(512, self.size).map(self._parse, tf.data.AUTOTUNE, deterministic=True)
+        chunks = self._ordered_keys(512, self.size).map(as_written(self._parse), tf.data.AUTOTUNE, deterministic=True)
         for chunk in chunks.prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
             if columns is None:
                 columns = {name: np.empty((self.size, *part.shape[1:]), part.dtype) for name, part in chunk.items()}
@@ -104,7 +104,7 @@ class RecordSplit(Split):
     def _ordered_keys(self, batch_size, count):
         import tensorflow as tf
 
-        records = tf.data.Dataset.range(len(self.files)).flat_map(self._records_of_file)
+        records = tf.data.Dataset.range(len(self.files)).flat_map(as_written(self._records_of_file))
         return records.take(count).batch(batch_size)
 
     def _records_of_file(self, index):

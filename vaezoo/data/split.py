@@ -145,8 +145,8 @@ class Split:
 
         with tf.device("CPU:0"):
             epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max)
-            keys = epochs.flat_map(keys_of_epoch).skip(first_step)
-            return keys.map(batch, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+            keys = epochs.flat_map(as_written(keys_of_epoch)).skip(first_step)
+            return keys.map(as_written(batch), tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
 
     def batches(self, batch_size, *, binarize="none", seed=0, labels=False, count=None):
         """One ordered pass over the examples; the last batch may be smaller.
@@ -184,9 +184,9 @@ class Split:
         with tf.device("CPU:0"):
             inputs = self._ordered_keys(batch_size, count)
             if mode == "dynamic":
-                drawn = tf.data.Dataset.range(count).map(noise, tf.data.AUTOTUNE, deterministic=True)
+                drawn = tf.data.Dataset.range(count).map(as_written(noise), tf.data.AUTOTUNE, deterministic=True)
                 inputs = tf.data.Dataset.zip(inputs, drawn.batch(batch_size))
-            result = inputs.map(batch, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+            result = inputs.map(as_written(batch), tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
             return result.apply(tf.data.experimental.assert_cardinality(-(-count // batch_size)))
 
     def first(self, count=None, *, binarize="none", seed=0):
@@ -255,6 +255,13 @@ def on_cpu(array):
 
     with tf.init_scope(), tf.device("CPU:0"):
         return tf.convert_to_tensor(array)
+
+
+def as_written(function):
+    """A function for a `tf.data.Dataset`, traced without a conversion of its `if` and `for`, which takes long."""
+    import tensorflow as tf
+
+    return tf.autograph.experimental.do_not_convert(function)
 
 
 def fold(seed, *numbers):

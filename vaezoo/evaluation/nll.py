@@ -154,7 +154,7 @@ def _compiled(encoded, size, at_once, draws, shared_noise):
     signature = tf.nest.map_structure(
         lambda array: tf.TensorSpec(array.shape, array.dtype), (encoded.batch(rows), encoded.params_of(rows))
     )
-    return tf.function(log_weights).get_concrete_function(*signature, tf.TensorSpec([2], tf.int32))
+    return tf.function(log_weights, autograph=False).get_concrete_function(*signature, tf.TensorSpec([2], tf.int32))
 
 
 def _samples_at_once(model, size):

@@ -89,7 +89,8 @@ class Functions:
         """The traced function of a signature, with that batch; None for any."""
         specs = self.specs[name]
         wanted = [tf.TensorSpec([batch, *shape], dtype, name=key) for key, (shape, dtype) in specs.items()]
-        traced = tf.function(lambda *tensors: getattr(self, name)(dict(zip(specs, tensors, strict=True))))
+        call = getattr(self, name)
+        traced = tf.function(lambda *tensors: call(dict(zip(specs, tensors, strict=True))), autograph=False)
         return traced.get_concrete_function(*wanted)
 
 

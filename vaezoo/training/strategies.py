@@ -53,7 +53,7 @@ class Devices:
         let_memory_grow()
         self.strategy = _strategy(name)
         self.count = self.strategy.num_replicas_in_sync
-        self._sum = tf.function(lambda number: self.strategy.reduce("SUM", number, axis=None))
+        self._sum = tf.function(lambda number: self.strategy.reduce("SUM", number, axis=None), autograph=False)
 
     @property
     def chief(self):
