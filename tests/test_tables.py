@@ -12,6 +12,7 @@ import numpy as np
 import precision_table
 import pytest
 import reproduce_iwae
+import scale_table
 import zoo_table
 from conftest import small_recipe
 from test_plots import assert_nothing_is_cut_off_or_overlaps
@@ -149,3 +150,35 @@ def test_a_path_without_a_model_goes_from_one_melody_to_the_other():
     assert (path[:, -1] == 1).all()
     assert (np.diff(path, axis=1) >= 0).all()  # a place that was taken stays taken
     np.testing.assert_allclose(path.mean((0, 2)), [0, 0.25, 0.5, 0.75, 1], atol=0.1)
+
+
+@pytest.mark.slow
+def test_the_cost_over_scale_is_measured_once_in_processes_of_their_own(tmp_path, monkeypatch):
+    cases = [("images", "mlp_vae", 3000, 16, 1), ("side", "image_vae", 200, 32, 1), ("width", "conv_vae", 2000, 16, 2)]
+    monkeypatch.setattr(scale_table, "CASES", cases)
+    scale_table.main(["--seconds", "1", "--out", str(tmp_path)])
+    mlp, image, conv = rows_of(tmp_path / "table.csv")
+    for row in (mlp, image, conv):
+        assert float(row["images_per_second"]) > 0
+        assert 0.3 < float(row["peak_gigabytes"]) < 10
+        assert float(row["first_call_seconds"]) > 0
+    assert image["gigaflops"] == ""
+    # Two operations for each weight, and a forward pass and two gradients; of the first layer one is not needed.
+    weights = 3 * (256 * 500 + 500 * 500 + 500 * 40 + 20 * 500 + 500 * 500 + 500 * 256) - 256 * 500
+    expected = 2 * weights * float(mlp["images_per_second"]) / 1e9
+    assert float(mlp["gigaflops"]) == pytest.approx(expected, rel=0.02, abs=0.1)
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.json")}
+    assert len(written) == 3
+    scale_table.main(["--seconds", "1", "--out", str(tmp_path)])
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.json")} == written
+
+
+def test_the_picture_of_the_scale_is_readable():
+    rows = [
+        {"axis": axis, "recipe": name, "images": images, "side": side, "width": width, "images_per_second": 2000.0}
+        | {"megapixels_per_second": 2.0, "gigaflops": 100.0, "peak_gigabytes": images / 1e6 + 1}
+        for axis, name, images, side, width in scale_table.CASES
+    ]
+    figure = scale_table.picture(rows)
+    assert_nothing_is_cut_off_or_overlaps(figure)
+    assert len(figure.axes) == 6

@@ -36,7 +36,11 @@ class Figure(figure.Figure):
 
 def plain_axes(figure, title, x_label, y_label):
     """The only axes of a figure, with a title and a light grid."""
-    axes = figure.subplots()
+    return style_axes(figure.subplots(), title, x_label, y_label)
+
+
+def style_axes(axes, title, x_label, y_label):
+    """Give axes a title, labels and a light grid; returns them."""
     lines = [part for line in title.splitlines() for part in textwrap.wrap(line, 76)]
     axes.set_title("\n".join(lines), fontsize=10, color=TEXT, loc="left")
     axes.set_xlabel(x_label, fontsize=9)
