@@ -183,6 +183,14 @@ def test_a_shipped_preset_loads_and_is_small(name):
     assert "not stated" not in card
 
 
+def test_inspect_says_what_a_preset_is(capsys):
+    assert main(["inspect", "ladder_vae/mnist"]) == 0
+    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines() if line[:1] != " ")
+    assert lines["recipe"] == "ladder_vae, 2,165,346 parameters; mnist"
+    assert lines["test"].startswith("elbo -83.")
+    assert lines["weights"].startswith("int8, after 10,")
+
+
 def test_the_shipped_presets_are_those_of_the_list(capsys):
     assert main(["list", "--presets"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -240,7 +248,8 @@ def test_a_changed_byte_is_noticed(name, spoilt, capsys):
     content = bytearray((spoilt / name).read_bytes())
     content[len(content) // 2] ^= 1
     (spoilt / name).write_bytes(content)
-    assert "its checksum is not that in metadata.json" in refusal(capsys, "sample", spoilt)
+    for command in ("sample", "inspect"):
+        assert "its checksum is not that in metadata.json" in refusal(capsys, command, spoilt)
 
 
 @pytest.mark.parametrize(

@@ -148,6 +148,11 @@ class Preset(Run):
         model.optimizer.iterations.assign(self.metadata["steps"])  # a warm-up that is over stays over
         return model
 
+    def check(self):
+        """Compare the files of the recipe and the weights with their checksums; a VaezooError for one that differs."""
+        self._verified(CONFIG, LARGEST)
+        self._verified(WEIGHTS, LARGEST_WEIGHTS)
+
     def _verified(self, name, most):
         """The content of a file, if it has the checksum in metadata.json."""
         content = read_bytes(self.folder / name, most)
@@ -178,10 +183,15 @@ def open_run(name: str | Path) -> Run:
     Raises:
         VaezooError: if it is none of these.
     """
+    return open_preset(name) or Run(name)
+
+
+def open_preset(name: str | Path) -> Preset | None:
+    """The preset that `open_run` opens; None for a run directory, or what can only be the path of one."""
     text = str(name)
     if os.path.isdir(text):
         is_preset = os.path.lexists(Path(text) / METADATA) and not os.path.lexists(Path(text) / "recipe.yaml")
-        return Preset(text) if is_preset else Run(text)
+        return Preset(text) if is_preset else None
     if hubs.is_address(text):
         return Preset(hubs.download(text, FILES, LARGEST_WEIGHTS), text)
     if text in (names := preset_names()):
@@ -190,7 +200,7 @@ def open_run(name: str | Path) -> Run:
         raise unknown(
             "preset", text, names, hint=f"There is no folder of that name either. Presets: {', '.join(names)}."
         )
-    return Run(text)
+    return None
 
 
 def load(run):

@@ -6,27 +6,50 @@ from vaezoo.tables import aligned
 
 def add_commands(commands):
     """Add the command of this module to the parser."""
-    command = commands.add_parser("inspect", help="the state of a run: training, checkpoints, files")
-    command.add_argument("run", metavar="DIR", help="a run directory")
+    command = commands.add_parser(
+        "inspect", help="the state of a run: training, checkpoints, files; or what a preset is"
+    )
+    command.add_argument("run", metavar="RUN", help="a run directory or a preset")
     command.set_defaults(command=_inspect)
 
 
 def _inspect(arguments):
+    from vaezoo.presets import open_preset
     from vaezoo.training import inspect
 
+    preset = open_preset(arguments.run)
+    if preset:
+        preset.check()
+        return _print(_preset_sections(preset))
     found = inspect(arguments.run)
-    sections = _sections(found).items()
-    rows = ((name * (number == 0), printable(line)) for name, lines in sections for number, line in enumerate(lines))
-    print(aligned(rows))
+    _print(_sections(found))
     if found.broken:
         raise VaezooError("; ".join(found.broken))
+
+
+def _print(sections):
+    sections = sections.items()
+    rows = ((name * (number == 0), printable(line)) for name, lines in sections for number, line in enumerate(lines))
+    print(aligned(rows))
+
+
+def _preset_sections(preset):
+    files = {path.name: path.stat().st_size for path in sorted(preset.folder.iterdir()) if path.is_file()}
+    shown = preset.recipe.model.objective.shown
+    return {
+        "recipe": [_what(preset.recipe)],
+        "test": ["  ".join(f"{name} {preset.test[name]:.2f}" for name in shown if name in preset.test)],
+        "weights": [f"{preset.metadata['weights']}, after {preset.metadata['steps']:,} steps"],
+        "files": _columns((name, _size(files, name)) for name in files),
+        "made with": [_made_with(preset.environment)],
+    }
 
 
 def _sections(found):
     recipe, environment, state = found.recipe, found.environment, found.state
     done = state.describe() if state else "nothing kept yet"
     sections = {
-        "recipe": [f"{recipe.name}, {recipe.parameters:,} parameters; {recipe.data.name}"],
+        "recipe": [_what(recipe)],
         "training": [found.status, f"{done}, of {recipe.training.epochs} epochs"],
         "best epoch": [_metrics(recipe, found.best)] if found.best else [],
         "last epoch": [_metrics(recipe, state.rows[-1])] if found.best else [],
@@ -37,7 +60,7 @@ def _sections(found):
         "files": _columns(
             (name, _size(found.files, name)) for name in found.files if not name.startswith("checkpoints")
         ),
-        "made with": [", ".join(f"{key} {environment[key]}" for key in _VERSIONS if key in environment)],
+        "made with": [_made_with(environment)],
     }
     if not found.running and environment.get("status") != "finished":
         sections["training"].append(f"resume it with `vaezoo train --resume {found.path}`")
@@ -45,6 +68,14 @@ def _sections(found):
 
 
 _VERSIONS = ("vaezoo", "python", "tensorflow", "keras", "numpy", "device", "precision", "compilation")
+
+
+def _what(recipe):
+    return f"{recipe.name}, {recipe.parameters:,} parameters; {recipe.data.name}"
+
+
+def _made_with(environment):
+    return ", ".join(f"{key} {environment[key]}" for key in _VERSIONS if key in environment)
 
 
 def _metrics(recipe, row):
