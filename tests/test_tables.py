@@ -127,6 +127,17 @@ def test_the_table_of_disentanglement_has_medians_and_ranges():
     assert "| mig | 0.3 (0.1–0.5) | −2 |" in lines
 
 
+def test_the_udr_of_the_table_compares_the_seeds_of_one_method(monkeypatch, tmp_path):
+    codes = np.random.default_rng(0).normal(size=(2000, 3))
+    models = {"a-0": codes, "a-1": -codes[:, ::-1], "b-0": codes}  # equal but for order and sign
+    monkeypatch.setattr(disentanglement_table, "Run", lambda path: path.name)
+    monkeypatch.setattr(disentanglement_table, "code_and_kl", lambda name: (models[name], np.ones(3)))
+    rows = [{"method": method, "seed": seed, "udr": None} for method, seed in (("a", 0), ("a", 1), ("b", 0))]
+    disentanglement_table.add_udr(rows[:2], tmp_path)
+    disentanglement_table.add_udr(rows[2:], tmp_path)
+    assert [each["udr"] for each in rows] == [pytest.approx(0.9, abs=0.01)] * 2 + [None]
+
+
 def test_the_total_correlation_of_the_table_is_the_closed_form_of_a_normal():
     rng, n = np.random.default_rng(0), 4000
     means, scale = rng.multivariate_normal([0, 0], [[1, 0.9], [0.9, 1]], n), 0.5
