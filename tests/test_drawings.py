@@ -6,12 +6,14 @@ import dataclasses
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 from test_cli_latent import leave_run
 
 from vaezoo import latent_space
 from vaezoo.config import load_recipe
 from vaezoo.errors import VaezooError
+from vaezoo.latent_space.codes import Information
 from vaezoo.latent_space.of_run import class_of, inputs_of
 from vaezoo.runs import Run
 
@@ -223,8 +225,13 @@ def test_a_traversal_in_the_order_of_the_factors(runs, monkeypatch):
     assert [(axis, factor) for axis, factor, _ in found] == [(1, "noise"), (2, "noise"), (0, "row")]
     assert found[1][2] == 0
     np.testing.assert_allclose(found[0][2], np.log(2), atol=0.01)
+    bits = np.array([1.0, 1.0, 1.0])
+    monkeypatch.setattr("vaezoo.latent_space.drawings.axis_information", lambda _: Information(bits, "bits"))
+    assert latent_space.draw_traversal(run, index=0, by="factors").arrays["axes"].tolist() == [1, 2, 0]
+    bits[1] = 0.01  # what its mean tells is lost in its noise
     drawing = latent_space.draw_traversal(run, index=0, by="factors")
-    assert drawing.arrays["axes"].tolist() == [1, 2, 0]
+    assert drawing.arrays["axes"].tolist() == [2, 0, 1]
+    assert "z1  unused" in [text.get_text() for text in drawing.figure.findobj(Text)]
     with pytest.raises(VaezooError, match=r"unknown by 'factor'\. Did you mean 'factors'\?"):
         latent_space.draw_traversal(run, index=0, by="factor")
     with pytest.raises(VaezooError, match="has no known factors to order the axes by"):

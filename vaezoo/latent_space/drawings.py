@@ -43,6 +43,7 @@ from vaezoo.tables import as_csv
 
 SAMPLES, SAMPLED_MELODIES, SAMPLED_ROWS = 64, 8, 1000  # how many are drawn by default
 COMPARED_ROWS = 10_000  # of the data, in a picture
+UNUSED = 0.1  # bits, or variance without them: the decoder has learned nothing from an axis with less
 MOST_CLASSES = 10  # a number with more values is a colour scale on a map
 
 
@@ -234,7 +235,8 @@ def draw_traversal(
         span: from -span to span.
         steps: examples for each axis.
         top: only this many of the most informative axes; by default all, and of a hierarchy its groups.
-        by: "information", or "factors" to put the axes in the order of the known factors that they hold.
+        by: "information", or "factors" to put the axes in the order of the known factors that they hold, and those that
+            hold nearly nothing last.
         gif: make an animation too.
 
     Returns:
@@ -254,9 +256,11 @@ def draw_traversal(
     unit = {"bits": "bits", "variance": "var."}[found.unit]
     rows = [f"z{axis}  {found.values[axis]:.2f} {unit}" for axis in axes]
     if by == "factors":
-        held = [each for each in axes_by_factor(run) if each[0] in axes]
+        unused = set(np.flatnonzero(found.values < UNUSED))
+        held = sorted((each for each in axes_by_factor(run) if each[0] in axes), key=lambda each: each[0] in unused)
         axes = np.array([axis for axis, _, _ in held])
-        rows = [f"z{axis}  {factor} {nats:.2f} nats" for axis, factor, nats in held]
+        texts = {axis: "unused" if axis in unused else f"{factor} {nats:.2f} nats" for axis, factor, nats in held}
+        rows = [f"z{axis}  {text}" for axis, text in texts.items()]
     result = traverse(run.model, x[0], None if labels is None else labels[0], span, steps, axes)
     title = _title(run, f"latent axes of {names[0]}, from −{plots.number(span)} to {plots.number(span)}")
     arrays = {**result._asdict(), "input": x[0], "information": found.values[axes]}
