@@ -102,7 +102,6 @@ def metrics_of(trained_run):
         "gaussian_total_correlation": round(gaussian_total_correlation(encoded), 3),
         **{name: round(found[name]["value"], 3) if name in found else None for name in METRICS},
         "steps": int(trained_run.model.optimizer.iterations),
-        "training_seconds": round(test["training_seconds"]),
     }
 
 

@@ -9,7 +9,6 @@ import argparse
 import contextlib
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from benchmarking.clock import peak_bytes
 from benchmarking.networks import layers, load_network, training_flops
 from measured import run, write_csv
 
@@ -82,7 +82,6 @@ def measure(name, images, side, width, seconds):
         recipe = load_recipe(name, {**parts, **settings, "training.epochs": 1000, "data.validation": 0})
         with contextlib.suppress(Enough):
             train(recipe, os.path.join(folder, "run"), quiet=True, callbacks=[clock])
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     rate = clock.steps * recipe.training.batch_size / clock.seconds
     flops = None if channels == 3 else training_flops(layers(model, (side, side, channels)))
     return {
@@ -94,7 +93,7 @@ def measure(name, images, side, width, seconds):
         "images_per_second": round(rate, 1),
         "megapixels_per_second": round(rate * side * side / 1e6, 3),
         "gigaflops": None if flops is None else round(rate * flops / 1e9, 1),
-        "peak_gigabytes": round(peak / 1e9, 2),
+        "peak_gigabytes": round(peak_bytes() / 1e9, 2),
         "first_call_seconds": round(clock.first - written, 1),
         "written_in_seconds": round(written - started, 1),
     }
