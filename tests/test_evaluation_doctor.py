@@ -12,7 +12,8 @@ from linear_gaussian import D, exact_encoder, inverse_softplus, model_within_the
 from vaezoo.cli import main
 from vaezoo.config import load_recipe, to_yaml
 from vaezoo.errors import VaezooError
-from vaezoo.evaluation.doctor import CHECKS, FEWEST, _apart, diagnose, measure
+from vaezoo.evaluation.doctor import CHECKS, FEWEST, diagnose
+from vaezoo.evaluation.symptoms import _apart, measure
 from vaezoo.optimizer import Adam
 from vaezoo.runs import Run, load_recipe_data
 from vaezoo.training.run_directory import RunDirectory

@@ -455,6 +455,9 @@ class Objective(Part):
         needs_closed_form: whether it needs a KL in closed form.
         needs_dataset_size: whether it has a keyword `dataset_size`, which `vaezoo train` sets to the number of
             training examples.
+        critic_of: what a critic tells the codes from: "prior", draws of it; "permuted", codes whose latents are
+            permuted; empty without a critic, whose cross-entropy is the term "critic".
+        critic_weight: the keyword that is the weight of what the critic says.
     """
 
     kind: ClassVar = "objective"
@@ -462,6 +465,8 @@ class Objective(Part):
     has_bound: ClassVar[bool] = True
     shown: ClassVar[tuple[str, ...]] = ("elbo", "reconstruction", "kl")
     needs_dataset_size: ClassVar[bool] = False
+    critic_of: ClassVar[Literal["", "prior", "permuted"]] = ""
+    critic_weight: ClassVar[str] = ""
 
     @property
     def needs_normal(self) -> str:  # noqa: D102  described above
@@ -528,6 +533,8 @@ class FactorELBO(ELBO):
 
     name: Literal["factor"] = "factor"
     terms: ClassVar[tuple[str, ...]] = ("loss", "elbo", "reconstruction", "total_correlation", "critic", "kl")
+    critic_of: ClassVar = "permuted"
+    critic_weight: ClassVar[str] = "gamma"
     gamma: Weight = Field(10.0, description="the weight of the total correlation")
     hidden: Widths = Field((1000, 1000, 1000, 1000, 1000), description="the widths of the critic's hidden layers")
 
@@ -609,6 +616,8 @@ class AdversarialELBO(ELBO):
 
     name: Literal["adversarial"] = "adversarial"
     terms: ClassVar[tuple[str, ...]] = ("loss", "elbo", "reconstruction", "adversarial", "critic", "kl")
+    critic_of: ClassVar = "prior"
+    critic_weight: ClassVar[str] = "weight"
     beta: Scheduled = Field(0.0, description="the weight of the KL: a number, or a warm-up {start, end, steps}")
     weight: Weight = Field(1.0, description="the weight of the encoder's loss against the critic")
     hidden: Widths = Field((1000, 1000), description="the widths of the critic's hidden layers")

@@ -3,32 +3,21 @@
     for finding in diagnose(Run("runs/mlp_vae")):
         print(finding.severity, finding.text)
 
-`measure` reads the run; each check compares its numbers with a threshold below.
+`symptoms.measure` reads the run; each check compares its numbers with a threshold below.
 """
 
-import contextlib
-import dataclasses
-import os
 from typing import NamedTuple
 
 import numpy as np
 
-from vaezoo.data.binarization import fitting
 from vaezoo.distributions import SMALLEST_LEVEL_SCALE
-from vaezoo.evaluation.encoded import encode
-from vaezoo.evaluation.latent_code import active_units, aggregated_posterior
-from vaezoo.evaluation.sample_quality import UndefinedMetricError, frechet_distance
-from vaezoo.models.in_batches import decode
+from vaezoo.evaluation.symptoms import measure
 from vaezoo.part_schema import WarmUp
-from vaezoo.reading import read_table
-from vaezoo.recipe_schema import Recipe
-from vaezoo.seeds import IMPORTANCE, fold_seed
-from vaezoo.spec import Spec
 
-MOST, FEWEST = 1000, 20  # examples of a split
+FEWEST = 20  # examples of a split
 SEVERITIES = ("error", "warning", "note")
 
-COLLAPSED, WEAK = 0.1, 1.0  # nats of I(x; z)
+WEAK = 1.0  # nats of I(x; z)
 NOISELESS = 6.0  # nats of KL for each active latent: q(z|x) is e^6 = 400 times narrower than p(z)
 FLAT = 0.2  # of the variance of the examples, which reconstructions explain; 0.7 for binarized MNIST
 MISJUDGED = 2.0  # between the error that the likelihood expects and the one that is made, in either direction
@@ -38,8 +27,7 @@ CHANCE = 2 * np.log(2)  # nats, the two cross-entropies of a critic that tells n
 WON, LOST = 0.2 * CHANCE, 0.98 * CHANCE
 APART = 0.3  # nats between two kinds of code, which a critic finds: at best its cross-entropies are then 1.24
 LATE, STILL = 0.2, 0.05  # the last epochs, and the share of all progress that they may make
-UNLIKE = 0.2  # see `_unlike`; 0.03 to 0.05 for MNIST, 2 to 3 for colour pictures under a standard normal prior
-DIRECTIONS = 20  # principal components of the reconstructions
+UNLIKE = 0.2  # `Measured.unlike`: 0.03 to 0.05 for MNIST, 2 to 3 for colour pictures under a standard normal prior
 
 
 class Finding(NamedTuple):
@@ -54,68 +42,6 @@ class Finding(NamedTuple):
     name: str
     severity: str
     text: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Measured:
-    """The numbers of a run that the checks read, from at most 1,000 examples of a split; None where undefined.
-
-    Attributes:
-        path: the run directory, for commands to try.
-        recipe: the resolved `Recipe`.
-        spec: what an example is.
-        steps: that the optimizer took; None if the file of the model does not say.
-        rows: of metrics.csv, from the end of a warm-up of the KL on.
-        fitting: how the images could become zeros and ones: see `data.binarization.fitting`.
-        train, test: the bound of N training and of N test examples [N], in nats; of an autoencoder log p(x|z).
-        reconstruction, kl: of the test examples, in nats.
-        information: I(x; z), in nats; see `aggregated_posterior`.
-        active: the number of active units.
-        latents: D.
-        explained: the share of the variance of the test examples that their reconstructions explain.
-        expected_error, made_error: the root mean square of the standard deviation of p(x|z), and of x minus its mean.
-        one_scale: the standard deviation of p(x|z), where it is one number for all elements.
-        apart: see `_apart`; of the codes and of what a critic tells them from, in nats.
-        unlike, floor: see `_unlike`; of samples from the prior, and of reconstructions of training examples.
-    """
-
-    path: object
-    recipe: Recipe
-    spec: Spec
-    steps: int | None
-    rows: list[dict[str, float]]
-    fitting: str | None
-    train: np.ndarray
-    test: np.ndarray
-    reconstruction: float
-    kl: float | None
-    information: float | None
-    active: int
-    latents: int
-    apart: float | None
-    explained: float | None
-    expected_error: float | None
-    made_error: float | None
-    one_scale: float | None
-    unlike: float | None
-    floor: float | None
-
-    @property
-    def collapsed(self):
-        """Whether the code says nothing about the example."""
-        return self.kl is not None and (
-            self.active == 0 or (self.information is not None and self.information < COLLAPSED)
-        )
-
-    @property
-    def kl_weight(self):
-        """The weight of the KL in the loss at the end of training, where that of the reconstruction is 1."""
-        objective = self.recipe.model.objective.keywords()
-        beta, reconstruction = objective.get("beta", 1.0), objective.get("reconstruction_weight", 1.0)
-        if isinstance(beta, WarmUp):
-            done = 1.0 if self.steps is None else min(self.steps / beta.steps, 1.0)
-            beta = beta.start + (beta.end - beta.start) * done
-        return beta / reconstruction if reconstruction else np.inf
 
 
 def diagnose(run, seed=0):
@@ -135,139 +61,6 @@ def diagnose(run, seed=0):
     checks = CHECKS if len(measured.test) >= FEWEST else (_few, _data)
     found = [finding for check in checks for finding in check(measured)]
     return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
-
-
-def measure(run, seed=0):
-    """The `Measured` numbers of a run; arguments and errors as of `diagnose`."""
-    model, spec = run.model, run.data.spec
-    count = min(MOST, len(run.data.train), len(run.data.test))  # equal, so that training and test compare
-    encoded = {}
-    for split in ("train", "test"):
-        x, labels = run.first(split, count)
-        encoded[split] = encode(model, x, labels if model.spec.conditional else None)
-    terms = {split: _terms(examples, seed) for split, examples in encoded.items()}
-    bounds = {split: -sum(values for values in both if values is not None) for split, both in terms.items()}
-    reconstruction, kl = terms["test"]
-    aggregated = aggregated_posterior(model, encoded["test"], seed=seed)
-    steps = int(model.optimizer.iterations) if model.compiled else None
-    measured = Measured(
-        path=run.path,
-        recipe=run.recipe,
-        spec=spec,
-        steps=steps,
-        rows=_rows(run, steps),
-        fitting=fitting(run.data.test.first(count)[0]) if spec.is_image else None,
-        **bounds,
-        reconstruction=float(reconstruction.mean()),
-        kl=None if kl is None else float(kl.mean()),
-        information=aggregated and float(aggregated.mutual_information.mean()),
-        active=active_units(encoded["test"].means()),
-        latents=encoded["test"].model.latent_dim,
-        apart=_told_apart(encoded["test"], run.recipe.model.objective.name, seed),
-        **dict.fromkeys(("explained", "expected_error", "made_error", "one_scale", "unlike", "floor")),
-    )
-    if spec.levels is not None or spec.columns is not None:  # tokens and values have no mean, and columns no one unit
-        return measured
-    return dataclasses.replace(measured, **_errors(encoded["test"], seed), **_pictures(encoded, seed))
-
-
-def _passes(encoded, seed):
-    """A pass with one draw of the code for each batch of examples."""
-    return encoded.passes(seed=lambda number: fold_seed(seed, IMPORTANCE, -1 - number))
-
-
-def _terms(encoded, seed):
-    """-log p(x|z) and the KL of each example [N], in nats; no KL for an autoencoder."""
-    reconstruction, kl = [], []
-    for passed in _passes(encoded, seed):
-        reconstruction.append(-passed.log_likelihood[0])
-        if encoded.model.posterior.has_density:
-            kl.append(passed.kl())
-    return tuple(np.concatenate(parts).astype("float64") if parts else None for parts in (reconstruction, kl))
-
-
-def _told_apart(encoded, objective, seed):
-    """`_apart` for a critic: of the codes, and of permuted ones or of draws of the prior; None without a critic."""
-    if objective not in ("factor", "adversarial"):
-        return None
-    codes = np.concatenate([passed.z[0] for passed in _passes(encoded, seed)])
-    permuted = objective == "factor"
-    other = np.random.default_rng(seed).permuted(codes, axis=0) if permuted else encoded.model.prior_codes(len(codes))
-    return _apart(codes, np.asarray(other))
-
-
-def _apart(codes, other):
-    """KL(N || M) of the normals with the means and covariances of codes [N,D] and of others [M,D], in nats.
-
-    What estimates of N and M codes give where there is no difference is taken off; None for a latent without variance.
-    """
-    n, size = codes.shape
-    mean, other_mean = codes.mean(0, "float64"), other.mean(0, "float64")
-    covariance, other_covariance = np.cov(codes.T).reshape(size, size), np.cov(other.T).reshape(size, size)
-    (sign, log_det), (other_sign, other_log_det) = map(np.linalg.slogdet, (covariance, other_covariance))
-    if not (sign > 0 and other_sign > 0):
-        return None
-    second = covariance + np.outer(other_mean - mean, other_mean - mean)
-    kl = (np.trace(np.linalg.solve(other_covariance, second)) - size + other_log_det - log_det) / 2
-    return float(kl - size * (size + 3) / 4 * (1 / n + 1 / len(other)))
-
-
-def _errors(encoded, seed):
-    """The error that p(x|z) expects, and the one that is made; nothing for a likelihood without a known deviation."""
-    expected, made, scales = 0.0, 0.0, set()
-    for passed in _passes(encoded, seed):
-        try:
-            deviation = passed.likelihood.stddev()[0]
-        except NotImplementedError:
-            return {}
-        error = passed.x - passed.model.likelihood.mean(passed.params, passed.model.spec)[0]
-        expected += np.square(deviation, dtype="float64").sum()
-        made += np.square(error, dtype="float64").sum()
-        scales |= {float(np.min(deviation)), float(np.max(deviation))}
-    mean_square = np.array([expected, made]) / encoded.x.size
-    expected, made = np.sqrt(mean_square).tolist()
-    return {"expected_error": expected, "made_error": made, "one_scale": scales.pop() if len(scales) == 1 else None}
-
-
-def _pictures(encoded, seed):
-    """How much the reconstructions explain, and how unlike them samples from the prior are."""
-    test, model = encoded["test"], encoded["test"].model
-    shown = {name: np.concatenate([decoded for _, decoded in part.reconstructions()]) for name, part in encoded.items()}
-    left, all_ = (np.square(test.x - other, dtype="float64").sum() for other in (shown["test"], test.x.mean(0)))
-    samples = decode(model, model.prior_codes(len(test), seed), test.labels)
-    found = {"explained": float(1 - left / all_) if all_ else None}
-    with contextlib.suppress(UndefinedMetricError):  # all reconstructions are the same, or they are very few
-        found |= {"unlike": _unlike(samples, shown["test"]), "floor": _unlike(shown["train"], shown["test"])}
-    return found
-
-
-def _unlike(examples, shown):
-    """The Fréchet distance of examples to reconstructions, as a share of the variance of these.
-
-    It is measured in the first principal components of the reconstructions. The KL from the aggregated posterior to the
-    prior would say the same of the codes, but its estimate from N examples is only right to within KL - log N nats.
-
-    Args:
-        examples: [N,...].
-        shown: the reconstructions [M,...].
-    """
-    centre = shown.mean(0)
-    flat, other = ((part - centre).reshape(len(part), -1) for part in (shown, examples))
-    values, vectors = np.linalg.eigh((flat @ flat.T).astype("float64"))
-    kept = slice(-min(DIRECTIONS, len(flat) // 4), None)
-    if not values[kept].min() > 0:
-        raise UndefinedMetricError("the reconstructions differ in too few directions")
-    basis = flat.T @ (vectors[:, kept] / np.sqrt(values[kept])).astype("float32")
-    flat, other = (np.asarray(part @ basis, "float64") for part in (flat, other))
-    return frechet_distance(other, flat) / float(flat.var(0, ddof=1).sum())
-
-
-def _rows(run, steps):
-    """The rows of metrics.csv from the end of a warm-up of the KL on: before it, the loss is another one."""
-    path, beta = run.path / "metrics.csv", run.recipe.model.objective.keywords().get("beta")
-    rows = read_table(path, ("epoch", "loss")) if os.path.lexists(path) else []
-    first = beta.steps / steps * rows[-1]["epoch"] if isinstance(beta, WarmUp) and steps and rows else 0
-    return [row for row in rows if row["epoch"] >= first]
 
 
 # The checks: `Measured` → findings
@@ -411,9 +204,8 @@ def _critic(seen):
     entropy = seen.rows[-1].get("critic") if seen.rows else None
     if entropy is None:
         return
-    factor = seen.recipe.model.objective.name == "factor"
-    other = "codes whose latents are permuted" if factor else "draws of the prior"
-    weight = "gamma" if factor else "weight"
+    objective = seen.recipe.model.objective
+    other = {"permuted": "codes whose latents are permuted", "prior": "draws of the prior"}[objective.critic_of]
     now = f"its cross-entropy is {entropy:.2f} nats, and {CHANCE:.2f} for a critic that tells nothing apart"
     if entropy < WON:
         yield Finding(
@@ -421,15 +213,15 @@ def _critic(seen):
             "warning",
             f"The critic has won: {now}. It tells nearly every code from {other}, so they are far apart, its estimate "
             "of how far is poor, and its gradient is nearly the same for every code. Try a larger "
-            f"model.objective.{weight}, more epochs, or a lower learning rate.",
+            f"model.objective.{objective.critic_weight}, more epochs, or a lower learning rate.",
         )
     elif entropy > LOST and seen.apart is not None and seen.apart > APART:
         yield Finding(
             "critic",
             "warning",
             f"The critic has collapsed: {now}, though codes and {other} are {seen.apart:.2f} nats apart by their means "
-            f"and covariances alone. So model.objective.{weight} has no effect. Try a lower learning rate, more "
-            "epochs, or wider layers (model.objective.hidden).",
+            f"and covariances alone. So model.objective.{objective.critic_weight} has no effect. Try a lower "
+            "learning rate, more epochs, or wider layers (model.objective.hidden).",
         )
 
 
