@@ -22,16 +22,6 @@ from vaezoo.registry import DECODERS, ENCODERS, LIKELIHOODS, OBJECTIVES, POSTERI
 from vaezoo.spec import Spec
 
 CASES = [(name, conditional) for name in recipe_names() for conditional in (False, True)]
-# Each recipe as it is; slow, the same one with the other answer to whether its parts see the label.
-every_case = pytest.mark.parametrize(
-    "case",
-    [
-        pytest.param(
-            case, id=str(case), marks=[] if load_recipe(case[0]).model.conditional == case[1] else pytest.mark.slow
-        )
-        for case in CASES
-    ],
-)
 IMAGE_SHAPE = (8, 8, 1)
 
 
@@ -57,6 +47,22 @@ def codes_of(model, count=5):
     return z, np.arange(count) if model.spec.conditional else None
 
 
+# Each recipe as it is; slow, the same one with the other answer to whether its parts see the label.
+# The module's scope orders the tests by case, so that a process that takes some of them trains few cases.
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(
+            case, id=str(case), marks=[] if load_recipe(case[0]).model.conditional == case[1] else pytest.mark.slow
+        )
+        for case in CASES
+    ],
+)
+def case(request):
+    """(the name of a recipe, whether its parts see the label)."""
+    return request.param
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """Train a case for one epoch of two steps, at its first use: case → (model, logs of the epoch, folder)."""
@@ -76,7 +82,6 @@ def trained(tmp_path_factory):
     return train
 
 
-@every_case
 def test_a_step_keeps_every_weight_and_term_finite(trained, case):
     model, logs, _ = trained(case)
     assert set(logs) == set(model.objective.terms)
@@ -84,7 +89,6 @@ def test_a_step_keeps_every_weight_and_term_finite(trained, case):
     assert all(np.isfinite(weight).all() for weight in model.get_weights())
 
 
-@every_case
 def test_a_step_moves_every_trainable_weight(trained, case):
     # A variable that the gradient misses (a snapshot, an untracked weight) would stay where it began.
     model, _, _ = trained(case)
@@ -95,7 +99,6 @@ def test_a_step_moves_every_trainable_weight(trained, case):
     assert all(np.abs(momentum.numpy()).max() > 0 for momentum in momenta)
 
 
-@every_case
 def test_a_loaded_model_is_the_saved_one(trained, case):
     model, _, folder = trained(case)
     loaded = keras.models.load_model(folder / "model.keras")
@@ -113,7 +116,6 @@ def test_a_loaded_model_is_the_saved_one(trained, case):
     assert (loaded.seed, loaded.name, loaded.dtype_policy.name) == (model.seed, model.name, model.dtype_policy.name)
 
 
-@every_case
 def test_its_files_pass_the_check_of_foreign_files(trained, case):
     # Where this fails, a Keras layer is new here: add it to keras_files.LAYERS, if it does arithmetic alone.
     _, _, folder = trained(case)
@@ -121,7 +123,6 @@ def test_its_files_pass_the_check_of_foreign_files(trained, case):
         assert check_keras_file(folder / name) > 0
 
 
-@every_case
 def test_what_an_app_calls(trained, case):
     model, _, _ = trained(case)
     inputs, (z, z_label) = inputs_of(model), codes_of(model)
