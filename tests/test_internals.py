@@ -61,6 +61,17 @@ def test_fit_calls_the_given_function():
     assert len(called) == 2, GONE.format("the use of model.train_function in fit", f"Keras {keras.__version__}")
 
 
+def test_layers_are_found_at_any_depth():
+    class Outer(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.networks = [keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, name="deep")])]
+
+    model = keras.Sequential([keras.Input((1,)), Outer()])
+    assert hasattr(model, "_flatten_layers"), GONE.format("Layer._flatten_layers", f"Keras {keras.__version__}")
+    assert "deep" in {layer.name for layer in internals.layers_within(model)}
+
+
 def test_a_built_model_is_not_built_from_its_first_batch():
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")

@@ -49,6 +49,11 @@ def set_train_function(model, function):
     model.train_function = function
 
 
+def layers_within(layer):
+    """Every layer inside a model or another layer, at any depth: `Model.layers` has those of the first level alone."""
+    return layer._flatten_layers(recursive=True, include_self=False)
+
+
 def skip_symbolic_build(model):
     """Let `fit` and `evaluate` under a strategy use a built model without building it from the first batch.
 

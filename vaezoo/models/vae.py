@@ -254,7 +254,7 @@ class VAE(keras.Model):
         inputs, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         batch, step, players = self.batch(inputs), self.optimizer.iterations, self.players()
         seed = replicas.with_place(fold_seed(self.seed, TRAINING, step), batch["x"])
-        with tf.GradientTape(persistent=len(players) > 1) as tape, fused(self.encoder, self.decoder):
+        with tf.GradientTape(persistent=len(players) > 1) as tape, fused(self):
             terms = self.terms(batch, seed, step)
             # Under mixed_float16 the optimizer scales the loss up, so that small gradients do not vanish, and divides
             # the gradients by the same.

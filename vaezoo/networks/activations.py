@@ -6,22 +6,22 @@ import math
 import keras
 import tensorflow as tf
 
-from vaezoo import decoding  # import modules, not names: the Keras import hook can re-enter here
+from vaezoo import internals
 
 
 @contextlib.contextmanager
-def fused(*networks):
+def fused(model):
     """While a graph is traced in this context, layers with Keras's `gelu` compute the `gelu` below.
 
     The layers stay Keras's own, so their files load with Keras alone. In eager mode nothing is changed, because the
     graphs for inference (`models.graph`) may be traced then.
 
     Args:
-        networks: functional Keras models.
+        model: any Keras model; the layers of all its parts are meant, at any depth.
     """
     layers = [
         layer
-        for layer in decoding.layers_of(*networks)
+        for layer in internals.layers_within(model)
         if getattr(layer, "activation", None) is keras.activations.gelu and not tf.executing_eagerly()
     ]
     for layer in layers:
