@@ -5,13 +5,16 @@ import statistics
 import sys
 
 import benchmark
+import keras
 import numpy as np
+import product_share
 import pytest
 from benchmarking import clock, peers, picture, rounds
 from benchmarking.networks import NETWORKS, layers, load_network, parameters, training_flops
 from benchmarking.peers import PROGRAMS
 from benchmarking.report import Spread, decoding_rows, markdown, matrix_product, training_rows
 
+import vaezoo
 from vaezoo.config import load_recipe
 
 
@@ -37,6 +40,18 @@ def test_the_operations_of_a_tiny_convolutional_network_are_those_counted_by_han
     encoder = convolution + (2 * 4 * 2) * 3 + 3 * 4
     decoder = 2 * 6 + 6 * (1 * 2 * 3) + 1 * 2 * (3 * 3 * 3 * 5) + 2 * 4 * (3 * 3 * 5 * 4)
     assert training_flops(network) == 2 * (3 * (encoder + decoder) - convolution)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_products_in_the_graph_of_a_step_are_those_of_the_layers(name):
+    model = vaezoo.create_model(name)
+    model.compile(keras.optimizers.Adam())
+    model.optimizer.build(model.trainable_variables)
+    counted = product_share.product_flops(product_share.graph_of_a_step(model, 3))
+    network = layers(load_network(name), (28, 28, 1))
+    # The gradient of a convolution has that of its input, here of the images, which is not computed: nothing needs it.
+    of_images = network[0].flops if name == "conv_vae" else 0
+    assert counted == 3 * (training_flops(network) + of_images)
 
 
 def test_a_width_widens_every_hidden_layer_and_nothing_else():
