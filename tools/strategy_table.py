@@ -3,8 +3,8 @@
     python tools/strategy_table.py                  # a CSV
     taskset -c 0 python tools/strategy_table.py     # on one core, where one device cannot gain from a second thread
 
-`mirrored` has two logical CPUs in one process, `multi_worker` two processes on this machine. Each computes half of every
-batch, so without a cost of their own all three would train as many images a second.
+`mirrored` has two logical CPUs in one process, `multi_worker` two processes on this machine. Each computes half of
+every batch, so without a cost of their own all three would train as many images a second.
 """
 
 import argparse
@@ -66,7 +66,8 @@ def measure(name, strategy, options):
             subprocess.Popen(command, env={**os.environ, **variables}, stdout=subprocess.DEVNULL)
             for variables in environments(STRATEGIES[strategy])
         ]
-        if any([process.wait() for process in processes]):
+        codes = [process.wait() for process in processes]
+        if any(codes):
             raise VaezooError(f"'{name}' failed under '{strategy}', as it says above")
         rows = list(csv.DictReader((Path(folder) / "run/metrics.csv").read_text().splitlines()))
     return max(int(row["images_per_second"]) for row in rows), load_recipe(name).training.batch_size
