@@ -13,12 +13,14 @@ import precision_table
 import pytest
 import reproduce_iwae
 import scale_table
+import strategy_table
 import zoo_table
 from conftest import small_recipe
 from test_plots import assert_nothing_is_cut_off_or_overlaps
 
 from vaezoo.errors import VaezooError
 from vaezoo.training.setup import prepare
+from vaezoo.training.strategies import read_cluster
 
 
 def rows_of(path):
@@ -182,6 +184,14 @@ def test_the_cost_over_scale_is_measured_once_in_processes_of_their_own(tmp_path
     assert len(written) == 3
     scale_table.main(["--seconds", "1", "--out", str(tmp_path)])
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.json")} == written
+
+
+def test_the_processes_of_a_cluster_agree_on_it():
+    assert strategy_table.environments(1) == [{}]
+    configs = [each["TF_CONFIG"] for each in strategy_table.environments(2)]
+    assert [read_cluster(config) for config in configs] == [(0, 2), (1, 2)]
+    one, two = (json.loads(config)["cluster"] for config in configs)
+    assert one == two
 
 
 def test_the_picture_of_the_scale_is_readable():
