@@ -128,8 +128,7 @@ def trains(chosen):
 @functools.cache
 def combinations_for(examples):
     """Those that train and whose parts are all for such examples, as a list."""
-    fit = [c for c in combinations() if all(examples in part.examples for part in c.values())]
-    return [chosen for chosen in fit if trains(chosen)]
+    return [c for c in combinations() if trains(c) and all(examples in part.examples for part in c.values())]
 
 
 def covering(seed):

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import tensorflow as tf
 from benchmarking.matrix_product import SIZES, best_rate, with_tensorflow
+from benchmarking.step_clock import Enough, StepClock
 from measured import run, write_csv
-from scale_table import Clock, Enough
 
 from vaezoo.config import load_recipe
 from vaezoo.errors import VaezooError
@@ -52,7 +52,7 @@ def main(argv=None):
 def measure(name, precision, seconds):
     """Train a recipe on its own data for some seconds: its rate, in images and in operations of products."""
     recipe = load_recipe(name, {"training.epochs": 1000, "training.precision": precision, "data.validation": 0})
-    clock, seen = Clock(seconds), {}
+    clock, seen = StepClock(seconds), {}
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(Enough):
         clock.on_train_begin = lambda logs=None: seen.update(model=clock.model)
         train(recipe, Path(folder) / "run", quiet=True, callbacks=[clock])

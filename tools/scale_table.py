@@ -15,10 +15,10 @@ import tempfile
 import time
 from pathlib import Path
 
-import keras
 import numpy as np
 from benchmarking.clock import peak_bytes
 from benchmarking.networks import layers, load_network, training_flops
+from benchmarking.step_clock import Enough, StepClock
 from measured import run, write_csv
 
 from vaezoo.atomic import write_file, write_text
@@ -71,7 +71,7 @@ def measure(name, images, side, width, seconds):
     """Train a recipe on so many square pictures, with layers so many times as wide."""
     started = time.perf_counter()
     channels = 3 if name == "image_vae" else 1
-    clock = Clock(seconds)
+    clock = StepClock(seconds)
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "pictures.npy")
         write_pictures(path, (images, side, side, channels))
@@ -107,35 +107,6 @@ def write_pictures(path, shape):
         part = pictures[start : start + CHUNK]
         bits = np.frombuffer(rng.bytes(-(-part.size // 8)), np.uint8)
         part[:] = 255 * np.unpackbits(bits)[: part.size].reshape(part.shape)
-
-
-class Enough(Exception):  # noqa: N818, since it is no error
-    """The steps have been measured."""
-
-
-class Clock(keras.callbacks.Callback):
-    """Measures steps for so many seconds after the first call, within epochs, and then ends the training."""
-
-    def __init__(self, limit):
-        super().__init__()
-        self.limit, self.first, self.last = limit, None, None
-        self.steps, self.seconds = 0, 0.0
-
-    def on_epoch_begin(self, epoch, logs=None):
-        """What happens between two epochs does not count."""
-        self.last = (-1, time.perf_counter()) if self.first else None
-
-    def on_train_batch_end(self, batch, logs=None):
-        """A call of several steps has ended; the first one, which is compiled, does not count."""
-        now = time.perf_counter()
-        if self.last is None:
-            self.first = now
-        else:
-            self.steps += batch - self.last[0]
-            self.seconds += now - self.last[1]
-        self.last = batch, now
-        if self.seconds >= self.limit:
-            raise Enough
 
 
 # What grows: its label, the measurement that should then be flat, and the label of that.
