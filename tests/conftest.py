@@ -1,5 +1,6 @@
 """What the tests share: quiet TensorFlow, and a small set of images that a tiny model can learn."""
 
+import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -30,6 +31,12 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if exports & set(item.fixturenames) and item.path.stem != "test_exporting":
             item.add_marker("slow")
+
+
+def pytest_collection_finish():
+    """What is imported stays: collections, of which a conversion to LiteRT asks for one each, need not look at it."""
+    gc.collect()
+    gc.freeze()
 
 
 def bars(count, size=8, seed=0):

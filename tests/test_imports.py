@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vaezoo.cli.start import UNNEEDED
+from vaezoo.quiet import UNNEEDED
 
 ROOT = Path(__file__).parent.parent
 LISTING = re.search("<!-- import order -->(.*?)<!-- end -->", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)[1]
@@ -70,10 +70,14 @@ def test_a_run_is_opened_without_tensorflow(module):
 @pytest.mark.slow
 def test_a_command_imports_no_more_than_it_needs_and_hides_nothing(tmp_path):
     code = f"""
-import sys
-from vaezoo.cli import main, start
+import gc, sys
+from vaezoo.cli import main
+from vaezoo.quiet import UNNEEDED
+before = gc.get_stats()[2]["collections"]
 assert main(["sample", "mlp_vae_2d/mnist", "-n", "1", "--out", {str(tmp_path)!r}]) == 0
-loaded = {{*start.UNNEEDED}} & sys.modules.keys()
+assert gc.get_stats()[2]["collections"] - before < 2
+assert gc.isenabled() and gc.get_freeze_count() > 100_000
+loaded = {{*UNNEEDED}} & sys.modules.keys()
 assert not loaded, loaded
 import keras, matplotlib.pyplot, pandas, scipy, sklearn
 assert keras.wrappers.SKLearnClassifier

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from vaezoo.cli.recipes import add_assignments
-from vaezoo.cli.start import quick_tensorflow
+from vaezoo.quiet import quick_tensorflow
 
 
 def add_commands(commands):

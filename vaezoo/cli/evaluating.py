@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from vaezoo.atomic import plain_errors, write_arrays, write_file, write_text
-from vaezoo.cli.start import quick_tensorflow
+from vaezoo.quiet import quick_tensorflow
 
 
 def add_commands(commands):

@@ -1,6 +1,6 @@
 """`vaezoo explore`."""
 
-from vaezoo.cli.start import quick_tensorflow
+from vaezoo.quiet import quick_tensorflow
 
 
 def add_commands(commands):

@@ -3,9 +3,9 @@
 import sys
 
 from vaezoo.cli.latent import finite
-from vaezoo.cli.start import quick_tensorflow
 from vaezoo.errors import VaezooError
 from vaezoo.exporting.plan import FORMATS, QUANTIZATIONS, Plan
+from vaezoo.quiet import quick_tensorflow
 
 
 def add_commands(commands):

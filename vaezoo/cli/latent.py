@@ -2,8 +2,8 @@
 
 import math
 
-from vaezoo.cli.start import quick_tensorflow
 from vaezoo.errors import VaezooError
+from vaezoo.quiet import quick_tensorflow
 
 PICTURES = "pictures"  # the folder in a run directory
 

@@ -1,6 +1,6 @@
 """`vaezoo preset` and `vaezoo push`."""
 
-from vaezoo.cli.start import quick_tensorflow
+from vaezoo.quiet import quick_tensorflow
 
 
 def add_commands(commands):

@@ -1,7 +1,7 @@
 """`vaezoo refit`."""
 
 from vaezoo.cli.recipes import add_assignments
-from vaezoo.cli.start import quick_tensorflow
+from vaezoo.quiet import quick_tensorflow
 
 
 def add_commands(commands):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from vaezoo.cli.latent import finite
-from vaezoo.cli.start import quick_tensorflow
+from vaezoo.quiet import quick_tensorflow
 
 
 def add_commands(commands):

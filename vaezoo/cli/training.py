@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 
 from vaezoo.cli.recipes import add_assignments
-from vaezoo.cli.start import quick_tensorflow
 from vaezoo.errors import VaezooError
+from vaezoo.quiet import quick_tensorflow
 
 SHORTCUTS = {
     "data": (

@@ -25,6 +25,7 @@ from vaezoo.exporting.artefacts import find, load
 from vaezoo.exporting.inputs import by_signature, kind_of
 from vaezoo.exporting.plan import SCORES
 from vaezoo.exporting.table import as_text, difference, difference_of_rows, exceeds
+from vaezoo.quiet import quick_tensorflow
 
 SHOWN = 8  # codes in the picture
 
@@ -151,7 +152,8 @@ def _end_with_input():
 
 if __name__ == "__main__":
     threading.Thread(target=_end_with_input, daemon=True).start()
-    import tensorflow as tf
+    with quick_tensorflow():
+        import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(int(sys.argv[2]))
     tf.config.threading.set_inter_op_parallelism_threads(int(sys.argv[2]))
