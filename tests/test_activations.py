@@ -1,5 +1,6 @@
 """The activations of training, against their formulas and Keras's own."""
 
+import contextlib
 import math
 
 import keras
@@ -8,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 import vaezoo
+from vaezoo.evaluation import nll
 from vaezoo.internals import layers_within
 from vaezoo.networks.activations import fused, gelu
 
@@ -64,6 +66,30 @@ def test_a_step_is_the_same_and_the_layers_stay_keras_own(name):
         np.testing.assert_allclose(a, b, atol=1e-5 * float(tf.reduce_max(tf.abs(b))) + 1e-7)
     assert vae.get_config() == config
     assert all(getattr(layer, "activation", None) is not gelu for layer in layers_within(vae))
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_importance_sampling_decodes_with_it(precision, monkeypatch):
+    keras.config.set_dtype_policy(precision)
+    try:
+        vae = vaezoo.create_model("conv_vae", (8, 8, 1))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    x = np.random.default_rng(0).random((16, 8, 8, 1)).round()
+    functions = []
+
+    def kept(*arguments):
+        functions.append(compiled(*arguments))
+        return functions[-1]
+
+    compiled = nll._compiled
+    monkeypatch.setattr(nll, "_compiled", kept)
+    ours = nll.estimate_nll(vae, x, samples=100)
+    assert "Erfc" not in str(functions[0].graph.as_graph_def())
+    monkeypatch.setattr(nll, "fused", contextlib.nullcontext)
+    plain = nll.estimate_nll(vae, x, samples=100)
+    assert "Erfc" in str(functions[1].graph.as_graph_def())
+    np.testing.assert_allclose(ours.nll, plain.nll, atol={"float32": 1e-4, "mixed_bfloat16": 0.05}[precision])
 
 
 def test_the_layers_are_given_back_after_an_error():

@@ -9,6 +9,7 @@ import tensorflow as tf
 from vaezoo.decoding import layers_of
 from vaezoo.errors import VaezooError
 from vaezoo.evaluation.encoded import encode
+from vaezoo.networks.activations import fused
 from vaezoo.seeds import IMPORTANCE, fold_seed
 
 # The noise is drawn in blocks of a fixed shape, BLOCK draws for each of EXAMPLES examples, however many are decoded at
@@ -143,8 +144,9 @@ def _compiled(encoded, size, at_once, draws, shared_noise):
         noise = tf.broadcast_to(noise, [draws, size, model.latent_dim])
 
         def of_chunk(noise):
-            passed = model.forward(batch, noise=noise, params=params, prior=prior)
-            return passed.log_likelihood, passed.log_ratio
+            with fused(model):
+                passed = model.forward(batch, noise=noise, params=params, prior=prior)
+                return passed.log_likelihood, passed.log_ratio
 
         chunks = tf.reshape(noise, [-1, at_once, size, model.latent_dim])
         found = tf.map_fn(of_chunk, chunks, fn_output_signature=(tf.float32, tf.float32), parallel_iterations=1)
