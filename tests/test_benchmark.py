@@ -220,7 +220,7 @@ def test_every_program_reaches_the_same_loss(name, network, black_bars, monkeypa
 
 @pytest.mark.slow
 def test_a_quick_run_leaves_the_report(bars_file, tmp_path, capsys):
-    arguments = ["--quick", "--network", "mlp_vae", "--only", "vaezoo", "keras", "decoding", "--batch", "16"]
+    arguments = ["--quick", "--network", "mlp_vae", "--only", "vaezoo", "decoding", "--batch", "16"]
     assert benchmark.main([*arguments, "--data", str(bars_file), "--out", str(tmp_path / "out")]) == 0
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         *("measurements.json", "measurements.csv"),
