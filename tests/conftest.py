@@ -27,7 +27,7 @@ from vaezoo.data import load_data
 @pytest.hookimpl(tryfirst=True)  # before pytest picks the tests by their marks
 def pytest_collection_modifyitems(items):
     """What needs an export, which takes half a minute, is slow; of the quick tests only one file has an export."""
-    exports = {"tiny_export", "conditional_export", "sequence_export", "vector_export"}
+    exports = {"tiny_export", "conditional_export", "sequence_export", "vector_export", "exported"}
     for item in items:
         if exports & set(item.fixturenames) and item.path.stem != "test_exporting":
             item.add_marker("slow")
