@@ -13,6 +13,7 @@ import precision_table
 import pytest
 import reproduce_iwae
 import scale_table
+import sharp_table
 import strategy_table
 import zoo_table
 from conftest import small_recipe
@@ -52,6 +53,27 @@ def test_the_recipes_of_the_papers_table_are_the_papers():
         model = reproduce_iwae.recipe(k).model
         assert (model.latent_dim, model.encoder.hidden, model.decoder.hidden) == (50, (200, 200), (200, 200))
         assert model.objective.samples == k
+
+
+@pytest.mark.slow
+def test_the_table_of_the_sharper_models_has_the_rows_that_were_asked_for(bars_file, tmp_path, capsys):
+    small = ["--data", str(bars_file), "--epochs", "1", "--samples", "10", "--limit", "20", "--out", str(tmp_path)]
+    sharp_table.main([*small, "--rows", "vamp_300"])
+    (row,) = rows_of(tmp_path / "table.csv")
+    test = json.loads((tmp_path / "vamp_300-epochs1-seed0" / "test.json").read_text())
+    assert (row["row"], row["target_nll"], float(row["elbo"])) == ("vamp_300", "82.5", round(test["elbo"], 2))
+    assert f"NLL {row['nll']}, aimed at 82.5" in capsys.readouterr().out
+    assert (tmp_path / "curves.png").stat().st_size > 10_000
+
+
+def test_a_row_of_the_sharper_models_is_its_recipe_and_what_is_changed():
+    assert {row: sharp_table.recipe(row).training.epochs for row in sharp_table.ROWS} == {
+        "flow_vae": 20,
+        "ladder_vae": 12,
+        "ladder_vae_long": 60,
+        "vamp_300": 100,
+    }
+    assert sharp_table.recipe("vamp_300").model.latent_dim == 40
 
 
 @pytest.mark.slow

@@ -10,14 +10,13 @@ expectation, which was 1.4 nats ahead after six epochs. The same command resumes
 """
 
 import argparse
-import csv
 from pathlib import Path
 
 from measured import measured, run, write_csv
+from training_curves import training_curves
 
 from vaezoo.atomic import write_file
 from vaezoo.config import load_recipe
-from vaezoo.plots.style import DPI, PALETTE, Figure, plain_axes
 
 # k: the objective, the epochs, and the paper's NLL.
 ROWS = {
@@ -25,7 +24,6 @@ ROWS = {
     5: ({"name": "iwae", "samples": 5}, 720, 85.54),
     50: ({"name": "iwae", "samples": 50, "doubly_reparameterized": True}, 60, 84.78),
 }
-FIRST_DRAWN = 5  # epoch; the range of those before would hide the differences
 NETWORK = {"name": "mlp", "hidden": [200, 200], "activation": "tanh"}
 
 
@@ -59,20 +57,13 @@ def curves(runs):
     Returns:
         The Figure.
     """
-    figure = Figure(figsize=(7, 3.4), dpi=DPI, layout="constrained")
-    axes = plain_axes(figure, "The bound over the epochs; dotted: log p(x) of the paper", "epoch", "nats an image")
-    for colour, (k, folder) in zip(PALETTE, runs.items(), strict=False):
-        with open(folder / "metrics.csv", newline="") as file:
-            rows = list(csv.DictReader(file))
-        rows = rows[min(FIRST_DRAWN, len(rows)) - 1 :]
+
+    def bound(k):
         # During its warm-up the loss of k = 1 is not a bound.
-        bound = [float(row["val_elbo"]) if k == 1 else -float(row["val_loss"]) for row in rows]
-        axes.plot([int(row["epoch"]) for row in rows], bound, color=colour, linewidth=1.3, label=f"k = {k}")
-        axes.axhline(-ROWS[k][2], color=colour, linewidth=1, linestyle=":")
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter("{x:,.0f}")
-    axes.legend(frameon=False, fontsize=8, loc="lower right")
-    return figure
+        return lambda row: float(row["val_elbo"]) if k == 1 else -float(row["val_loss"])
+
+    lines = [(f"k = {k}", folder, bound(k), -ROWS[k][2]) for k, folder in runs.items()]
+    return training_curves("The bound over the epochs; dotted: log p(x) of the paper", lines)
 
 
 def main(argv=None):
