@@ -38,21 +38,24 @@ def quiet_tensorflow():
 @contextlib.contextmanager
 def quick_tensorflow():
     """Import Keras, then what the block imports; as `quiet_tensorflow`. What Keras did not find, others still find."""
-    first = "keras" not in sys.modules
-    with quiet_tensorflow(), _without_collections(forever=first):
-        hidden = [name for name in UNNEEDED if first and name not in sys.modules]
-        sys.modules.update(dict.fromkeys(hidden))  # None: an ImportError
-        try:
-            import keras  # noqa: F401
-        finally:
-            for name in hidden:
-                sys.modules.pop(name, None)
-        yield
+    with quiet_tensorflow():
+        if "keras" in sys.modules:
+            yield
+            return
+        with _without_collections():
+            hidden = [name for name in UNNEEDED if name not in sys.modules]
+            sys.modules.update(dict.fromkeys(hidden))  # None: an ImportError
+            try:
+                import keras  # noqa: F401
+            finally:
+                for name in hidden:
+                    sys.modules.pop(name, None)
+            yield
 
 
 @contextlib.contextmanager
-def _without_collections(forever):
-    """Run the block without garbage collections; with `forever`, later ones leave out what it made.
+def _without_collections():
+    """Run the block without garbage collections, and leave what it made out of later ones.
 
     They look at half a million objects of modules again and again, a fifth of the time until a command begins.
     """
@@ -60,8 +63,7 @@ def _without_collections(forever):
     gc.disable()
     try:
         yield
+        gc.freeze()
     finally:
-        if forever:
-            gc.freeze()
         if enabled:
             gc.enable()
