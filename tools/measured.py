@@ -1,5 +1,6 @@
 """A run that is trained once and measured once, for the tables of metrics; resumable at any point."""
 
+import argparse
 import csv
 import json
 import sys
@@ -81,6 +82,32 @@ def trained(recipe, folder):
     elif not (folder / "test.json").exists():
         resume(folder)
     return Run(folder)
+
+
+def table_options(description, rows, out, samples, limit, argv):
+    """The options of a script that trains and measures some rows.
+
+    Args:
+        description: what the script does.
+        rows: {name of a row: ...}; all of them by default.
+        out: the default folder of the runs.
+        samples: the default number of importance samples.
+        limit: the default number of test images to measure the gap on; None for all.
+        argv: the arguments, or None for those of the process.
+    """
+    names, images = list(rows), limit or "all"
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--rows", type=type(names[0]), nargs="+", choices=names, default=names, metavar="ROW")
+    parser.add_argument("--epochs", type=int, metavar="N", help="instead of those of the table")
+    parser.add_argument("--samples", type=int, default=samples, metavar="N", help=f"importance samples ({samples})")
+    help_limit = f"test images to measure the gap on ({images})"
+    parser.add_argument("--limit", type=int, default=limit, metavar="N", help=help_limit)
+    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    parser.add_argument("--data", default="mnist", metavar="DATA")
+    parser.add_argument("--out", type=Path, default=Path(out), metavar="DIR")
+    parser.add_argument("--table", type=Path, metavar="FILE", help="the CSV to write (DIR/table.csv)")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="of the trainings (DIR/curves.png)")
+    return parser.parse_args(argv)
 
 
 def image_recipes():

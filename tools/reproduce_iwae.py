@@ -9,10 +9,7 @@ a warm-up of ten epochs, which leaves more units active; and k = 50 has the doub
 expectation, which was 1.4 nats ahead after six epochs. The same command resumes after an interruption.
 """
 
-import argparse
-from pathlib import Path
-
-from measured import measured, run, write_csv
+from measured import measured, run, table_options, write_csv
 from training_curves import training_curves
 
 from vaezoo.atomic import write_file
@@ -67,17 +64,7 @@ def curves(runs):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, nargs="+", choices=list(ROWS), default=list(ROWS), metavar="K")
-    parser.add_argument("--epochs", type=int, metavar="N", help="instead of those of the table")
-    parser.add_argument("--samples", type=int, default=5000, metavar="N", help="importance samples (5000)")
-    parser.add_argument("--limit", type=int, metavar="N", help="test images to measure the gap on (all)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N")
-    parser.add_argument("--data", default="mnist", metavar="DATA")
-    parser.add_argument("--out", type=Path, default=Path("runs/reproduce_iwae"), metavar="DIR")
-    parser.add_argument("--table", type=Path, metavar="FILE", help="the CSV to write (DIR/table.csv)")
-    parser.add_argument("--picture", type=Path, metavar="FILE", help="of the trainings (DIR/curves.png)")
-    options = parser.parse_args(argv)
+    options = table_options(__doc__.splitlines()[0], ROWS, "runs/reproduce_iwae", 5000, None, argv)
     rows, runs = [], {}
     for k in options.rows:
         wanted = recipe(k, options.data, options.epochs, options.seed)

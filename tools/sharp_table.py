@@ -6,10 +6,7 @@ MNIST, binarized anew each time an image is read. The NLL is -(ELBO + gap), with
 of the first test images. The same command resumes after an interruption.
 """
 
-import argparse
-from pathlib import Path
-
-from measured import measured, run, write_csv
+from measured import measured, run, table_options, write_csv
 from training_curves import training_curves
 
 from vaezoo.atomic import write_file
@@ -47,17 +44,7 @@ def recipe(row, data="mnist", epochs=None, seed=0):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS), metavar="ROW")
-    parser.add_argument("--epochs", type=int, metavar="N", help="instead of those of the table")
-    parser.add_argument("--samples", type=int, default=1000, metavar="N", help="importance samples (1000)")
-    parser.add_argument("--limit", type=int, default=1000, metavar="N", help="test images to measure the gap on (1000)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N")
-    parser.add_argument("--data", default="mnist", metavar="DATA")
-    parser.add_argument("--out", type=Path, default=Path("runs/sharp_table"), metavar="DIR")
-    parser.add_argument("--table", type=Path, metavar="FILE", help="the CSV to write (DIR/table.csv)")
-    parser.add_argument("--picture", type=Path, metavar="FILE", help="of the trainings (DIR/curves.png)")
-    options = parser.parse_args(argv)
+    options = table_options(__doc__.splitlines()[0], ROWS, "runs/sharp_table", 1000, 1000, argv)
     rows, lines = [], []
     for row in options.rows:
         wanted = recipe(row, options.data, options.epochs, options.seed)
