@@ -56,6 +56,21 @@ def test_every_exercise_has_an_answer(path):
 
 
 @pytest.mark.slow
+def test_data_that_are_read_for_the_first_time_leave_no_output():
+    pytest.importorskip("nbclient", reason="needs pip install -e '.[lectures]'")
+    from run_lectures import told_once
+
+    read = "vaezoo: reading folk_melodies from music21 (once) into /data/folk_melodies/folk/1.1.0\n"
+    stream = {"output_type": "stream", "name": "stderr", "text": read}
+    assert told_once(stream)
+    drawn = "vaezoo: drawing the glyphs data set (once, about 15 s) into /data/glyphs/1.0.0\n"
+    assert told_once({**stream, "text": drawn + read})
+    assert not told_once({**stream, "text": f"{read}UserWarning: of something else\n"})
+    assert not told_once({**stream, "name": "stdout"})
+    assert not told_once({"output_type": "error", "ename": "ValueError"})
+
+
+@pytest.mark.slow
 @each
 def test_a_lecture_runs(path, monkeypatch):
     pytest.importorskip("nbclient", reason="needs pip install -e '.[lectures]'")

@@ -11,6 +11,7 @@ import argparse
 import base64
 import io
 import os
+import re
 import tempfile
 import time
 from pathlib import Path
@@ -32,6 +33,8 @@ def execute(path):
         NotebookClient(notebook, timeout=SECONDS, resources={"metadata": {"path": folder}}).execute()
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if not told_once(output)]
         for output in cell.get("outputs", ()):
             if "png" in str(output.get("data", {}).keys()):
                 output.data["image/png"] = small(output.data["image/png"])
@@ -42,6 +45,12 @@ def execute(path):
             cell.execution_count = None
     notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
     return notebook
+
+
+def told_once(output):
+    """Whether an output of a cell only tells that data are read or downloaded, which happens once on a machine."""
+    lines = output["text"].splitlines() if output.get("name") == "stderr" else []
+    return bool(lines) and all(re.fullmatch(r"vaezoo: .*\(once.*\) into .*", line) for line in lines)
 
 
 def small(png):
