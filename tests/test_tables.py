@@ -88,25 +88,24 @@ def test_the_zoos_table_refuses_a_run_of_other_settings(bars_file, tmp_path):
 
 @pytest.mark.slow
 def test_the_table_of_precisions_compares_each_with_float32(tiny_recipe, bars_file, tmp_path):
-    small = [
-        "--models",
-        "linear_ae",
-        str(tiny_recipe),
-        "--data",
-        str(bars_file),
-        "--epochs",
-        "1",
-        "--out",
-        str(tmp_path),
-    ]
-    precision_table.main(small)
+    small = ["--data", str(bars_file), "--epochs", "1", "--out", str(tmp_path)]
+    precision_table.main([*small, "--models", "linear_ae", str(tiny_recipe)])
     rows = rows_of(tmp_path / "table.csv")
     metrics = [(row["recipe"], row["figure"]) for row in rows]
     assert metrics == [("linear_ae", "-reconstruction")] * 3 + [("tiny", "elbo")] * 3
     assert [row["precision"] for row in rows] == ["float32", "mixed_float16", "mixed_bfloat16"] * 2
-    elbo = [json.loads((tmp_path / f"tiny-{row['precision']}/test.json").read_text())["elbo"] for row in rows[3:]]
+    elbo = [json.loads((tmp_path / f"tiny-{row['precision']}-seed0/test.json").read_text())["elbo"] for row in rows[3:]]
     assert [float(row["difference"]) for row in rows[3:]] == pytest.approx([x - elbo[0] for x in elbo], abs=2e-3)
     assert [row["difference"] for row in rows[::3]] == ["0.0", "0.0"]
+    chosen = ["--precisions", "mixed_bfloat16", "--seeds", "0", "1"]
+    precision_table.main([*small, "--models", str(tiny_recipe), *chosen])
+    again = rows_of(tmp_path / "table.csv")
+    assert [(row["seed"], row["precision"]) for row in again] == [
+        (seed, precision) for seed in "01" for precision in ("float32", "mixed_bfloat16")
+    ]
+    assert again[:2] == [rows[3], rows[5]]
+    difference = float(again[3]["nats"]) - float(again[2]["nats"])
+    assert float(again[3]["difference"]) == pytest.approx(difference, abs=2e-3)
 
 
 def test_what_a_run_decided_by_its_data_is_no_other_setting(bars_file):

@@ -1,9 +1,11 @@
-"""Train every recipe in float32 and in the two mixed precisions, and write how that changes the test metric.
+"""Train every recipe in float32 and in the mixed precisions, and write how that changes the test metric.
 
 python tools/precision_table.py           # on MNIST; the same command resumes after an interruption
+python tools/precision_table.py --models conv_vae --precisions mixed_bfloat16 --seeds 0 1 2
 """
 
 import argparse
+import itertools
 import json
 from pathlib import Path
 
@@ -11,12 +13,14 @@ from measured import image_recipes, run, trained, write_csv
 
 from vaezoo.config import load_recipe
 
-PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
+HALVES = ("mixed_float16", "mixed_bfloat16")
 
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", metavar="NAME", help="of the recipes (all)")
+    parser.add_argument("--precisions", nargs="+", choices=HALVES, default=HALVES, help="besides float32 (both)")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="SEED", help="(0)")
     parser.add_argument("--epochs", type=int, metavar="N", help="instead of each recipe's own")
     parser.add_argument("--data", default="mnist", metavar="DATA")
     parser.add_argument("--out", type=Path, default=Path("runs/precision_table"), metavar="DIR")
@@ -27,14 +31,15 @@ def main(argv=None):
     if options.epochs:
         overrides["training.epochs"] = options.epochs
     rows, full = [], {}
-    for name in options.models or image_recipes():
-        for precision in PRECISIONS:
-            recipe = load_recipe(name, {**overrides, "training.precision": precision})
-            row = metrics(trained(recipe, options.out / f"{recipe.name}-{precision}"))
-            difference = row["nats"] - full.setdefault(name, row["nats"])  # float32 comes first
-            rows.append({**row, "difference": round(difference, 3)})
-            write_csv(options.table or options.out / "table.csv", rows)
-            print("{recipe} {precision}: {figure} {nats}, {difference:+} to float32".format(**rows[-1]), flush=True)
+    for name, seed, precision in itertools.product(
+        options.models or image_recipes(), options.seeds, ("float32", *options.precisions)
+    ):
+        recipe = load_recipe(name, {**overrides, "training.precision": precision, "training.seed": seed})
+        row = metrics(trained(recipe, options.out / f"{recipe.name}-{precision}-seed{seed}"))
+        difference = row["nats"] - full.setdefault((name, seed), row["nats"])  # float32 comes first
+        rows.append({**row, "difference": round(difference, 3)})
+        write_csv(options.table or options.out / "table.csv", rows)
+        print("{recipe} {precision}: {figure} {nats}, {difference:+} to float32".format(**rows[-1]), flush=True)
 
 
 def metrics(run):
