@@ -149,7 +149,8 @@ def _compiled(encoded, size, at_once, draws, shared_noise):
                 return passed.log_likelihood, passed.log_ratio
 
         chunks = tf.reshape(noise, [-1, at_once, size, model.latent_dim])
-        found = tf.map_fn(of_chunk, chunks, fn_output_signature=(tf.float32, tf.float32), parallel_iterations=1)
+        # Two chunks at a time, so that one has work for a core while an operation of the other uses one core alone.
+        found = tf.map_fn(of_chunk, chunks, fn_output_signature=(tf.float32, tf.float32), parallel_iterations=2)
         return [tf.reshape(values, [draws, size]) for values in found]
 
     rows = np.zeros(size, int)
