@@ -3,9 +3,9 @@
     python tools/reproduce_iwae.py          # trains and measures the three rows, and writes the table
 
 MNIST, binarized anew each time an image is read; 784-200-200-50-200-200-784, tanh; the negative log-likelihood of the
-10,000 test images by 5,000 importance samples. As in the paper 59,600 images are trained on, and 20 in a step of k = 50.
-Other than there, k = 1 and 5 take 100 in a step; the learning rate falls along a cosine over fewer epochs than their
-3,280; the KL of k = 1 has a warm-up of ten epochs, which leaves more units active; and k = 50 has the
+10,000 test images by 5,000 importance samples. As in the paper 59,600 images are trained on, and a step of k = 50 takes
+20 images. Other than there, the steps of k = 1 and 5 take 100; the learning rate falls along a cosine over fewer epochs
+than their 3,280; the KL of k = 1 has a warm-up of ten epochs, which leaves more units active; and k = 50 has the
 doubly-reparameterized gradient, the same in expectation, which was 1.4 nats ahead after six epochs. The same command
 resumes after an interruption.
 """
