@@ -56,7 +56,7 @@ def estimate_nll(model, x, samples=1000, labels=None, seed=0, samples_at_once=No
         labels: classes [N], for a conditional model.
         seed: of the draws, 0 <= seed < 2^31. The first samples of a larger K are those of a smaller one.
         samples_at_once: how many samples of each of 100 examples are decoded at once, a divisor of 100; by default as
-            many as keep the largest tensor in the cache. It changes the time and the memory alone.
+            many as keep the largest tensor in the cache. Two such chunks are held. It changes time and memory alone.
         progress: called with the share of the work that is done, in (0, 1].
         shared_noise: give every example the same noise, so that its estimate is a function of the example alone. Then
             the errors of the estimates are alike, and their mean over examples is as uncertain as one of them.
