@@ -3,14 +3,17 @@
     python tests/kill_trainings.py FOLDER BARS_FILE KILLS RECIPE:PRECISION:COMPILATION...
 
 RECIPE is a name that `conftest.small_recipe` takes. Every training is a process of its own, forked from this one, which
-has imported TensorFlow but has run nothing with it. Every second kill happens while a checkpoint is written. Prints one
-line of JSON.
+has imported TensorFlow but has run nothing with it. Every second kill happens while a checkpoint is written.
+
+With KILLS 0 no training is killed: the undisturbed one is stopped for a moment, and its folder copied. The copy is what
+SIGKILL would leave at that moment. It takes half of the trainings. Prints one line of JSON.
 """
 
 import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import time
@@ -49,9 +52,9 @@ def wait(pid):
     assert status == 0, f"a training ended with status {status}"
 
 
-def kill(pid, path, while_writing, delay):
-    """Kill it while it writes a checkpoint, or `delay` seconds after one; False if it ended before."""
-    folder, begun = path / "checkpoints", time.monotonic()
+def reaches(pid, path, while_writing):
+    """Let it go on until it writes a checkpoint, or for a random moment after one; False if it ended before."""
+    folder, begun, delay = path / "checkpoints", time.monotonic(), random.uniform(0, 0.3)
     before = set(folder.glob("*.json"))
     while time.monotonic() - begun < PATIENCE:
         if os.waitpid(pid, os.WNOHANG)[0]:
@@ -59,27 +62,53 @@ def kill(pid, path, while_writing, delay):
         written = set(folder.glob("*.json")) - before
         if written and (not while_writing or any(folder.glob(".writing.*"))):
             time.sleep(0 if while_writing else delay)
-            os.kill(pid, signal.SIGKILL)
-            _, status = os.waitpid(pid, 0)
-            return os.WIFSIGNALED(status)
+            return True
         time.sleep(1e-4)
     raise TimeoutError(path)
+
+
+def kill(pid, path, while_writing):
+    """Kill it; False if it ended before."""
+    if not reaches(pid, path, while_writing):
+        return False
+    os.kill(pid, signal.SIGKILL)
+    _, status = os.waitpid(pid, 0)
+    return os.WIFSIGNALED(status)
+
+
+def copy_at_kill(pid, path, copy, while_writing):
+    """Copy what SIGKILL would leave, and let it train to its end; False if it ended before."""
+    stopped = reaches(pid, path, while_writing)
+    if stopped:
+        os.kill(pid, signal.SIGSTOP)
+        _, status = os.waitpid(pid, os.WUNTRACED)  # returns once it has stopped
+        stopped = os.WIFSTOPPED(status)
+    shutil.copytree(path, copy)
+    if stopped:
+        os.kill(pid, signal.SIGCONT)
+        wait(pid)
+    return stopped
 
 
 def main(folder, bars_file, kills, *cases):
     """Train, kill, resume and compare every case."""
     random.seed(0)
     report = {"kills": 0, "while_writing": 0, "different": []}
-    for case in cases:
+    for place, case in enumerate(cases):
         name, precision, compilation = case.split(":")
         settings = {"epochs": 12, "precision": precision, "compilation": compilation}
         recipe = small_recipe(name, bars_file, **{f"training.{key}": value for key, value in settings.items()})
         whole, run = Path(folder) / f"{name}-whole", Path(folder) / name
         results = [path.with_suffix(".json") for path in (whole, run)]
-        wait(start(whole, results[0], recipe))
+        undisturbed = start(whole, results[0], recipe)
+        if kills == "0":
+            report["kills"] += copy_at_kill(undisturbed, whole, run, place % 2 == 1)
+            report["while_writing"] += any(run.glob("checkpoints/.writing.*"))
+        else:
+            wait(undisturbed)
         for number in range(int(kills)):
             pid = start(run, results[1], recipe if number == 0 else None)
-            report["kills"] += kill(pid, run, number % 2 == 1, random.uniform(0, 0.3))
+            report["kills"] += kill(pid, run, number % 2 == 1)
             report["while_writing"] += any(run.glob("checkpoints/.writing.*"))
         wait(start(run, results[1]))
         if results[0].read_text() != results[1].read_text():
