@@ -106,7 +106,7 @@ EVERY_PART = [(kind, name) for kind, part in KINDS.items() for name in part.part
 
 
 def combinations(allowed=lambda kind, part: True):
-    """Every choice of one allowed part of each kind that the schema accepts with the defaults: {kind: section class}."""
+    """Every choice of an allowed part of each kind that the schema accepts with the defaults: {kind: section class}."""
     every = ([part for part in KINDS[kind].parts.values() if allowed(kind, part)] for kind in KINDS)
     for parts in itertools.product(*every):
         chosen = dict(zip(KINDS, parts, strict=True))
