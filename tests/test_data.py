@@ -10,9 +10,10 @@ import sys
 import numpy as np
 import pytest
 
-from vaezoo.data import BINARIZATIONS, binarize, load_data
+from vaezoo.data import BINARIZATIONS, binarize, load_data, records
 from vaezoo.data.indexed import ArraySplit, ReaderSplit
 from vaezoo.data.preparation import Preparation
+from vaezoo.data.records import RecordSplit
 from vaezoo.errors import VaezooError
 from vaezoo.spec import Spec
 
@@ -278,6 +279,44 @@ def test_records_in_memory(record_set):
     assert sorted(train + validation) == list(range(200))  # disjoint, and nothing is lost
     assert data.train.labels.tolist() == [n % 2 for n in train]
     assert numbers(data.test.x / 255) == list(range(40))
+
+
+def test_records_are_decoded_once(record_set, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(records, "WORTH_KEEPING", 0)
+    decoded, real = [], RecordSplit._decoded_columns
+    monkeypatch.setattr(RecordSplit, "_decoded_columns", lambda split: decoded.append(len(split)) or real(split))
+
+    def read(**options):
+        decoded.clear()
+        return read_records(record_set, **options), list(decoded)
+
+    first, counts = read()
+    assert counts == [200, 40]
+    again, counts = read()
+    assert counts == []
+    for part in ("train", "validation", "test"):
+        np.testing.assert_array_equal(getattr(again, part).x, getattr(first, part).x)
+        np.testing.assert_array_equal(getattr(again, part).labels, getattr(first, part).labels)
+    assert read(image_size=(2, 6))[1] == [200, 40]
+    resized, counts = read(image_size=(2, 6))
+    assert counts == []
+    assert resized.test.x.shape == (40, 2, 6, 1)
+    assert read()[1] == []  # each preparation has a file of its own
+    # A file that is broken, in whatever way, is made again.
+    for spoil in (lambda file: file[:-100], lambda file: b"", lambda file: file.replace(b"image", b"other")):
+        for path in (tmp_path / "vaezoo" / "decoded").iterdir():
+            path.write_bytes(spoil(path.read_bytes()))
+        assert read()[1] == [200, 40]
+        assert read()[1] == []
+    # Nothing can be kept where the folder cannot be made.
+    shutil.rmtree(tmp_path / "vaezoo")
+    (tmp_path / "vaezoo").touch()
+    assert read()[1] == read()[1] == [200, 40]
+    (tmp_path / "vaezoo").unlink()
+    assert [read()[1], read()[1]] == [[200, 40], []]
+    os.utime(record_set.info.splits["test"].filepaths[0], ns=(1, 1))  # its content may have changed
+    assert read()[1] == [40]
 
 
 def test_own_prepared_set_is_read_without_its_code(record_set, tmp_path, monkeypatch):

@@ -59,6 +59,7 @@ def load_data(
         memory_limit: bytes; a set that needs more when decoded is streamed from disk. (An .npz is always held, up to
             4 GiB or this limit, whichever is more.)
         cache: a folder to keep the decoded images of a folder in, for the next time; None to decode them each time.
+            (The images of tensorflow-datasets that are held are kept in vaezoo's own cache folder.)
         quiet: whether to show no progress of that on a terminal.
 
     Returns:

@@ -1,13 +1,22 @@
 """Splits read from the record files of a tensorflow-datasets set."""
 
+import contextlib
 import functools
+import hashlib
+import math
+import zipfile
+from pathlib import Path
 
 import numpy as np
 
+from vaezoo.atomic import only_writer, remove_unfinished, write_file
+from vaezoo.cache import cache_folder
 from vaezoo.data.indexed import ArraySplit
 from vaezoo.data.split import Split, as_written, fold, on_cpu
+from vaezoo.errors import VaezooError
 
 FACTOR = "label_"  # begins the name of a feature that is a known factor, and not the name of the factor
+WORTH_KEEPING = 4 * 2**20  # bytes of decoded images; fewer are decoded again in no time
 FILES_AT_ONCE = 8  # read side by side, so that neighbours in a file are not neighbours in an epoch
 
 
@@ -73,7 +82,43 @@ class RecordSplit(Split):
             return max(int(tf.reduce_max(self._decoded(file))) for file in files) == 1
 
     def in_memory(self):
-        """The same split as an ArraySplit, with labels and factors."""
+        """The same split as an ArraySplit, with labels and factors.
+
+        Decoding takes seconds, so all records of a set are kept decoded in the cache folder for the next time.
+        """
+        path = self._kept_in()
+        columns = path and self._kept(path)
+        if not columns:
+            columns = self._decoded_columns()
+            if path:
+                _keep(path, columns)
+        images, labels = columns.pop("image"), columns.pop("label", None)
+        factors = {name.removeprefix(FACTOR): values for name, values in columns.items()}
+        return ArraySplit(images, self.spec, labels, factors)
+
+    def _kept_in(self):
+        """The file of the decoded records; None for a part of the records, and for little."""
+        if self.size != sum(self.lengths) or self.size * math.prod(self.spec.shape) < WORTH_KEEPING:
+            return None
+        import tensorflow as tf
+
+        stamps = [(file, Path(file).stat().st_size, Path(file).stat().st_mtime_ns) for file in self.files]
+        content = tf.__version__, stamps, sorted(self.features), self.spec.shape, self.preparation, self.bits
+        name, digest = Path(self.files[0]).name.split(".")[0], hashlib.sha256(repr(content).encode()).hexdigest()
+        return cache_folder() / "decoded" / f"{name}-{digest[:16]}.npz"
+
+    def _kept(self, path):
+        """The columns in a file of decoded records; None if it is not there, or not complete."""
+        try:
+            with open(path, "rb") as file, np.load(file) as arrays:
+                columns = dict(arrays)
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+            return None
+        complete = columns.keys() == self.features.keys() and columns["image"].shape == (self.size, *self.spec.shape)
+        return columns if complete else None
+
+    def _decoded_columns(self):
+        """Every feature by name, decoded: an array [N,...]."""
         import tensorflow as tf
 
         columns, start = None, 0
@@ -85,9 +130,7 @@ class RecordSplit(Split):
             for name, part in chunk.items():
                 columns[name][start:stop] = part
             start = stop
-        images, labels = columns.pop("image"), columns.pop("label", None)
-        factors = {name.removeprefix(FACTOR): values for name, values in columns.items()}
-        return ArraySplit(images, self.spec, labels, factors)
+        return columns
 
     def _epoch_keys(self, seed, batch_size, steps):
         import tensorflow as tf
@@ -153,6 +196,13 @@ class RecordSplit(Split):
         import tensorflow as tf
 
         return tf.io.decode_image(file, channels=self.spec.shape[-1], expand_animations=False)
+
+
+def _keep(path, columns):
+    """Write the columns, unless the disk does not allow it or another process is writing."""
+    with contextlib.suppress(VaezooError), only_writer(path.parent, "another process keeps a set there"):
+        remove_unfinished(path.parent)
+        write_file(path, lambda temporary: np.savez(temporary, **columns))
 
 
 def _shuffled(values, seed):
