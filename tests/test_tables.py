@@ -20,6 +20,7 @@ from conftest import small_recipe
 from test_plots import assert_nothing_is_cut_off_or_overlaps
 
 from vaezoo.errors import VaezooError
+from vaezoo.training import train
 from vaezoo.training.setup import prepare
 from vaezoo.training.strategies import read_cluster
 
@@ -48,11 +49,46 @@ def test_the_papers_table_is_made_once_and_then_only_read(bars_file, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in run.iterdir()} == written
 
 
+@pytest.mark.slow
+def test_a_training_starts_from_the_weights_of_a_run_even_if_it_was_interrupted(bars_file, tmp_path):
+    def recipe(**more):
+        return small_recipe("mlp_vae", bars_file, **{"training.compilation": "graph", "training.epochs": 1, **more})
+
+    def weights(name, start, **more):
+        return measured.trained(recipe(**{"training.seed": 1, **more}), tmp_path / name, start).model.get_weights()
+
+    start = measured.trained(recipe(), tmp_path / "start")
+    still = weights("still", start, **{"training.learning_rate": 1e-9})
+    for before, after in zip(start.model.get_weights(), still, strict=True):
+        np.testing.assert_allclose(after, before, atol=1e-6)
+    whole = weights("whole", start)
+    assert any((one != other).any() for one, other in zip(whole, weights("random", None), strict=True))
+    # Killed before the first checkpoint, and after one.
+    for name, checkpoint_every in (("at once", None), ("later", 1e-9)):
+        axe = measured._Start(start)
+        axe.on_train_batch_end = lambda *_, **__: 1 / 0
+        with pytest.raises(ZeroDivisionError):
+            train(recipe(**{"training.seed": 1}), tmp_path / name, True, False, checkpoint_every, callbacks=[axe])
+        assert any((tmp_path / name).glob("checkpoints/*.json")) == bool(checkpoint_every)
+        for one, other in zip(weights(name, start), whole, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
 def test_the_recipes_of_the_papers_table_are_the_papers():
     for k in reproduce_iwae.ROWS:
         model = reproduce_iwae.recipe(k).model
         assert (model.latent_dim, model.encoder.hidden, model.decoder.hidden) == (50, (200, 200), (200, 200))
         assert model.objective.samples == k
+
+
+@pytest.mark.slow
+def test_fifty_samples_start_from_the_weights_of_five(bars_file, tmp_path, monkeypatch):
+    starts = []
+    monkeypatch.setattr(reproduce_iwae, "measured", lambda *_: {"nll": starts.append(_[-1])})
+    monkeypatch.setattr(reproduce_iwae, "curves", lambda runs: SimpleNamespace(savefig=lambda path: path.touch()))
+    reproduce_iwae.main(["--data", str(bars_file), "--epochs", "1", "--out", str(tmp_path), "--rows", "50"])
+    assert [run.path.name for run in starts] == ["k5-epochs1-seed0"]
+    assert [run.recipe.model.objective.samples for run in starts] == [5]
 
 
 @pytest.mark.slow

@@ -6,6 +6,8 @@ import json
 import sys
 from pathlib import Path
 
+import keras
+
 from vaezoo.atomic import write_text
 from vaezoo.config import load_recipe
 from vaezoo.data import canonical_name
@@ -17,7 +19,7 @@ from vaezoo.tables import as_csv
 from vaezoo.training import resume, train
 
 
-def measured(recipe, folder, samples, limit=None):
+def measured(recipe, folder, samples, limit=None, start=None):
     """The row of a recipe: train it unless the folder holds the finished run, measure it unless that was done.
 
     Args:
@@ -27,6 +29,7 @@ def measured(recipe, folder, samples, limit=None):
         limit: measure the gap between the ELBO and -NLL on the first so many test images only; None for all. The ELBO
             is always that of all of them, and -NLL is the ELBO plus the gap: from image to image the gap varies a tenth
             as much as the NLL, so that few images are enough.
+        start: as in `trained`.
 
     Returns:
         A mapping, for `write_csv`: the metrics in nats per image, and all that it takes to reproduce them.
@@ -34,7 +37,7 @@ def measured(recipe, folder, samples, limit=None):
     Raises:
         VaezooError: if the folder holds a run of other settings.
     """
-    found = trained(recipe, folder)
+    found = trained(recipe, folder, start)
     report = _report(found, found.path / f"nll-{samples}{f'-of-{limit}' if limit else ''}.json", samples, limit)
     settings, test = found.recipe.training, json.loads((found.path / "test.json").read_text())
     gap = report["nll"]["gap"]
@@ -63,12 +66,13 @@ def measured(recipe, folder, samples, limit=None):
     }
 
 
-def trained(recipe, folder):
+def trained(recipe, folder, start=None):
     """The finished `Run` of a recipe: train it, or resume its training, unless the folder holds it.
 
     Args:
         recipe: a `Recipe`.
         folder: the run directory.
+        start: a `Run` of the same networks; the training starts from its weights. None for random ones.
 
     Raises:
         VaezooError: if the folder holds a run of other settings.
@@ -77,11 +81,24 @@ def trained(recipe, folder):
     begun = folder / "recipe.yaml"
     if begun.exists() and _what_is_trained(load_recipe(begun), recipe) != _what_is_trained(recipe, recipe):
         raise VaezooError(f"'{folder}' holds a run of other settings; remove it, or give another --out")
+    callbacks = [_Start(start)] if start else []
     if not begun.exists():
-        train(recipe, folder)
+        train(recipe, folder, callbacks=callbacks)
     elif not (folder / "test.json").exists():
-        resume(folder)
+        resume(folder, callbacks=callbacks)
     return Run(folder)
+
+
+class _Start(keras.callbacks.Callback):
+    """Gives a model the weights of a run before its first step."""
+
+    def __init__(self, run):
+        super().__init__()
+        self.run = run
+
+    def on_train_begin(self, logs=None):
+        if int(self.model.optimizer.iterations) == 0:  # nor where a training is resumed
+            self.model.set_weights(self.run.model.get_weights())
 
 
 def table_options(description, rows, out, samples, limit, argv):
