@@ -138,6 +138,20 @@ def test_without_hidden_layers_both_sides_are_affine_maps():
     np.testing.assert_allclose(decoder(z), (z @ kernel + bias).reshape(3, *shape), rtol=1e-5, atol=1e-6)
 
 
+def test_a_gated_layer_is_a_linear_one_times_the_sigmoid_of_another():
+    spec = Spec("vector", (6,))
+    encoder = with_drawn_weights(mlp_encoder(spec, 4, hidden=(3, 5), activation="glu"))
+    decoder = with_drawn_weights(mlp_decoder(2, spec, (6,), hidden=(3, 5), activation="glu"))
+    rng = np.random.default_rng(1)
+    for network, h in ((encoder, rng.normal(size=(7, 6))), (decoder, rng.normal(size=(7, 2)))):
+        found, weights = network(h.astype("float32")), iter(network.get_weights())
+        for _ in range(2):
+            linear, gate = (h @ next(weights) + next(weights) for _ in range(2))
+            h = linear / (1 + np.exp(-gate))
+        np.testing.assert_allclose(found, h @ next(weights) + next(weights), rtol=1e-4, atol=1e-5)
+        assert not list(weights)
+
+
 SIZES = {
     "conv": [{"filters": (4, 7)}, {"filters": (4, 6, 6)}, {"kernel_size": 4}, {"dense": 9}],
     "mlp": [{"hidden": (7,)}],

@@ -16,9 +16,14 @@ Widths = Annotated[tuple[Width, ...], Field(strict=False, max_length=32)]  # YAM
 Hidden = Annotated[Widths, Field(description="the widths of the hidden layers in order; empty for a linear map")]
 Filters = Annotated[tuple[Width, ...], Field(strict=False, min_length=1, max_length=8)]
 KernelSize = Annotated[int, Field(ge=1, le=15)]
-Activation = Annotated[
-    Literal["relu", "gelu", "silu", "elu", "leaky_relu", "softplus", "tanh", "sigmoid"],
-    Field(description="the nonlinearity between layers, by its Keras name"),
+ACTIVATIONS = ("relu", "gelu", "silu", "elu", "leaky_relu", "softplus", "tanh", "sigmoid")
+Activation = Annotated[Literal[*ACTIVATIONS], Field(description="the nonlinearity between layers, by its Keras name")]
+DenseActivation = Annotated[
+    Literal[*ACTIVATIONS, "glu"],
+    Field(
+        description="the nonlinearity between layers, by its Keras name; with glu, a layer is a linear one times the "
+        "sigmoid of another, and has twice the weights"
+    ),
 ]
 LevelWidth = Annotated[
     Width, Field(description="channels at the two smallest resolutions; each doubling halves them, to 16")
@@ -62,7 +67,7 @@ class MLPEncoder(Encoder):
 
     name: Literal["mlp"] = "mlp"
     hidden: Hidden = (500, 500)
-    activation: Activation = "relu"
+    activation: DenseActivation = "relu"
 
 
 class MLPDecoder(Decoder):
@@ -70,7 +75,7 @@ class MLPDecoder(Decoder):
 
     name: Literal["mlp"] = "mlp"
     hidden: Hidden = (500, 500)
-    activation: Activation = "relu"
+    activation: DenseActivation = "relu"
 
 
 class ConvEncoder(Encoder):

@@ -23,7 +23,7 @@ def mlp_encoder(spec, params_size, *, hidden, activation):
     inputs = example_inputs(spec)
     h = flat_features(inputs, example_features(inputs, spec), spec.classes)  # [B,F(+Y)]
     for width in hidden:
-        h = keras.layers.Dense(width, activation)(h)
+        h = _hidden_layer(h, width, activation)
     return float32_model(inputs, keras.layers.Dense(params_size)(h), "encoder")
 
 
@@ -42,6 +42,13 @@ def mlp_decoder(latent_dim, spec, params_shape, *, hidden, activation):
     inputs = latent_inputs(latent_dim, spec.classes)
     h = flat_features(inputs, decoding.codes_of(inputs), spec.classes)  # [B,D(+Y)]
     for width in hidden:
-        h = keras.layers.Dense(width, activation)(h)
+        h = _hidden_layer(h, width, activation)
     h = keras.layers.Dense(math.prod(params_shape))(h)
     return float32_model(inputs, keras.layers.Reshape(params_shape)(h), "decoder")
+
+
+def _hidden_layer(h, width, activation):
+    """A dense layer [B,F] → [B,width]; "glu": (Wh + b) sigmoid(Vh + c) (Dauphin et al. 2017, arXiv:1612.08083)."""
+    if activation == "glu":
+        return keras.layers.Multiply()([keras.layers.Dense(width)(h), keras.layers.Dense(width, "sigmoid")(h)])
+    return keras.layers.Dense(width, activation)(h)
