@@ -97,12 +97,16 @@ class RecordSplit(Split):
         return ArraySplit(images, self.spec, labels, factors)
 
     def _kept_in(self):
-        """The file of the decoded records; None for a part of the records, and for little."""
+        """The file of the decoded records; None for a part of the records, for few, and for those of a remote disk."""
         if self.size != sum(self.lengths) or self.size * math.prod(self.spec.shape) < WORTH_KEEPING:
             return None
         import tensorflow as tf
 
-        stamps = [(file, Path(file).stat().st_size, Path(file).stat().st_mtime_ns) for file in self.files]
+        try:
+            found = [Path(file).stat() for file in self.files]
+        except OSError:  # gs://...
+            return None
+        stamps = [(file, one.st_size, one.st_mtime_ns) for file, one in zip(self.files, found, strict=True)]
         content = tf.__version__, stamps, sorted(self.features), self.spec.shape, self.preparation, self.bits
         name, digest = Path(self.files[0]).name.split(".")[0], hashlib.sha256(repr(content).encode()).hexdigest()
         return cache_folder() / "decoded" / f"{name}-{digest[:16]}.npz"
