@@ -303,6 +303,9 @@ def test_records_are_decoded_once(record_set, tmp_path, monkeypatch):
     assert counts == []
     assert resized.test.x.shape == (40, 2, 6, 1)
     assert read()[1] == []  # each preparation has a file of its own
+    with monkeypatch.context() as patch:
+        patch.setattr(records, "VERSION", 0)
+        assert read()[1] == [200, 40]
     # A file that is broken, in whatever way, is made again.
     for spoil in (lambda file: file[:-100], lambda file: b"", lambda file: file.replace(b"image", b"other")):
         for path in (tmp_path / "vaezoo" / "decoded").iterdir():

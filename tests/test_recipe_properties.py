@@ -105,7 +105,7 @@ KINDS = {
 EVERY_PART = [(kind, name) for kind, part in KINDS.items() for name in part.parts]
 
 
-def combinations(allowed=lambda kind, part: True):
+def combinations(allowed):
     """Every choice of an allowed part of each kind that the schema accepts with the defaults: {kind: section class}."""
     every = ([part for part in KINDS[kind].parts.values() if allowed(kind, part)] for kind in KINDS)
     for parts in itertools.product(*every):

@@ -83,7 +83,7 @@ def main(argv=None):
 
     def planned(k):
         wanted = recipe(k, options.data, options.epochs, options.seed)
-        start = f"-from-k{ROWS[k].start}" * bool(ROWS[k].start)
+        start = f"-from-k{ROWS[k].start}" if ROWS[k].start else ""
         return wanted, options.out / f"k{k}{start}-epochs{wanted.training.epochs}-seed{options.seed}"
 
     for k in options.rows:

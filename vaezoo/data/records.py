@@ -16,6 +16,7 @@ from vaezoo.data.split import Split, as_written, fold, on_cpu
 from vaezoo.errors import VaezooError
 
 FACTOR = "label_"  # begins the name of a feature that is a known factor, and not the name of the factor
+VERSION = 1  # of what becomes of a record; another one decodes all sets again
 WORTH_KEEPING = 4 * 2**20  # bytes of decoded images; fewer are decoded again in no time
 FILES_AT_ONCE = 8  # read side by side, so that neighbours in a file are not neighbours in an epoch
 
@@ -107,7 +108,8 @@ class RecordSplit(Split):
         except OSError:  # gs://...
             return None
         stamps = [(file, one.st_size, one.st_mtime_ns) for file, one in zip(self.files, found, strict=True)]
-        content = tf.__version__, stamps, sorted(self.features), self.spec.shape, self.preparation, self.bits
+        read = sorted(self.features), self.spec.shape, self.preparation, self.bits
+        content = VERSION, tf.__version__, stamps, read
         name, digest = Path(self.files[0]).name.split(".")[0], hashlib.sha256(repr(content).encode()).hexdigest()
         return cache_folder() / "decoded" / f"{name}-{digest[:16]}.npz"
 
