@@ -8,7 +8,7 @@ from conftest import small_recipe
 
 from vaezoo.checkpoints import Checkpoints
 from vaezoo.keras_files import load_keras_file
-from vaezoo.optimizer import Adam, averaged
+from vaezoo.optimizer import Adam, Muon, averaged, orthogonalized
 from vaezoo.runs import Run
 from vaezoo.training import train
 
@@ -46,6 +46,57 @@ def test_the_weights_are_those_of_the_paper(jit_compile, amsgrad):
     np.testing.assert_allclose(weights, adam_of_the_paper(start, gradients, rates), rtol=0, atol=2e-6)
     assert unused.numpy() == 1
     assert int(optimizer.iterations) == 5
+
+
+def near_one(values):
+    """Five steps of the polynomial of Jordan et al. (2024) on singular values, the length of which is one."""
+    for _ in range(5):
+        values = 3.4445 * values - 4.7750 * values**3 + 2.0315 * values**5
+    return values
+
+
+@pytest.mark.parametrize("shape", [(36, 8), (8, 36), (9, 9), (5, 1), (1, 1)])
+def test_an_orthogonal_matrix_keeps_the_singular_vectors(shape):
+    matrix = np.random.default_rng(2).normal(size=shape)
+    left, values, right = np.linalg.svd(matrix, full_matrices=False)
+    found = orthogonalized(tf.constant(1e-3 * matrix, "float32"))  # of which the length has no influence
+    expected = left @ np.diag(near_one(values / np.linalg.norm(values))) @ right
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_singular_values_of_a_hundredth_to_all_of_the_length_become_near_one():
+    values = near_one(np.geomspace(0.01, 1, 1000))
+    assert 0.67 < values.min() < values.max() < 1.14
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_muon_moves_kernels_of_convolutions_along_orthogonal_matrices_and_other_weights_as_adam(jit_compile):
+    """Against the algorithm of Jordan et al. (2024), with Nesterov's momentum, written out in float64."""
+    numbers = np.random.default_rng(3)
+    start = {"kernel": numbers.normal(size=(3, 3, 2, 4)), "bias": numbers.normal(size=4), "dense": np.eye(3)}
+    weights = [keras.Variable(v, dtype="float32", name="kernel" if k == "dense" else k) for k, v in start.items()]
+    gradients = [[numbers.normal(size=v.shape) for v in start.values()] for _ in range(4)]
+    optimizer = Muon(keras.optimizers.schedules.CosineDecay(0.1, 4))
+    optimizer.build(weights)
+
+    @tf.function(jit_compile=jit_compile)
+    def apply(gradients):
+        optimizer.apply(gradients, weights)
+
+    for each in gradients:
+        apply([gradient.astype("float32") for gradient in each])
+    rates = 0.05 * (1 + np.cos(np.pi * np.arange(4) / 4))
+    kernel, momentum = start["kernel"].reshape(18, 4), np.zeros((18, 4))
+    for rate, (gradient, *_) in zip(rates, gradients, strict=True):
+        gradient = gradient.reshape(18, 4)
+        momentum = 0.95 * momentum + gradient
+        left, values, right = np.linalg.svd(gradient + 0.95 * momentum, full_matrices=False)
+        update = left @ np.diag(near_one(values / np.linalg.norm(values))) @ right
+        kernel = kernel - rate * 0.2 * np.sqrt(18) * update
+    np.testing.assert_allclose(weights[0], kernel.reshape(3, 3, 2, 4), atol=1e-5)
+    for place, name in [(1, "bias"), (2, "dense")]:
+        adam = adam_of_the_paper(start[name], np.array([each[place] for each in gradients]), rates)
+        np.testing.assert_allclose(weights[place], adam, atol=2e-6)
 
 
 def test_clipping_shortens_the_whole_gradient():

@@ -72,7 +72,7 @@ def use(wheel, python, folder):
     """Install the wheel in a new environment, train, and sample."""
     subprocess.run([python, "-m", "venv", folder / "env"], check=True)
     programs = folder / "env" / ("Scripts" if sys.platform == "win32" else "bin")
-    subprocess.run([programs / "python", "-m", "pip", "install", "--quiet", wheel], check=True)
+    subprocess.run([programs / "python", "-m", "pip", "install", "--quiet", "--no-compile", wheel], check=True)
     for command in COMMANDS:
         done = subprocess.run([programs / "vaezoo", *command.split()], cwd=folder, capture_output=True, text=True)
         if done.returncode:

@@ -139,12 +139,7 @@ class Preset(Run):
             with weights_within(4 * len(content) + UNSTORED, f"{CONFIG} asks for more weights than {WEIGHTS} holds"):
                 model = zoo.build_model(recipe, spec)
             _load_weights(model, content)
-        settings = recipe.training
-        model.compile(
-            optimizer=optimizer.Adam(
-                settings.learning_rate, weight_decay=settings.weight_decay, global_clipnorm=settings.clip_norm
-            )
-        )
+        model.compile(optimizer=optimizer.optimizer_of(recipe.training, recipe.training.learning_rate))
         model.optimizer.iterations.assign(self.metadata["steps"])  # a warm-up that is over stays over
         return model
 

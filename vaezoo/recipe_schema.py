@@ -132,6 +132,7 @@ class Training(Section):
     epochs: Annotated[int, Field(ge=1, le=1_000_000)] | None = 20  # null lets the number of examples decide
     batch_size: Annotated[int, Field(ge=1, le=65_536)] = 128
     learning_rate: Annotated[float, Field(gt=0, le=1e4)] = 1e-3
+    optimizer: Literal["adam", "muon"] = "adam"  # muon: the kernels of convolutions take orthogonal updates
     schedule: Literal["constant", "cosine"] = "cosine"
     # A longer gradient is shortened to this (as in Child 2021, arXiv:2011.10650). On binarized MNIST none of the
     # first 150 was longer than 270; under the likelihoods of grey levels the first steps make far longer ones, and

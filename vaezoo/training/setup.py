@@ -14,7 +14,7 @@ from vaezoo.data import Data, canonical_name
 from vaezoo.data.binarization import fitting
 from vaezoo.errors import VaezooError
 from vaezoo.models.vae import VAE
-from vaezoo.optimizer import Adam
+from vaezoo.optimizer import optimizer_of
 from vaezoo.recipe_schema import Recipe
 from vaezoo.runs import load_recipe_data
 from vaezoo.seeds import initial_weights
@@ -142,12 +142,7 @@ def prepare(recipe, warn, devices=None, cache=None, quiet=False, common=None, da
             steps_per_call = 1  # with more, Keras 3.15 builds a graph that TensorFlow refuses
         xla = devices.name == "one" and use_xla(model, settings.compilation)
         model.compile(
-            optimizer=Adam(
-                _learning_rate(settings, steps),
-                weight_decay=settings.weight_decay,
-                global_clipnorm=settings.clip_norm,
-                average=settings.average,
-            ),
+            optimizer=optimizer_of(settings, _learning_rate(settings, steps), settings.average),
             jit_compile=xla,
             steps_per_execution=steps_per_call,
         )
