@@ -43,7 +43,7 @@ def test_the_papers_table_is_made_once_and_then_only_read(bars_file, tmp_path):
     assert (five["paper_nll"], five["epochs"], five["test_images"]) == ("85.54", "1", "20")
     written = {path: path.stat().st_mtime_ns for path in run.iterdir()}
     reproduce_iwae.main([*small, "--rows", "1", "5"])
-    assert [row["k"] for row in rows_of(tmp_path / "table.csv")] == ["1", "5"]
+    assert [row["row"] for row in rows_of(tmp_path / "table.csv")] == ["1", "5"]
     assert (tmp_path / "curves.png").stat().st_size > 10_000
     assert rows_of(tmp_path / "table.csv")[1] == five
     assert {path: path.stat().st_mtime_ns for path in run.iterdir()} == written
@@ -55,7 +55,8 @@ def test_a_training_starts_from_the_weights_of_a_run_even_if_it_was_interrupted(
         return small_recipe("mlp_vae", bars_file, **{"training.compilation": "graph", "training.epochs": 1, **more})
 
     def weights(name, start, **more):
-        return measured.trained(recipe(**{"training.seed": 1, **more}), tmp_path / name, start).model.get_weights()
+        run = measured.trained(recipe(**{"training.seed": 1, **more}), tmp_path / name, start and (lambda: start))
+        return run.model.get_weights()
 
     start = measured.trained(recipe(), tmp_path / "start")
     still = weights("still", start, **{"training.learning_rate": 1e-9})
@@ -75,20 +76,22 @@ def test_a_training_starts_from_the_weights_of_a_run_even_if_it_was_interrupted(
 
 
 def test_the_recipes_of_the_papers_table_are_the_papers():
-    for k in reproduce_iwae.ROWS:
-        model = reproduce_iwae.recipe(k).model
+    for name, row in reproduce_iwae.ROWS.items():
+        model = reproduce_iwae.recipe(name).model
         assert (model.latent_dim, model.encoder.hidden, model.decoder.hidden) == (50, (200, 200), (200, 200))
-        assert model.objective.samples == k
+        assert model.objective.samples == row.k
+        assert row.start is None or reproduce_iwae.ROWS[row.start].k <= row.k
 
 
 @pytest.mark.slow
-def test_fifty_samples_start_from_the_weights_of_five(bars_file, tmp_path, monkeypatch):
+def test_rows_start_from_the_weights_of_the_first_training_of_five(bars_file, tmp_path, monkeypatch):
     starts = []
-    monkeypatch.setattr(reproduce_iwae, "measured", lambda *_: {"nll": starts.append(_[-1])})
+    monkeypatch.setattr(reproduce_iwae, "measured", lambda *_: {"nll": starts.append(_[-1]())})
     monkeypatch.setattr(reproduce_iwae, "curves", lambda runs: SimpleNamespace(savefig=lambda path: path.touch()))
-    reproduce_iwae.main(["--data", str(bars_file), "--epochs", "1", "--out", str(tmp_path), "--rows", "50"])
-    assert [run.path.name for run in starts] == ["k5-epochs1-seed0"]
-    assert [run.recipe.model.objective.samples for run in starts] == [5]
+    small = ["--data", str(bars_file), "--epochs", "1", "--out", str(tmp_path)]
+    reproduce_iwae.main([*small, "--rows", "50", "5-again"])
+    assert [run.path.name for run in starts] == 2 * ["k5-epochs1-seed0"]
+    assert [run.recipe.model.objective.samples for run in starts] == [5, 5]
 
 
 @pytest.mark.slow

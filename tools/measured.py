@@ -72,7 +72,8 @@ def trained(recipe, folder, start=None):
     Args:
         recipe: a `Recipe`.
         folder: the run directory.
-        start: a `Run` of the same networks; the training starts from its weights. None for random ones.
+        start: a function that returns a `Run` of the same networks, called if anything is left to train: the training
+            starts from its weights. None for random ones.
 
     Raises:
         VaezooError: if the folder holds a run of other settings.
@@ -81,11 +82,12 @@ def trained(recipe, folder, start=None):
     begun = folder / "recipe.yaml"
     if begun.exists() and _what_is_trained(load_recipe(begun), recipe) != _what_is_trained(recipe, recipe):
         raise VaezooError(f"'{folder}' holds a run of other settings; remove it, or give another --out")
-    callbacks = [_Start(start)] if start else []
-    if not begun.exists():
-        train(recipe, folder, callbacks=callbacks)
-    elif not (folder / "test.json").exists():
-        resume(folder, callbacks=callbacks)
+    if not (folder / "test.json").exists():
+        callbacks = [_Start(start())] if start else []
+        if begun.exists():
+            resume(folder, callbacks=callbacks)
+        else:
+            train(recipe, folder, callbacks=callbacks)
     return Run(folder)
 
 
