@@ -108,7 +108,7 @@ def test_the_table_of_the_sharper_models_has_the_rows_that_were_asked_for(bars_f
 def test_a_row_of_the_sharper_models_is_its_recipe_and_what_is_changed():
     assert {row: sharp_table.recipe(row).training.epochs for row in sharp_table.ROWS} == {
         "flow_vae": 20,
-        "ladder_vae": 12,
+        "ladder_vae": 10,
         "ladder_vae_long": 60,
         "vamp_300": 100,
     }
