@@ -103,10 +103,11 @@ class Muon(Adam):
 
 
 def orthogonalized(matrix):
-    """A matrix [n, m] with the singular vectors of the given one, and with singular values near one, in 0.68 to 1.13.
+    """A matrix [n, m] with the singular vectors of the given one, and with singular values near one, in 0.67 to 1.14.
 
-    Five Newton-Schulz steps of the polynomial of Jordan et al. (2024), which lets values of a hundredth of the largest
-    reach that range. The powers are those of the smaller Gram matrix: fewer operations than with the matrix itself.
+    Five Newton-Schulz steps of the polynomial of Jordan et al. (2024), which bring values of a hundredth of the
+    matrix's norm into that range. The powers are those of the smaller Gram matrix: fewer operations than with the
+    matrix itself.
     """
     wide = matrix.shape[0] < matrix.shape[1]
     tall = tf.transpose(matrix) if wide else matrix
