@@ -7,8 +7,9 @@ import tensorflow as tf
 from conftest import small_recipe
 
 from vaezoo.checkpoints import Checkpoints
+from vaezoo.config import load_recipe
 from vaezoo.keras_files import load_keras_file
-from vaezoo.optimizer import Adam, Muon, averaged, orthogonalized
+from vaezoo.optimizer import Adam, Muon, averaged, optimizer_of, orthogonalized
 from vaezoo.runs import Run
 from vaezoo.training import train
 
@@ -97,6 +98,19 @@ def test_muon_moves_kernels_of_convolutions_along_orthogonal_matrices_and_other_
     for place, name in [(1, "bias"), (2, "dense")]:
         adam = adam_of_the_paper(start[name], np.array([each[place] for each in gradients]), rates)
         np.testing.assert_allclose(weights[place], adam, atol=2e-6)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("ladder_vae", Muon), ("mlp_vae", Adam)])
+def test_a_recipe_names_its_optimizer_and_its_settings(name, kind):
+    settings = load_recipe(name, {"training.clip_norm": 3.0, "training.weight_decay": 0.25}).training
+    found = optimizer_of(settings, 0.5, average=0.9)
+    assert type(found) is kind
+    assert (float(found.learning_rate), found.global_clipnorm, found.weight_decay, found.average) == (
+        0.5,
+        3.0,
+        0.25,
+        0.9,
+    )
 
 
 def test_clipping_shortens_the_whole_gradient():

@@ -56,6 +56,7 @@ def measured(recipe, folder, samples, limit=None, start=None):
         "epochs": settings.epochs,
         "batch_size": settings.batch_size,
         "learning_rate": settings.learning_rate,
+        "optimizer": settings.optimizer,
         "schedule": settings.schedule,
         "seed": settings.seed,
         "training_seconds": round(test["training_seconds"]),

@@ -71,10 +71,11 @@ class Adam(keras.optimizers.Adam):
 class Muon(Adam):
     """`Adam`, but the kernels of convolutions move along orthogonal matrices.
 
-    The momentum of a kernel's gradient, as a matrix [inputs, filters], is brought close to the nearest matrix whose
-    singular values are all one. So directions in which the gradient is small move as far as those in which it is large.
-    Its length is then that of Adam's usual update, so that one learning rate serves both. The matrices of dense layers
-    stay with Adam: theirs are larger, and their orthogonal updates took more time than they saved.
+    The momentum of a kernel's gradient, as a matrix whose columns are its last axis, is brought close to the nearest
+    matrix whose singular values are all one. So directions in which the gradient is small move as far as those in which
+    it is large. Its length is then that of Adam's usual update, so that one learning rate serves both. The matrices of
+    dense layers stay with Adam: theirs are larger, and their orthogonal updates took more time than they saved.
+    (`keras.optimizers.Muon` is the opposite: it takes matrices alone, and leaves convolutions to Adam.)
 
     Args: those of `Adam`.
 
@@ -97,7 +98,7 @@ class Muon(Adam):
         momentum = self.MOMENTUM * m + gradient
         self.assign(m, momentum)
         ahead = self.MOMENTUM * momentum + gradient  # Nesterov's
-        update = orthogonalized(tf.reshape(ahead, [-1, variable.shape[-1]]))  # [inputs, filters]
+        update = orthogonalized(tf.reshape(ahead, [-1, variable.shape[-1]]))  # [n, m], m the last axis
         length = 0.2 * max(update.shape) ** 0.5 * tf.cast(learning_rate, variable.dtype)
         self.assign_sub(variable, tf.reshape(length * update, variable.shape))
 
