@@ -7,8 +7,9 @@ MNIST, binarized anew each time an image is read; 784-200-200-50-200-200-784, ta
 20 images. Other than there, the steps of k = 1 and 5 take 100; the learning rate falls along a cosine over fewer epochs
 than their 3,280; the KL of k = 1 has a warm-up of ten epochs, which leaves more units active; k = 50 starts from the
 trained weights of k = 5, an epoch of which takes a sixth of the time, and has the doubly-reparameterized gradient, the
-same in expectation, which was 1.4 nats ahead after six epochs. `5-again` and `50-again` are second trainings, from
-the weights of the first, with that gradient. The same command resumes after an interruption.
+same in expectation, which was 1.4 nats ahead after six epochs. `5-again` is a second training with that gradient, from
+the weights of the first, and `50-again` starts from the weights of `5-again`. The same command resumes after an
+interruption.
 """
 
 from typing import NamedTuple
@@ -39,7 +40,7 @@ ROWS = {
     "5": Row(5, 85.54, {"name": "iwae", "samples": 5}, 720, 100, 2e-3),
     "5-again": Row(5, 85.54, {**DOUBLY, "samples": 5}, 720, 100, 2e-3, start="5"),
     "50": Row(50, 84.78, {**DOUBLY, "samples": 50}, 85, 20, 6e-4, start="5"),
-    "50-again": Row(50, 84.78, {**DOUBLY, "samples": 50}, 85, 20, 6e-4, start="50"),
+    "50-again": Row(50, 84.78, {**DOUBLY, "samples": 50}, 85, 20, 6e-4, start="5-again"),
 }
 NETWORK = {"name": "mlp", "hidden": [200, 200], "activation": "tanh"}
 
