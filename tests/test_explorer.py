@@ -337,7 +337,24 @@ def test_the_runtime_is_downloaded_once(archive, monkeypatch, capsys):
     assert runtime.litert_js().script.startswith("litert_wasm")
 
 
-@pytest.mark.parametrize("broken", ["empty", "missing", "other", "folder", "absent"])
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        (subprocess.TimeoutExpired("npm", 120, stderr=b"npm warn: slow\n"), "npm warn: slow"),
+        (subprocess.CalledProcessError(1, "npm", stderr=" \n"), "non-zero exit status 1"),
+        (FileNotFoundError(2, "No such file or directory"), "No such file or directory"),
+    ],
+)
+def test_every_failure_of_npm_is_one_line(failure, said, archive, monkeypatch):
+    def npm(*_, **__):
+        raise failure
+
+    monkeypatch.setattr(runtime.subprocess, "run", npm)
+    with pytest.raises(VaezooError, match=rf"cannot be fetched \(.*{said}.*\); on a machine with npm"):
+        runtime.litert_js()
+
+
+@pytest.mark.parametrize("broken", ["empty", "missing", "other", "damaged", "folder", "absent"])
 def test_another_archive_is_refused(archive, broken, tmp_path):
     path = tmp_path / "broken.tgz"
     contents = {name: name.encode() * 20 for name in runtime.FILES}
@@ -349,6 +366,8 @@ def test_another_archive_is_refused(archive, broken, tmp_path):
         write_archive(path, dict(list(contents.items())[:1]))
     elif broken == "other":
         write_archive(path, dict.fromkeys(contents, b"other"))
+    elif broken == "damaged":
+        path.write_bytes(archive.read_bytes()[:40] + bytes(40))
     with pytest.raises(VaezooError, match=r"broken\.tgz"):
         runtime.litert_js(path)
     assert not (tmp_path / "cache").exists()

@@ -240,6 +240,10 @@ def test_verify_finds_an_artefact_that_disagrees(tiny_export, tmp_path, capsys):
     (folder / "decoder_float32.tflite").write_bytes(b"no model")
     with pytest.raises(VaezooError, match=r"decoder_float32\.tflite could not be run"):
         verify(folder)
+    reference = folder / "verify_inputs.npz"
+    reference.write_bytes(reference.read_bytes()[:1000])
+    with pytest.raises(VaezooError, match="verify_inputs"):
+        verify(folder)
 
 
 def test_a_static_batch_takes_any_number_of_rows():
@@ -321,6 +325,11 @@ def test_a_missing_package_is_named(monkeypatch):
     ):
         Plan(formats=("litert",))
     assert not Plan(formats=("keras",)).with_encoder
+
+
+def test_a_score_needs_a_format_that_holds_it():
+    with pytest.raises(VaezooError, match="fpr= asks for a score, which is written as a SavedModel or LiteRT, not as"):
+        Plan(formats=("keras",), fpr=0.1)
 
 
 # The target folder

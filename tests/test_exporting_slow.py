@@ -79,9 +79,9 @@ def test_a_second_export_becomes_the_next_version(tiny_run, tiny_recipe, bars_fi
     assert "--format savedmodel to add a version" in capsys.readouterr().err
     done = export(other, target, formats=["savedmodel"])
     assert done.version == 2
-    for path, content in before.items():
-        if not path.name.startswith("verify."):
-            assert path.read_bytes() == content, path
+    assert done.card == target / "savedmodel" / "tiny" / "2" / "README.md"
+    for path, content in before.items():  # the reports too, which the first card describes
+        assert path.read_bytes() == content, path
     # The files are measured against their own Keras files, the newest version against its own.
     rows = verify(target).report["rows"]
     names = [row["artefact"] for row in rows]

@@ -111,6 +111,14 @@ def test_a_class_that_no_model_has_is_refused_before_it_is_run(edit, run, capsys
     assert not os.path.exists(MARK)
 
 
+def test_a_layer_that_loading_would_run_is_refused_before_it_is_run(run, capsys, monkeypatch):
+    monkeypatch.setattr(keras.saving, "load_model", lambda *_, **__: pytest.fail("Keras was asked to load it"))
+    full = {"module": "keras.src.ops.numpy", "class_name": "Full", "registered_name": "Full", "name": "full"}
+    full |= {"config": {"name": "full", "shape": [10**6, 10**6]}, "inbound_nodes": [{"args": [0.5], "kwargs": {}}]}
+    spoil(run, lambda file: file.config["config"]["encoder"]["config"]["layers"].append(full))
+    assert "it calls 'full' on constants alone" in refusal(capsys, "sample", run, "-n", "1")
+
+
 def test_a_lambda_is_refused_even_with_keras_set_to_unsafe(run, capsys):
     with keras.src.saving.serialization_lib.SafeModeScope(safe_mode=False):
         spoil(run, CLASSES["lambda"])

@@ -25,6 +25,7 @@ from hostile import DECODE, METADATA, TENSOR
 from vaezoo.errors import VaezooError
 from vaezoo.runs import Run
 from vaezoo.serving import DecoderClient, ServingError, rest
+from vaezoo.serving.client import _checked
 
 KIT = Path(__file__).parent.parent / "export"
 UNAVAILABLE, EXHAUSTED = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -193,11 +194,35 @@ def test_bad_labels_are_not_sent(addresses, kind):
         (("ftp://localhost",), "must be http://HOST:PORT"),
         (("http://localhost", "m", None, 0), "timeout must be above 0"),
         (("http://localhost", "m", None, 1, -1), "retries an integer of at least 0"),
+        (("http://localhost", "m", "latest"), "version is 'latest'; give an integer"),
+        (("http://localhost", "m", 1.5), "version is 1.5; give an integer"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):
     with pytest.raises(VaezooError, match=message):
         DecoderClient(*arguments)
+
+
+@pytest.mark.parametrize("proxy", ["localhost:3128", "http://localhost:3128"])
+def test_a_proxy_may_be_written_without_its_scheme(proxy, monkeypatch):
+    monkeypatch.setenv("http_proxy", proxy)
+    with DecoderClient("http://decoder.example") as client:
+        assert str(client._transport.pool.proxy) == "http://localhost:3128"
+
+
+def test_a_proxy_of_another_kind_is_refused(monkeypatch):
+    monkeypatch.setenv("http_proxy", "socks5://localhost:1080")
+    with pytest.raises(VaezooError, match=r"'socks5://localhost:1080', cannot be used: .*no_proxy"):
+        DecoderClient("http://decoder.example")
+
+
+def test_a_missing_cell_of_a_row_is_sent_and_infinity_is_not():
+    signature = {"vector": ("DT_FLOAT", (-1, 3))}
+    (sent,) = _checked(signature, {"vector": [[1, np.nan, 2]]}).values()
+    np.testing.assert_array_equal(sent, np.array([[1, np.nan, 2]], "float32"))
+    for beyond in (np.inf, 1e39):
+        with pytest.raises(VaezooError, match="'vector' holds NaN, infinity, or numbers that do not fit float32"):
+            _checked(signature, {"vector": [[1, np.nan, beyond]]})
 
 
 # Errors of the server

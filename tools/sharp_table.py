@@ -18,7 +18,7 @@ HALF = {"training.precision": "mixed_bfloat16"}
 ROWS = {
     "flow_vae": ("flow_vae", HALF, 81.0),
     "ladder_vae": ("ladder_vae", HALF, None),
-    # A long training is worth more of a deeper network: nine groups of latents in place of five, and twice the blocks.
+    # A long training is worth more of a deeper network: seven groups of latents in place of five, and twice the blocks.
     "ladder_vae_long": (
         "ladder_vae",
         {

@@ -106,18 +106,28 @@ def _plain_errors(path):
 
 
 def _check_config(config):
-    """Raise unless every class in the configuration, at any depth, is allowed."""
+    """Raise unless every class in the configuration, at any depth, is allowed, and no layer is run by loading it."""
     if not isinstance(config, dict):
         raise ValueError("its config.json describes no model")
+    for part in _sections(config):
+        if "class_name" in part and not _is_allowed(part):
+            name = ".".join(str(part[key]) for key in ("module", "class_name") if part.get(key))
+            hint = f"; if it is your own, register it with Keras under the package '{PACKAGE}', and import it first"
+            hint = "" if str(part.get("module")).startswith("keras") else hint
+            raise ValueError(f"it holds the class '{name}', which no model of vaezoo has{hint}")
+        # Keras runs a layer whose arguments are all constants at once; its result could have any size.
+        for call in part.get("inbound_nodes") or []:
+            if not any(section.get("class_name") == "__keras_tensor__" for section in _sections(call)):
+                raise ValueError(f"it calls '{part.get('name')}' on constants alone, which no model of vaezoo does")
+
+
+def _sections(config):
+    """Every dictionary in a configuration, at any depth."""
     rest = [config]
     while rest:
         part = rest.pop()
         if isinstance(part, dict):
-            if "class_name" in part and not _is_allowed(part):
-                name = ".".join(str(part[key]) for key in ("module", "class_name") if part.get(key))
-                hint = f"; if it is your own, register it with Keras under the package '{PACKAGE}', and import it first"
-                hint = "" if str(part.get("module")).startswith("keras") else hint
-                raise ValueError(f"it holds the class '{name}', which no model of vaezoo has{hint}")
+            yield part
             rest.extend(part.values())
         elif isinstance(part, list):
             rest.extend(part)

@@ -54,6 +54,8 @@ def main():
     parser.add_argument("--label", type=int, help="a class, for a conditional model")
     parser.add_argument("--out", default="decoded.png", help="the picture to write (default: decoded.png)")
     arguments = parser.parse_args()
+    if arguments.count < 1:
+        parser.error(f"--count is {arguments.count}; it must be at least 1")
     decode, latent_dim = load(arguments.model)
     z = np.random.default_rng(arguments.seed).standard_normal((arguments.count, latent_dim))
     images = decode(z, arguments.label)

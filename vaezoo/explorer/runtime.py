@@ -7,13 +7,14 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
 from vaezoo.atomic import plain_errors, write_file
 from vaezoo.cache import cache_folder
 from vaezoo.errors import VaezooError, printable
-from vaezoo.regular_files import open_regular
+from vaezoo.regular_files import broken, open_regular
 
 VERSION = "2.5.3"
 ARCHIVE = f"litertjs-core-{VERSION}.tgz"  # as `npm pack` names it
@@ -72,7 +73,9 @@ def _download():
                 check=True, capture_output=True, text=True, timeout=SECONDS,
             )  # fmt: skip
         except (OSError, subprocess.SubprocessError) as error:
-            reason = printable((getattr(error, "stderr", None) or str(error)).strip().splitlines()[0])
+            said = getattr(error, "stderr", None) or ""
+            said = said.decode(errors="replace") if isinstance(said, bytes) else said  # bytes, after a timeout
+            reason = printable((said.strip() or str(error)).splitlines()[0])
             raise VaezooError(
                 f"LiteRT.js cannot be fetched ({reason}); on a machine with npm, run `npm pack {package}` "
                 f"and give {ARCHIVE} as runtime="
@@ -81,7 +84,7 @@ def _download():
 
 
 def _read(archive):
-    with plain_errors(archive), open_regular(archive) as file:
+    with broken(archive), open_regular(archive) as file:
         return file.read(LARGEST + 1)
 
 
@@ -92,7 +95,7 @@ def _members(content, source):
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as tar:
             for name in FILES:
                 members[name] = tar.extractfile(f"package/wasm/{name}").read(LARGEST)
-    except (tarfile.TarError, KeyError, AttributeError, EOFError, OSError) as error:
+    except (tarfile.TarError, KeyError, AttributeError, EOFError, OSError, zlib.error) as error:
         raise VaezooError(f"{source} is not an archive of @litertjs/core {VERSION}: {error}") from error
     for name, member in members.items():
         if hashlib.sha256(member).hexdigest() != FILES[name]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from vaezoo.exporting.plan import SCORES as NAMES
 from vaezoo.exporting.staging import versions
+from vaezoo.regular_files import broken
 
 REFERENCE = ("decoder.keras", "encoder.keras", "verify_inputs.npz")  # the files that every artefact is compared with
 
@@ -82,14 +83,12 @@ def _scores(reference):
     path = reference / REFERENCE[-1]
     if not path.is_file():
         return ()
-    with np.load(path) as stored:
+    with broken(path), np.load(path) as stored:
         return tuple(name for name in NAMES if name in stored.files)
 
 
 def _saved_models(folder):
-    """The version that is being written, or the newest version of each model."""
-    if (folder / "saved_model.pb").is_file():
-        return [folder]
+    """The newest version of each model."""
     bases = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
     return [base / str(versions(base)[-1]) for base in bases if versions(base)]
 

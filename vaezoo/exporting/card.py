@@ -193,7 +193,7 @@ def serving_card(described: Described) -> str:
 
 def files_card(described: Described) -> str:
     """README.md of the target folder, for a team that uses the decoder in an app."""
-    lite = ("decode", "encode", "score")
+    lite = ("decode", "encode", *["score"] * _has_lite_score(described))
     return _filled(
         "files_card.md",
         described,
@@ -221,7 +221,7 @@ def _files(described):
         yield "decoder_*.tflite", "the decoder for LiteRT; its inputs and outputs have the same types in each precision"
         if plan.with_encoder:
             yield "encoder_*.tflite", "the encoder for LiteRT"
-        if any(row["artefact"] == "score_float32.tflite" for row in described.report["rows"]):
+        if _has_lite_score(described):
             yield "score_float32.tflite", f"{kind} → score, p_value and anomaly for LiteRT"
     if "onnx" in plan.formats:
         yield "decoder.onnx", "the decoder for ONNX Runtime"
@@ -231,6 +231,10 @@ def _files(described):
         yield "verify.png", "the agreement below as a picture"
     yield "verify.txt, verify.json", "the agreement below: table, numbers"
     yield "verify_inputs.npz", f"the codes and {kind}s it was measured on; `vaezoo verify .` measures it again"
+
+
+def _has_lite_score(described):
+    return any(row["artefact"] == "score_float32.tflite" for row in described.report["rows"])
 
 
 def _lite_usage(described):

@@ -30,6 +30,7 @@ class Exported:
         name: of the model.
         version: of the SavedModel, or None without one.
         agreement: the measurement, which has passed.
+        card: the model card to read first.
         notes: for the user, a line each.
     """
 
@@ -37,14 +38,8 @@ class Exported:
     name: str
     version: int | None
     agreement: Agreement
+    card: Path
     notes: list[str]
-
-    @property
-    def card(self) -> Path:
-        """The model card to read first."""
-        models = self.path / "savedmodel"
-        flat = self.path / "README.md"
-        return flat if flat.is_file() or not self.version else models / self.name / str(self.version) / "README.md"
 
 
 def export(
@@ -106,7 +101,8 @@ def export(
         staging.publish()
         if version and not saved_model.update_models_config(Path(to) / "savedmodel", name):
             notes.append(f"{to}/savedmodel/models.config was edited by hand and does not name '{name}'; add it there")
-    return Exported(Path(to), name, version and int(version.name), agreement, notes)
+    folder = Path(to) if plan.flat else Path(to) / version.relative_to(staging.path)
+    return Exported(Path(to), name, version and int(version.name), agreement, folder / "README.md", notes)
 
 
 def _without_float16(plan, quantizations):
@@ -189,7 +185,8 @@ def _write(staging, run, plan, functions, say, notes):
     inputs = measured_inputs(run)
     if functions.calibrated:
         given = by_signature(inputs)
-        inputs |= {name: getattr(functions, name)(given[name])["score"].numpy() for name in SCORES}
+        with tf.device("CPU:0"):  # where `verify` computes them too
+            inputs |= {name: getattr(functions, name)(given[name])["score"].numpy() for name in SCORES}
     write_file(folder / "decoder.keras", functions.decoder.save)
     write_file(folder / "encoder.keras", functions.encoder.save)
     write_arrays(folder / "verify_inputs.npz", inputs)
@@ -199,7 +196,7 @@ def _write(staging, run, plan, functions, say, notes):
         try:
             content = litert.convert(functions, signature, kind, plan.batch, calibration.get(signature))
         except VaezooError as error:
-            if signature != "score":
+            if signature != "score" or "savedmodel" not in plan.formats:  # something must hold the score
                 raise
             notes.append(f"{name} is left out: {error}")
             continue

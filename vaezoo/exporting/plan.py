@@ -31,7 +31,8 @@ class Plan:
         fpr: the rate of false alarms of the score for anomalies, in (0, 1); None for no score.
 
     Raises:
-        VaezooError: for an unknown name, a batch out of range, or a package that is not installed.
+        VaezooError: for an unknown name, a batch out of range, a score that no format holds, or a package that is not
+            installed.
     """
 
     formats: tuple[str, ...] = DEFAULT_FORMATS
@@ -54,6 +55,10 @@ class Plan:
             object.__setattr__(self, field, tuple(name for name in allowed if name in given))
         if self.batch is not None and (not isinstance(self.batch, int) or not 1 <= self.batch <= 4096):
             raise VaezooError(f"batch is {self.batch!r}; it must be from 1 to 4096, or left out for a dynamic batch")
+        if self.fpr is not None and not {"savedmodel", "litert"} & set(self.formats):
+            raise VaezooError(
+                f"fpr= asks for a score, which is written as a SavedModel or LiteRT, not as {' or '.join(self.formats)}"
+            )
         for name in self.formats:
             for module, remedy in NEEDS[name].items():
                 if importlib.util.find_spec(module) is None:

@@ -51,7 +51,8 @@ class Score:
             x, labels = run.first(split, MOST)
             examples = encode(run.model, x, labels if run.model.spec.conditional else None)
             for name, scores in found.items():
-                scores.append(self._scores(examples, drawn=name == "score_drawn"))
+                with tf.device("CPU:0"):  # a GPU may round float32 products to 10 bits
+                    scores.append(self._scores(examples, drawn=name == "score_drawn"))
         self.calibrations = {name: Calibration(*scores) for name, scores in found.items()}
 
     def __call__(self, batch, seed=None):

@@ -13,7 +13,7 @@ from pathlib import Path
 from vaezoo.atomic import flush_folder, only_writer, plain_errors
 from vaezoo.errors import VaezooError
 
-REPORTS = ("verify.json", "verify.txt", "verify.png")  # of the last measurement; the only files that are replaced
+REPORTS = ("verify.json", "verify.txt", "verify.png")  # of a measurement; the only files that are replaced
 
 
 class Staging:
@@ -71,8 +71,10 @@ class Staging:
                 place.parent.mkdir(parents=True, exist_ok=True)
                 version.rename(place)
                 flush_folder(place.parent)
-            # The reports come last: where they exist, the files that they describe exist too.
-            files = [path for path in self.path.iterdir() if path.is_file()]
+            # The reports come last: where they exist, the files that they describe exist too. Beside other files, those
+            # of a version alone are left out: the card of these files shows its own.
+            left_out = REPORTS if (self.target / "README.md").is_file() else ()
+            files = [path for path in self.path.iterdir() if path.is_file() and path.name not in left_out]
             for path in sorted(files, key=lambda path: (path.name in REPORTS, path.name)):
                 path.replace(self.target / path.name)
             flush_folder(self.target)

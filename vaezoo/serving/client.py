@@ -42,6 +42,8 @@ class DecoderClient:
                 f"timeout must be above 0 and below {LONGEST_TIMEOUT:,}, and retries an integer of at least 0, not "
                 f"{timeout} and {retries}"
             )
+        if version is not None and (not isinstance(version, int) or version < 0):
+            raise VaezooError(f"version is {version!r}; give an integer of at least 0, or None for the server's newest")
         self.timeout, self.retries, self.finite = timeout, retries, finite
         transport = Grpc if scheme == "grpc" else Rest
         self._transport = transport(url.rstrip("/"), model, version)
@@ -217,6 +219,7 @@ def _array(name, value, dtype, shape):
         converted = array.astype(wanted)
     if wanted is np.int32 and not np.array_equal(converted, array):
         raise VaezooError(f"'{name}' holds numbers that do not fit 32 bits")
-    if not np.isfinite(converted).all():
+    missing = np.isnan(array) if name == "vector" else False  # the row of a table may lack cells
+    if not (np.isfinite(converted) | missing).all():
         raise VaezooError(f"'{name}' holds NaN, infinity, or numbers that do not fit float32")
     return converted

@@ -10,6 +10,7 @@ import urllib.request
 
 import urllib3
 
+from vaezoo.errors import VaezooError
 from vaezoo.serving.failures import LARGEST_ANSWER, BusyError, ServingError, one_line
 
 LARGEST_METADATA = 2**22  # bytes; those of a model of vaezoo take 10 KB
@@ -25,11 +26,11 @@ class Rest:
         self.server = url
         self.address = f"{url}/v1/models/{urllib.parse.quote(model, safe='')}"
         if version is not None:
-            self.address += f"/versions/{int(version)}"
+            self.address += f"/versions/{version}"
         parts = urllib.parse.urlsplit(url)
         proxy = urllib.request.getproxies().get(parts.scheme)
         direct = proxy is None or urllib.request.proxy_bypass(parts.hostname)
-        self.pool = urllib3.PoolManager() if direct else urllib3.ProxyManager(proxy)
+        self.pool = urllib3.PoolManager() if direct else _proxied(proxy)
 
     def signatures(self, timeout):
         """Signature → "inputs" or "outputs" → name → (type, shape)."""
@@ -112,6 +113,17 @@ class Rest:
     def close(self):
         """Close the connections."""
         self.pool.clear()
+
+
+def _proxied(proxy):
+    """A pool of connections through a proxy, whose address may lack the scheme, as for other programs."""
+    try:
+        return urllib3.ProxyManager(proxy if "://" in proxy else f"http://{proxy}")
+    except urllib3.exceptions.HTTPError as error:
+        raise VaezooError(
+            f"the proxy of this environment, '{proxy}', cannot be used: {one_line(error)}; give an http:// or https:// "
+            "one, or name the server in no_proxy"
+        ) from None
 
 
 def _in_time(function, seconds):

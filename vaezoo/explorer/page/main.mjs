@@ -297,14 +297,14 @@ function makeLabels() {
   (data.classes ?? []).forEach((name, index) => {
     const button = element("button", { type: "button", tabIndex: index ? -1 : 0 }, name);
     button.setAttribute("role", "radio");
-    button.addEventListener("click", () => setLabel(index));
+    button.addEventListener("click", () => pickLabel(index));
     box.append(button);
   });
   box.addEventListener("keydown", (event) => {
     const by = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key];
     if (!by) return;
     event.preventDefault();
-    setLabel((state.label + by + data.classes.length) % data.classes.length);
+    pickLabel((state.label + by + data.classes.length) % data.classes.length);
     box.children[state.label].focus();
   });
   if (data.classes) setLabel(0);
@@ -319,7 +319,12 @@ function setLabel(label) {
   show();
   fillMap();
   fillSteps();
-  if (state.kept === state.code) readPad(); // the encoder takes the class too
+}
+
+/** What a person does to the class: a drawing that is shown is read anew, because the encoder takes the class too. */
+function pickLabel(label) {
+  setLabel(label);
+  if (state.kept === state.code) readPad();
 }
 
 // Two examples and what lies between
@@ -418,6 +423,7 @@ async function readPad() {
   state.code = found.loc;
   state.posterior = posteriorOf(found);
   go(found.loc);
+  if (!pad.last) fillMap(); // between strokes
   paintPicture(byId("again"), await decode(found.loc), data.shape);
 }
 

@@ -29,7 +29,7 @@ export class Pad {
     this.context = canvas.getContext("2d", { willReadFrequently: true });
     canvas.addEventListener("pointerdown", (event) => this.begin(event));
     canvas.addEventListener("pointermove", (event) => this.follow(event));
-    for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, () => (this.last = null));
+    for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, () => this.end());
   }
 
   begin(event) {
@@ -42,6 +42,12 @@ export class Pad {
     if (!this.last) return;
     const strokes = event.getCoalescedEvents?.() ?? [];
     for (const each of strokes.length ? strokes : [event]) this.stroke(this.place(each));
+    this.changed(this.ink());
+  }
+
+  end() {
+    if (!this.last) return;
+    this.last = null;
     this.changed(this.ink());
   }
 
