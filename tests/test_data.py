@@ -10,8 +10,9 @@ import sys
 import numpy as np
 import pytest
 
-from vaezoo.data import BINARIZATIONS, binarize, load_data, records
+from vaezoo.data import BINARIZATIONS, binarize, canonical_name, load_data, records
 from vaezoo.data.indexed import ArraySplit, ReaderSplit
+from vaezoo.data.items import load_items
 from vaezoo.data.preparation import Preparation
 from vaezoo.data.records import RecordSplit
 from vaezoo.errors import VaezooError
@@ -186,6 +187,17 @@ def test_first_reads_no_more_than_it_gives(monkeypatch):
 
     ReaderSplit(reader, np.arange(60), SMALL, "uint8", np.arange(60) % 7).first(10)
     assert sorted(read) == list(range(10))
+
+
+@pytest.mark.parametrize("make", [in_memory, on_disk])
+def test_a_part_that_stands_for_a_split_is_equally_spaced(make):
+    split = make()
+    assert split.spaced() is split.spaced(60) is split.spaced(61) is split
+    assert len(split.spaced(0)) == 0
+    for count in (1, 7, 10, 59):
+        x, labels = split.spaced(count).first()
+        assert numbers(x) == list(np.round(np.linspace(0, 59, count)))
+        np.testing.assert_array_equal(labels, np.array(numbers(x)) % 7)
 
 
 def test_images_are_held_once():
@@ -554,6 +566,10 @@ def test_bad_arrays(tmp_path, array, message, suffix):
         ({"labels": np.array(["a"] * 20)}, "they must be integers"),
         ({"labels": np.full(20, -1)}, "they must be 0 or more"),
         ({"test_images": numbered(5, (5, 5, 1))}, "images of different shapes"),
+        (
+            {"labels": np.zeros(20, int), "test_labels": np.zeros(5, int)},
+            "holds 'test_labels' and no 'test_images': add it, or leave out 'test_labels'",
+        ),
         ({"labels": np.zeros(20, int), "test_images": numbered(5)}, "labels for only one of its two splits"),
     ],
 )
@@ -582,6 +598,38 @@ def test_files_that_hold_no_array(tmp_path, suffix, write):
         path.write_bytes(path.read_bytes()[:250])
     with pytest.raises(VaezooError, match="save a plain number array"):
         load_data(path)
+
+
+@pytest.mark.parametrize("suffix", ["NPY", "Npz"])
+def test_a_suffix_in_capitals_is_that_of_an_array(tmp_path, suffix):
+    path = tmp_path / f"own.{suffix}"
+    with open(path, "wb") as file:
+        np.save(file, numbered(20)) if suffix == "NPY" else np.savez(file, images=numbered(20))
+    assert len(load_data(path, validation=0).train) == 18
+    assert len(load_items(path, Spec.of((4, 4, 1)), Preparation()).split) == 20
+
+
+def test_a_link_keeps_the_suffix_that_its_target_has_not(tmp_path, monkeypatch):
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "snapshot").mkdir()
+    np.save(tmp_path / "blob.npy", numbered(20))
+    (tmp_path / "blob.npy").rename(tmp_path / "blobs" / "3f2a")
+    link = tmp_path / "snapshot" / "own.npy"
+    link.symlink_to("../blobs/3f2a")
+    (tmp_path / "latest").symlink_to("snapshot")
+    monkeypatch.chdir(tmp_path)
+    for name in ("latest/own.npy", link):
+        assert canonical_name(name) == str(link)
+    assert len(load_data(canonical_name("latest/own.npy"), validation=0).train) == 18
+    (tmp_path / "other.npy").symlink_to(save(tmp_path / "v1.npy", numbered(20)))
+    assert canonical_name("other.npy") == str(tmp_path / "v1.npy")  # else it is the file itself
+    assert canonical_name("latest/.") == str(tmp_path / "snapshot")
+
+
+def test_the_home_of_an_unknown_user_does_not_exist():
+    for read in (load_data, lambda name: load_items(name, Spec.of((4, 4, 1)), Preparation())):
+        with pytest.raises(VaezooError, match=r"'~no such user/a.csv' does not exist"):
+            read("~no such user/a.csv")
 
 
 def test_npz_without_images(tmp_path):

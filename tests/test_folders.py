@@ -94,7 +94,42 @@ def test_train_and_test_folders(tmp_path):
     assert data.test.labels.tolist() == [int(n >= 150) for n in numbers(data.test)]
     os.remove(tmp_path / "test" / "a" / "100.png")
     write_images(tmp_path / "test", 1)
-    assert "has classes in only one of 'train' and 'test'" in refused(tmp_path)
+    assert "has classes in only some of 'train' and 'test'" in refused(tmp_path)
+
+
+@pytest.mark.parametrize("held", ["val", "valid", "validation"])
+def test_a_validation_folder_is_the_validation_split(tmp_path, held):
+    for split, start in (("train", 0), ("test", 100), (held, 200)):
+        write_images(tmp_path / split / "a", 6, start=start)
+        write_images(tmp_path / split / "b", 6, start=start + 20)
+    for validation in (0, 0.3):
+        data = load_data(tmp_path, validation=validation)
+        assert [(len(split), numbers(split)[0] // 100) for split in (data.train, data.test, data.validation)] == [
+            (12, 0), (12, 1), (12, 2),
+        ]  # fmt: skip
+        assert data.validation.labels.tolist() == [int(n >= 220) for n in numbers(data.validation)]
+        assert data.notes == ()
+    write_images(tmp_path / held, 1)
+    assert f"has classes in only some of 'train', 'test' and '{held}'" in refused(tmp_path)
+
+
+def test_what_lies_beside_the_splits_is_named(tmp_path):
+    for number, folder in enumerate(("train", "test", "extra")):
+        write_images(tmp_path / folder, 6, start=10 * number)
+    write_images(tmp_path, 1)
+    (tmp_path / ".hidden").touch()
+    data = load_data(tmp_path, validation=0)
+    assert everything(data) == [*range(6), *range(10, 16)]
+    assert data.notes == ("left out what lies beside 'train' and 'test': '000.png', 'extra'",)
+
+
+def test_a_validation_folder_without_a_test_is_refused(tmp_path):
+    write_images(tmp_path / "train", 12)
+    write_images(tmp_path / "val", 12, start=12)
+    assert refused(tmp_path) == (
+        f"'{tmp_path}' has the folders 'train' and 'val', and no 'test': rename 'val' to 'test', and a validation "
+        "split is held out of 'train'; or add the folder 'test'"
+    )
 
 
 def test_images_beside_and_in_sub_folders_have_no_classes(tmp_path):

@@ -151,7 +151,7 @@ def test_a_test_window_that_is_in_training_is_left_out():
     for mode, count in (("key", 0), ("random", 1)):
         split = np.arange(20) < 1
         tunes = tunes_of(*moved, *texts[1:])
-        note = make_melodies("made", tunes, None, Windows(2, mode), 0, 0, given_test=split).notes[-1]
+        note = make_melodies("made", tunes, None, Windows(2, mode), 0, 0, given=split).notes[-1]
         assert note.endswith(f"0 of validation, {count} of test"), mode
 
 
@@ -293,6 +293,20 @@ def test_splits_of_the_user_are_kept(tmp_path):
     assert (len(data.train), len(data.test)) == (20 * 7, 3 * 7)
     assert data.notes[-1].endswith("of 2 bars; left out since they occur in training: 0 of validation, 14 of test")
     assert "25 tunes in 23 groups of versions, divided as the folder is;" in data.notes[-1]
+
+
+def test_a_validation_folder_of_music_is_the_validation_split(tmp_path):
+    write_tunes(tmp_path / "train", 20)
+    write_tunes(tmp_path / "test", 5, start=20)
+    write_tunes(tmp_path / "val", 3, start=25)
+    for validation in (0, 0.5):
+        data = load_data(tmp_path, validation=validation)
+        assert [len(split) for split in (data.train, data.validation, data.test)] == [20 * 7, 3 * 7, 5 * 7]
+
+
+def test_a_byte_order_mark_does_not_hide_the_first_tune(tmp_path):
+    (tmp_path / "tunes.abc").write_text("".join(map(abc, range(20))), encoding="utf-8-sig")
+    assert load_data(tmp_path / "tunes.abc").notes[-1].startswith("20 tunes in 20 groups")
 
 
 def test_music_that_cannot_be_used(tmp_path):

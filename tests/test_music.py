@@ -215,6 +215,18 @@ def test_ties_join_notes_and_keep_accidentals_over_a_bar_line():
     assert notes("(C4 D4) |") == [(0, 8, C4), (8, 8, D4)]
 
 
+def test_a_note_that_is_tied_out_of_a_bar_that_is_left_out_begins_at_the_bar_line():
+    assert notes("G-|G A B c|", unit="1/4") == [(0, 4, G4), (4, 4, A4), (8, 4, B4), (12, 4, C5)]
+    melody = tune("C8 | D4 ^F3- | F8- | F4 G4 | [M:3/4] A6- | [M:4/4] A8 |")
+    assert [[tuple(note) for note in notes_of(part)] for part in melody.parts] == [
+        [(0, 16, C4)],
+        [(0, 24, 66), (24, 8, G4)],
+        [(0, 16, A4)],
+    ]
+    # The short bar at the end of a section is filled with a rest, so that the note begins anew.
+    assert notes("C8 | D6- || D8 |") == [(0, 16, C4), (16, 12, D4), (32, 16, D4)]
+
+
 def test_broken_rhythm():
     assert notes("C>D C<D E > F z2 |") == [(0, 3, C4), (3, 1, D4), (4, 1, C4), (5, 3, D4), (8, 3, E4), (11, 1, F4)]
     assert notes("C2>>D2 C2<D2 |") == [(0, 7, C4), (7, 1, D4), (8, 2, C4), (10, 6, D4)]
@@ -400,6 +412,26 @@ def test_times_are_rounded_and_the_tempo_does_not_matter(midi):
     triplet = played((0, 160, C4), (160, 160, D4), (320, 160, E4), (490, 470, F4))
     read = read_midi(midi(tempo, triplet))
     assert [tuple(note) for note in notes_of(read.parts[0])] == [(0, 1, C4), (1, 2, D4), (3, 1, E4), (4, 4, F4)]
+
+
+def test_a_note_that_is_played_early_belongs_to_the_bar_that_it_begins(midi):
+    metre = [
+        ("time_signature", 0, {"numerator": 4, "denominator": 4}),
+        ("time_signature", 1920, {"numerator": 2, "denominator": 4}),
+    ]
+    early = played((0, 960, C4), (950, 940, D4), (1900, 500, E4), (2400, 475, F4))
+    read = read_midi(midi(metre, early))
+    assert [[tuple(note) for note in notes_of(part)] for part in read.parts] == [
+        [(0, 8, C4), (8, 8, D4)],
+        [(0, 4, E4), (4, 4, F4)],
+    ]
+    for length in (10, 600):  # the last note alone is in the second bar
+        read = read_midi(midi(played((0, 1900, C4), (1900, length, D4))))
+        assert [note.start for note in notes_of(read.parts[0])] == [0, 16]
+        assert read.bars == 2
+    assert read_midi(midi(played((0, 960, C4), (960, 980, D4)))).bars == 1  # released a little late
+    read = read_midi(midi(metre, played((0, 960, C4), (1900, 15, D4))))  # and nothing after the second metre begins
+    assert [tuple(note) for note in notes_of(read.parts[0])][-1][:2] == (16, 1)
 
 
 def test_metres_that_are_not_taken_are_left_out(midi):

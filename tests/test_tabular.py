@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,10 +12,14 @@ pa = pytest.importorskip("pyarrow")
 from pyarrow import parquet  # noqa: E402
 
 from vaezoo.data import load_data, table_files, tabular  # noqa: E402
+from vaezoo.data.items import load_items  # noqa: E402
+from vaezoo.data.preparation import Preparation  # noqa: E402
 from vaezoo.data.table_files import filled, read_table, table_of, write_table  # noqa: E402
 from vaezoo.data.tabular import rows_of  # noqa: E402
 from vaezoo.errors import VaezooError  # noqa: E402
-from vaezoo.spec import Column  # noqa: E402
+from vaezoo.latent_space.drawing import Drawing  # noqa: E402
+from vaezoo.latent_space.of_run import own_rows  # noqa: E402
+from vaezoo.spec import Column, Spec  # noqa: E402
 
 RNG = np.random.default_rng(0)
 N = 300
@@ -152,6 +157,42 @@ def test_a_column_without_a_name_is_an_index(tmp_path):
     assert "left out column 1, which has no name" in data.notes[0]
 
 
+def test_an_index_of_pandas_without_a_name_is_left_out_of_a_parquet_file(tmp_path):
+    path = saved(tmp_path / "t.parquet", __index_level_0__=np.arange(N), __index_level_0=np.arange(N) % 7)
+    data = load_data(path)
+    assert list(data.columns) == [*CELLS, "__index_level_0"]
+    assert data.notes[0] == "left out column 9, which has no name: an index is no column"
+
+
+@pytest.mark.parametrize("suffix", [".CSV", ".Parquet"])
+def test_a_suffix_in_capitals_is_that_of_a_table(tmp_path, suffix):
+    data = load_data(saved(tmp_path / f"t{suffix}"), label="sex")
+    assert data.class_names == ("f", "m")
+    items = load_items(tmp_path / f"t{suffix}", data.spec, Preparation(), label="sex")
+    assert items.classes == CELLS["sex"].tolist()
+    Drawing("sample", {}, None, table=pa.table(CELLS)).save(tmp_path / f"S{suffix}")
+    assert {path.name for path in tmp_path.iterdir()} == {f"t{suffix}", f"S{suffix}", "S.npz"}
+    assert read_table(tmp_path / f"S{suffix}")[0].num_rows == N
+
+
+@pytest.mark.parametrize("offset", [1e9, -3e12, 1.0])
+def test_a_column_that_float32_cannot_resolve_is_refused(tmp_path, offset):
+    step = float(np.spacing(np.float32(abs(offset))))
+    near = np.random.default_rng(5).normal(size=2000)
+    for spread, fine in ((9, False), (11, True)):
+        cells = offset + spread * step * near / near.std()
+        path = saved(tmp_path / f"{spread}.parquet", {"x": cells, "y": near})
+        if fine:
+            assert load_data(path, columns={"x": "continuous"}).columns["x"] == "continuous"
+            continue
+        with pytest.raises(VaezooError, match=r"'x' of .* is .* float32 has steps of .* there: subtract") as error:
+            load_data(path)
+        assert f"is {offset:.6g} ± " in str(error.value)
+        (column, _) = load_data(saved(path, {"x": cells - offset, "y": near})).spec.columns
+        assert column.scale == pytest.approx(spread * step, rel=0.05)
+    assert load_data(path, columns={"x": "drop"}).columns["x"] == "drop"
+
+
 @pytest.mark.parametrize("delimiter", [";", "\t"])
 def test_other_delimiters_and_a_byte_order_mark(tmp_path, delimiter):
     lines = [
@@ -193,6 +234,55 @@ def test_vectors_are_plain_numbers_unless_columns_are_asked_for(tmp_path):
         load_data(tmp_path / "t.npy", columns={"y": "count"})
 
 
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_columns_of_vectors_can_be_left_out(tmp_path, suffix):
+    x = np.stack([RNG.normal(size=N), RNG.poisson(3, N), RNG.normal(size=N)], 1)
+    path = tmp_path / f"t{suffix}"
+    np.save(path, x) if suffix == ".npy" else np.savez(path, x=x)
+    data = load_data(path, columns={"x0": "drop"})
+    assert data.columns == {"x0": "drop", "x1": "count", "x2": "continuous"}
+    again = load_data(path, columns=data.columns)
+    assert again.spec == data.spec
+    np.testing.assert_array_equal(again.train.x, data.train.x)
+
+
+def test_new_vectors_are_matched_by_name(tmp_path):
+    cells = {"a": RNG.normal(size=N), "b": RNG.normal(50, 1, N), "c": RNG.poisson(3, N), "k": np.full(N, 7.0)}
+
+    def rows(*names, unnamed=False, further=("k",)):
+        path = tmp_path / f"new{'.npy' if unnamed else '.npz'}"
+        x = np.stack([cells[name] for name in names], 1)
+        np.save(path, x) if unnamed else np.savez(path, x=x, feature_names=names)
+        return load_items(path, data.spec, Preparation(), further).split.x
+
+    np.savez(tmp_path / "t.npz", x=np.stack([*cells.values()], 1), feature_names=[*cells])
+    data = load_data(tmp_path / "t.npz", columns={})
+    assert data.columns["k"] == "drop"  # constant
+    expected = np.stack([cells[name] for name in "abc"], 1).astype("float32")
+    for names in ("abck", "cab", "kcba"):
+        np.testing.assert_array_equal(rows(*names), expected)
+    np.testing.assert_array_equal(rows(*"abc", unnamed=True), expected)
+    with pytest.raises(VaezooError, match=r"new.npz' has no column 'b', which the model was trained on: add it"):
+        rows(*"ack")
+    with pytest.raises(VaezooError, match=r"new.npz' has a column 'k', which the training table had not: remove it"):
+        rows(*"abck", further=())
+    with pytest.raises(VaezooError, match=r"holds vectors of 4, and this model takes .*: bring them to it, or name th"):
+        rows(*"abck", unnamed=True)
+    np.savez(tmp_path / "new.npz", x=expected, feature_names=["a", "b", "c", "c"])
+    with pytest.raises(VaezooError, match=r"has 3 different feature_names for 3 columns: name each once"):
+        load_items(tmp_path / "new.npz", data.spec, Preparation())
+
+
+def test_new_vectors_without_names_have_those_of_the_training(tmp_path):
+    x = np.stack([RNG.normal(size=N), RNG.poisson(3, N), RNG.normal(size=N)], 1)
+    np.save(tmp_path / "t.npy", x)
+    data = load_data(tmp_path / "t.npy", columns={"x0": "drop"})
+    for given in (x, x[:, 1:]):  # with the column that was left out, and without
+        np.save(tmp_path / "new.npy", given)
+        found = load_items(tmp_path / "new.npy", data.spec, Preparation(), data.columns).split.x
+        np.testing.assert_array_equal(found, x[:, 1:].astype("float32"))
+
+
 # Rows that the model was not trained on, and rows that become a table
 
 
@@ -229,6 +319,32 @@ def test_rows_that_do_not_fit_are_refused(tmp_path, changes, message):
     table = pa.table({name: cells for name, cells in cells.items() if cells is not None})
     with pytest.raises(VaezooError, match=message):
         rows_of(table, columns, "new")
+
+
+def test_a_class_that_was_text_in_training_stays_text(tmp_path):
+    x = np.arange(60) / 7
+    cells = {"x": x, "site": np.array(["01", "02", "A1"])[np.arange(60) % 3]}
+    data = load_data(saved(tmp_path / "t.csv", cells), label="site")
+    assert data.class_names == ("01", "02", "A1")
+    numbers = cells["site"] != "A1"
+    new = saved(tmp_path / "new.csv", {name: own[numbers] for name, own in cells.items()})
+    settings = SimpleNamespace(columns=data.columns, label="site")
+    environment = {"class_names": list(data.class_names)}
+    run = SimpleNamespace(
+        model=SimpleNamespace(spec=data.spec), recipe=SimpleNamespace(data=settings), environment=environment,
+        class_names=data.class_names, path=tmp_path,
+    )  # fmt: skip
+    assert own_rows(run, new)[2].tolist() == [0, 1] * 20
+    items = load_items(new, data.spec, Preparation(), data.columns, "site", data.class_names)
+    assert items.classes == ["01", "02"] * 20
+
+
+@pytest.mark.parametrize(("given", "names"), [(["01", "2"], ("1", "2")), (["true", "False"], ("False", "True"))])
+def test_a_class_that_was_no_text_in_training_is_none(tmp_path, given, names):
+    saved(tmp_path / "t.csv", {"x": [0.5, 1.5], "site": given})
+    spec = Spec("vector", (1,), classes=2, columns=(Column("x"),))
+    items = load_items(tmp_path / "t.csv", spec, Preparation(), label="site", classes=names)
+    assert sorted(items.classes) == [*names]
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
@@ -276,6 +392,10 @@ BAD = {
     "infinite": (
         text_of(c=["inf" if i == 3 else str(i / 7) for i in range(30)]),
         "the column 'c' holds inf: its cells must be",
+    ),
+    "infinite, of few values": (
+        text_of(40, c=["1.5", "2", "3.25", "-inf"] * 10),
+        "in .*, the column 'c' holds inf: its cells must be finite",
     ),
     "beyond float32": (text_of(c=["1e300" if i == 3 else str(i / 7) for i in range(30)]), "the column 'c' holds inf"),
     "absurd": (text_of(c=["1e25" if i == 3 else str(i / 7) for i in range(30)]), "the column 'c' holds 1e[+]25"),

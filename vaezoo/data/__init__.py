@@ -54,7 +54,8 @@ def load_data(
             "drop") in place of the type that the cells suggest. None for no such wish; then the vectors of an array are
             plain numbers without columns, and with an empty mapping they have columns too.
         label: the column of a table that is the class; its other columns are the rows.
-        validation: fraction of the training examples to hold out, in [0, 0.5]; 0 for none.
+        validation: fraction of the training examples to hold out, in [0, 0.5]; 0 for none. Not used where a folder has
+            `val` (or `valid`, `validation`) beside `train` and `test`: that is the validation split.
         seed: chooses the validation examples, an int >= 0.
         memory_limit: bytes; a set that needs more when decoded is streamed from disk. (An .npz is always held, up to
             4 GiB or this limit, whichever is more.)
@@ -99,7 +100,13 @@ def canonical_name(name):
     """The name of a known set unchanged, or the absolute path of the user's own data: valid in any working folder."""
     if name in DRAWN or _is_melodies(name) or not is_path(name):
         return name
-    return os.path.realpath(os.path.expanduser(name))
+    path = os.path.expanduser(name)
+    real = os.path.realpath(path)
+    if os.path.isfile(real) and os.path.splitext(real)[1] != os.path.splitext(path)[1]:
+        # The suffix says what a file holds; in a cache of Hugging Face or DVC, data.csv is a link to blobs/HASH.
+        folder, file = os.path.split(path)
+        return os.path.join(os.path.realpath(folder), file)
+    return real
 
 
 def _is_melodies(name):

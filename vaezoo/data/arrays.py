@@ -8,7 +8,7 @@ import numpy as np
 from vaezoo.data.dataset import make_data, name_classes
 from vaezoo.data.indexed import ArraySplit, ReaderSplit
 from vaezoo.data.npy import NpyFile
-from vaezoo.data.tabular import make_table, rows_of_cells
+from vaezoo.data.tabular import DROP, check_names, make_table, rows_of_cells
 from vaezoo.errors import VaezooError, unknown
 from vaezoo.spec import Spec
 
@@ -53,7 +53,7 @@ def load(name, path, preparation, columns, validation, seed, memory_limit):
         VaezooError: for a file that cannot be used; the message names the reason.
     """
     arrays = _open(name, path, max(NPZ_LIMIT, memory_limit))
-    key, x, labels, test_x, test_labels = _pick(name, arrays) if path.suffix == ".npz" else ("", arrays, *[None] * 3)
+    key, x, labels, test_x, test_labels = _pick(name, arrays) if isinstance(arrays, dict) else ("", arrays, *[None] * 3)
     kind = "sequence" if key == "tokens" else "vector" if len(x.shape) == 2 else "image"
     x = _shaped(name, kind, x)
     if columns and kind != "vector":
@@ -77,7 +77,7 @@ def load(name, path, preparation, columns, validation, seed, memory_limit):
     if preparation.image_size is not None:
         spec.require_image(f"image_size={preparation.image_size} (instead of None)")
         spec = dataclasses.replace(spec, shape=(*preparation.image_size, spec.shape[2]))
-    stream = path.suffix == ".npy" and len(x) * spec.size * np.dtype(_held_type(x, spec)).itemsize > memory_limit
+    stream = isinstance(arrays, NpyFile) and len(x) * spec.size * np.dtype(_held_type(x, spec)).itemsize > memory_limit
     train = _split(x, spec, labels, stream, preparation)
     test = None if test_x is None else _split(test_x, spec, test_labels, stream, preparation)
     return make_data(name, train, test, class_names, validation, seed, image_size=preparation.image_size)
@@ -94,31 +94,45 @@ def _table(name, arrays, x, labels, test_x, test_labels, asked, validation, seed
             f"'{name}' needs {needed / 2**30:,.1f} GiB as a table, and the limit is {memory_limit / 2**30:,.1f} GiB: "
             "give fewer rows, or set model.likelihood=normal, which takes plain numbers"
         )
-    names = arrays.get("feature_names") if isinstance(arrays, dict) else None
-    names = [f"x{place}" for place in range(x.shape[1])] if names is None else [str(each) for each in np.ravel(names)]
-    if len(set(names)) != x.shape[1] or not all(each.isprintable() for each in names):
-        raise VaezooError(
-            f"'{name}' has {len(set(names))} different feature_names for {x.shape[1]} columns: name each once"
-        )
+    names = _feature_names(name, arrays, x) or [f"x{place}" for place in range(x.shape[1])]
+    for each in asked:
+        if each not in names:
+            raise unknown(f"column in '{name}'", each, names)
     rows = np.concatenate([part[:] for part in parts])
     dtype = {"b": "bool", "f": "float64"}.get(rows.dtype.kind, "int64")
-    given = {each: (rows[:, place].astype("float64"), dtype) for place, each in enumerate(names)}
-    for each in asked:
-        if each not in given:
-            raise unknown(f"column in '{name}'", each, names)
+    given = {
+        each: (rows[:, place].astype("float64"), dtype) for place, each in enumerate(names) if asked.get(each) != DROP
+    }
     own = [_checked_labels(name, *pair) for pair in zip(parts, (labels, test_labels), strict=False)]
     labels = None if labels is None else np.concatenate(own)
     return make_table(name, given, labels, asked, validation, seed, None if test_x is None else len(test_x))
 
 
-def load_all(name, path, spec, preparation):
+def _feature_names(name, arrays, x):
+    """The names of the columns of the vectors x [N,F]; None where the file has none."""
+    names = arrays.get("feature_names") if isinstance(arrays, dict) else None
+    if names is None:
+        return None
+    names = [str(each) for each in np.ravel(names)]
+    if not len(set(names)) == len(names) == x.shape[1] or not all(each.isprintable() for each in names):
+        raise VaezooError(
+            f"'{name}' has {len(set(names))} different feature_names for {x.shape[1]} columns: name each once"
+        )
+    return names
+
+
+def load_all(name, path, spec, preparation, further=()):
     """Every example of an .npy or .npz file as one split, prepared for a model of such examples, and their labels.
+
+    The columns of a table are matched by "feature_names" [F]. A file without them has the columns x0, x1, ..., as in
+    training; or else those of the model, in its order.
 
     Args:
         name: as the user gave it.
         path: of the file. Of an .npz the first array of an entry of KEYS is taken, with its labels.
         spec: the `Spec` of the model's examples.
         preparation: the `Preparation` of the model's data; without image_size, images must have the size of the spec.
+        further: names of columns that a table may have and the model has not.
 
     Returns:
         (a split of the spec without classes, labels [N] or None).
@@ -127,27 +141,43 @@ def load_all(name, path, spec, preparation):
         VaezooError: for a file that cannot be used, or examples of another kind, size or number of channels.
     """
     found = _open(name, path, NPZ_LIMIT)
-    _, x, labels, *_ = _pick(name, found) if path.suffix == ".npz" else ("", found, None)
+    _, x, labels, *_ = _pick(name, found) if isinstance(found, dict) else ("", found, None)
     x = _shaped(name, spec.kind, x)
-    if not spec.columns:
-        _check_values(name, spec.kind, x)
+    if spec.columns:
+        return _rows(name, found, x, spec, further), _checked_labels(name, x, labels)
+    _check_values(name, spec.kind, x)
     free = 2 if spec.is_image and preparation.image_size is not None else 0  # axes that become those of the spec
     if x.shape[1 + free :] != spec.shape[free:]:
         sizes = "×".join(map(str, x.shape[1:]))
         raise VaezooError(
             f"'{name}' holds {NAMES[spec.kind]} of {sizes}, and this model takes {spec}: bring them to it."
         )
-    spec, labels = spec.with_classes(0), _checked_labels(name, x, labels)
-    if spec.columns:
-        rows = rows_of_cells(np.asarray(x[:], "float64").T, spec.columns, name)
-        return ArraySplit(rows, spec), labels
-    return _split(x, spec, None, path.suffix == ".npy", preparation), labels
+    labels = _checked_labels(name, x, labels)
+    return _split(x, spec.with_classes(0), None, isinstance(found, NpyFile), preparation), labels
+
+
+def _rows(name, arrays, x, spec, further):
+    """The vectors x of a file as rows of the columns of a model."""
+    own, width = [column.name for column in spec.columns], x.shape[1]
+    names = _feature_names(name, arrays, x)
+    if names is None:
+        names = [f"x{place}" for place in range(width)]
+        if not {*own} <= {*names}:
+            if width != len(own):
+                raise VaezooError(
+                    f"'{name}' holds vectors of {width}, and this model takes {spec}: bring them to it, or name the "
+                    "columns in 'feature_names' of an .npz"
+                )
+            names = own
+    check_names(names, spec.columns, name, further)
+    cells = np.asarray(x[:], "float64")[:, [names.index(each) for each in own]]
+    return ArraySplit(rows_of_cells(cells.T, spec.columns, name), spec.with_classes(0))
 
 
 def _open(name, path, npz_limit):
     """The `NpyFile` of an .npy, or the dict of arrays in an .npz; never unpickles."""
     try:
-        if path.suffix == ".npy":
+        if path.suffix.lower() == ".npy":
             return NpyFile(path)
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             wanted = [key for key in file.files if any(key in keys for keys in KEYS) or key == "feature_names"]
@@ -173,7 +203,10 @@ def _pick(name, arrays):
     """(key of the examples, then the four arrays of that entry of KEYS; None for those that are absent)."""
     for keys in KEYS:
         if arrays.get(keys[0]) is not None:
-            return keys[0], *map(arrays.get, keys)
+            x, labels, test_x, test_labels = map(arrays.get, keys)
+            if test_labels is not None and test_x is None:
+                raise VaezooError(f"'{name}' holds '{keys[3]}' and no '{keys[2]}': add it, or leave out '{keys[3]}'.")
+            return keys[0], x, labels, test_x, test_labels
     raise VaezooError(
         f"'{name}' holds {', '.join(arrays) or 'nothing'}: name images 'images' and vectors 'x' (their labels 'labels' "
         "and 'y'), and token sequences 'tokens' (labels 'labels')."

@@ -47,7 +47,7 @@ class Data:
         return self.spec.classes
 
 
-def make_data(name, train, test, class_names, validation, seed, **more):
+def make_data(name, train, test, class_names, validation, seed, held=None, **more):
     """Hold out examples for validation and test, and check that enough are left.
 
     Args:
@@ -57,6 +57,7 @@ def make_data(name, train, test, class_names, validation, seed, **more):
         class_names: a tuple, or None.
         validation: fraction of the training examples, in [0, 0.5].
         seed: chooses the validation examples.
+        held: a split that is the validation split; None, or an empty one, to hold out that fraction.
         **more: further fields of the Data.
 
     Returns:
@@ -65,10 +66,10 @@ def make_data(name, train, test, class_names, validation, seed, **more):
     Raises:
         VaezooError: if fewer than two training examples are left.
     """
-    given, part = len(train), None
+    given, part = len(train), held or None
     if test is None and len(train) > 1:
         train, test = _hold_out(train, 0.1, seed=0)
-    if validation and len(train) > 1:
+    if validation and not held and len(train) > 1:
         train, part = _hold_out(train, validation, seed)
     if len(train) < 2 or not test:
         raise VaezooError(

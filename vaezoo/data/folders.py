@@ -22,9 +22,10 @@ def load(name, listing, preparation, validation, seed, memory_limit, cache, quie
 
     Its sub-folders are the classes, in the order of their names, however deep the images lie in them. Images directly
     in the folder have no classes, unless a labels.csv names the class of every image in its columns file and label. If
-    there are both `train` and `test`, they are the splits, each of them such a folder. Hidden files, runs of vaezoo and
-    files without the extension of an image are left out; images that cannot be used are skipped. Images are grey if all
-    of them are, else RGB; transparency lies on the background, EXIF orientation is applied, and an animation gives its
+    there are both `train` and `test`, they are the splits, each of them such a folder, and so is `val`, `valid` or
+    `validation` beside them: then no other images are held out for validation. Hidden files, runs of vaezoo and files
+    without the extension of an image are left out; images that cannot be used are skipped. Images are grey if all of
+    them are, else RGB; transparency lies on the background, EXIF orientation is applied, and an animation gives its
     first frame.
 
     Args:
@@ -60,6 +61,7 @@ def load(name, listing, preparation, validation, seed, memory_limit, cache, quie
         class_names,
         validation,
         seed,
+        held=splits[2] if len(splits) > 2 else None,
         image_size=images.image_size,
         notes=tuple(map(printable, notes)),
         skipped=tuple((printable(file), reason) for file, reason in sorted(images.skipped.items())),

@@ -33,7 +33,7 @@ class Items:
     notes: tuple[str, ...] = ()
 
 
-def load_items(name, spec, preparation, further=(), label=None):
+def load_items(name, spec, preparation, further=(), label=None, classes=None):
     """Read new examples, prepared like those that a model was trained on.
 
     Args:
@@ -42,7 +42,7 @@ def load_items(name, spec, preparation, further=(), label=None):
         spec: the `Spec` of the model's examples.
         preparation: the `Preparation` of the model's data. With image_size every image is brought to it; without,
             images must have the size of the spec.
-        further, label: of a table, as in `read_rows`.
+        further, label, classes: of a table, as in `read_rows`.
 
     Returns:
         The `Items`. Images that cannot be read are left out, and the notes name them.
@@ -51,27 +51,28 @@ def load_items(name, spec, preparation, further=(), label=None):
         VaezooError: for a path that cannot be used, examples of another kind, size or number of channels, or if no
             image can be read.
     """
-    name, path = str(name), pathlib.Path(name).expanduser()
+    name, path = str(name), pathlib.Path(os.path.expanduser(name))
     if not os.path.exists(path):
         raise VaezooError(
             f"'{name}' does not exist: give a folder of images, an image, a table, or an .npy or .npz file"
         )
-    if path.suffix in SUFFIXES and path.is_file():
-        _, x, classes = read_rows(path, spec, further, label)
-        return Items(ArraySplit(x, spec.with_classes(0)), [f"row {place}" for place in range(len(x))], classes)
-    if path.suffix in (".npy", ".npz") and path.is_file():
-        split, labels = arrays.load_all(name, path, spec, preparation)
+    suffix = path.suffix.lower()
+    if suffix in SUFFIXES and path.is_file():
+        _, x, own = read_rows(path, spec, further, label, classes)
+        return Items(ArraySplit(x, spec.with_classes(0)), [f"row {place}" for place in range(len(x))], own)
+    if suffix in (".npy", ".npz") and path.is_file():
+        split, labels = arrays.load_all(name, path, spec, preparation, further)
         return Items(
             split, [str(place) for place in range(len(split))], None if labels is None else [*map(str, labels)]
         )
     if path.is_dir():
         return _images(name, list_files(name, path), spec, preparation)
-    if EXTENSIONS.get(path.suffix.lower()) == "image":
+    if EXTENSIONS.get(suffix) == "image":
         return _images(name, one_file(path), spec, preparation)
     raise VaezooError(f"'{name}' is neither a folder of images, an image, a table, an .npy nor an .npz file")
 
 
-def read_rows(path, spec, further=(), label=None):
+def read_rows(path, spec, further=(), label=None, classes=None):
     """The rows of a .csv or .parquet file that a model of a table was not trained on.
 
     Args:
@@ -79,6 +80,8 @@ def read_rows(path, spec, further=(), label=None):
         spec: the `Spec` of the model's examples.
         further: names of columns that the file may have and the model has not.
         label: the name of the column that is the class; None without one.
+        classes: the names of the model's classes. Where one is no number, the classes of a CSV are read as text: "01"
+            stays "01".
 
     Returns:
         (the pyarrow.Table, rows [N,F] float32 with NaN for a missing cell, the class of each as text or None).
@@ -88,10 +91,22 @@ def read_rows(path, spec, further=(), label=None):
     """
     if spec.columns is None:
         raise VaezooError(f"'{path}' is a table, and this model takes {spec}")
-    table, _ = read_table(path, {column.name: column.dtype for column in spec.columns})
+    dtypes = {column.name: column.dtype for column in spec.columns}
+    if label and any(map(_is_text, classes or ())):
+        dtypes[label] = "str"
+    table, _ = read_table(path, dtypes)
     x = rows_of(table, spec.columns, path, [*further, *([label] if label else [])])
     named = label and label in table.column_names
     return table, x, [*map(str, table.column(label).to_pylist())] if named else None
+
+
+def _is_text(name):
+    """Whether a class is neither a number nor true or false."""
+    try:
+        float(name)
+    except ValueError:
+        return name not in ("True", "False")
+    return False
 
 
 def _images(name, listing, spec, preparation):

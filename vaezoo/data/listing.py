@@ -18,6 +18,7 @@ KINDS = {
 NOUNS = {"image": "image", "music": "file"}
 EXTENSIONS = {extension: kind for kind, extensions in KINDS.items() for extension in extensions}
 TABLE = "labels.csv"
+VALIDATION = ("val", "valid", "validation")  # names of the folder of the validation split
 NAMED = 3  # names in a line
 
 
@@ -29,9 +30,10 @@ class Listing:
         kind: of all the files: one of KINDS.
         root: the folder.
         files: paths relative to it, in a fixed shuffled order, so that the first are of many classes; those of `train`
-            come before those of `test`.
+            come before those of `test`, and these before those of the validation split.
         stamps: (size in bytes, time of the last change in ns) of each.
-        counts: how many files each split has: one number, or two where there are `train` and `test`.
+        counts: how many files each split has: one number, or two where there are `train` and `test`, and three where
+            there is one of VALIDATION too.
         classes: the class of each file, a list of texts; None without classes.
         folders: the names of the sub-folders, if they are the classes.
         notes: lines about what was found.
@@ -60,11 +62,10 @@ def list_files(name, root):
 
     Raises:
         VaezooError: for a folder without images and music, with both, or that cannot be read, a link that leads out of
-            it, classes in only one of two splits, or a labels.csv that does not fit the files.
+            it, classes in only some of the splits, or a labels.csv that does not fit the files.
     """
-    has_splits = all(os.path.isdir(os.path.join(root, part)) for part in ("train", "test"))
-    parts = ("train", "test") if has_splits else ("",)
-    others, notes, splits = collections.Counter(), [], []
+    others, splits = collections.Counter(), []
+    parts, notes = _parts(root)
     for part in parts:
         folder = os.path.join(root, part) if part else str(root)
         _refuse_escape(folder, root)
@@ -98,6 +99,30 @@ def one_file(path):
     status = path.stat()
     stamp = status.st_size, status.st_mtime_ns
     return Listing(EXTENSIONS[_ending(path.name)], str(path.parent), [path.name], [stamp], [1], None, set(), [])
+
+
+def _parts(root):
+    """(the sub-folders that are splits, or one empty text where there are none; notes on what lies beside them)."""
+    found = [part for part in ("train", "test", *VALIDATION) if os.path.isdir(os.path.join(root, part))][:3]
+    if not {"train", "test"} <= {*found}:
+        return [""], []
+    beside = {each for each in os.listdir(root) if not each.startswith(".")}.difference(found, [TABLE])
+    return found, [f"left out what lies beside {_and(found)}: {first_names(beside)}"] * bool(beside)
+
+
+def _and(parts):
+    *first, last = (f"'{part}'" for part in parts)
+    return f"{', '.join(first)} and {last}"
+
+
+def require_test(name, root):
+    """Raise a VaezooError for a folder with `train` and a validation split and no `test`: they would be classes."""
+    has = {part for part in ("train", "test", *VALIDATION) if os.path.isdir(os.path.join(root, part))}
+    if "train" in has and "test" not in has and (held := sorted(has.intersection(VALIDATION))):
+        raise VaezooError(
+            f"'{name}' has the folders 'train' and '{held[0]}', and no 'test': rename '{held[0]}' to 'test', and a "
+            "validation split is held out of 'train'; or add the folder 'test'"
+        )
 
 
 def _walk(root, part, others):
@@ -166,7 +191,7 @@ def _sub_folders(name, root, parts, splits, notes, noun):
     if None not in classes:
         return [top for tops in classes for top in tops], folders
     if any(classes):
-        raise VaezooError(f"'{name}' has classes in only one of 'train' and 'test': give both sub-folders, or neither.")
+        raise VaezooError(f"'{name}' has classes in only some of {_and(parts)}: give each sub-folders, or none.")
     return None, set()
 
 

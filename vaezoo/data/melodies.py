@@ -54,7 +54,7 @@ class _Cut:
         return _Cut(self.tokens[kept], self.tune[kept])
 
 
-def make_melodies(name, tunes, labels, windows, validation, seed, group=None, given_test=None, notes=(), **more):
+def make_melodies(name, tunes, labels, windows, validation, seed, group=None, given=None, notes=(), **more):
     """The Data of some tunes.
 
     Windows with a silent bar, or with fewer notes than bars, are left out. The splits are those of tunes: a tenth is
@@ -69,7 +69,8 @@ def make_melodies(name, tunes, labels, windows, validation, seed, group=None, gi
         validation: fraction of the training tunes to hold out.
         seed: chooses them.
         group: the groups of versions, as from `groups_of`; None to find them.
-        given_test: whether each tune is of the test split, bool [N]; None to hold out a tenth.
+        given: the split of each tune [N]: 0 for training, 1 for the test, 2 for validation; None to hold out a tenth
+            for the test. Without a 2, that fraction of training is held out for validation.
         notes: lines for the user that come first.
         **more: further fields of the Data.
 
@@ -83,11 +84,12 @@ def make_melodies(name, tunes, labels, windows, validation, seed, group=None, gi
     tunes = tunes if windows.transpose == "none" else [tune.in_natural_key() for tune in tunes]
     cut = _windows(tunes, windows.bars)
     group = groups_of(tunes) if group is None else group
-    if given_test is None:
+    if given is None:
         test, rest = _held_out(group, np.ones(len(tunes), bool), TEST, seed=0)
     else:
-        test, rest = given_test, ~given_test
-    held, rest = _held_out(group, rest, validation, seed)
+        test, held, rest = given == 1, given == 2, given == 0
+    if given is None or not held.any():
+        held, rest = _held_out(group, rest, validation, seed)
     train = cut.only(rest[cut.tune])
     known = set(_fingerprints(train.tokens, windows))
     seen = np.array([each in known for each in _fingerprints(cut.tokens, windows)], bool)
@@ -116,7 +118,7 @@ def make_melodies(name, tunes, labels, windows, validation, seed, group=None, gi
 
     if left_out := sum(tune.left_out for tune in tunes):
         notes = (*notes, f"left out {left_out:,} bars: of another length than their metre says, or in another metre")
-    divided = "by group" if given_test is None else "as the folder is"
+    divided = "by group" if given is None else "as the folder is"
     note = (
         f"{len(tunes):,} tunes in {len(np.unique(group)):,} groups of versions, divided {divided}; {len(cut.tokens):,} "
         f"windows of {windows.bars} bars; left out since they occur in training: {dropped['validation']:,} of "

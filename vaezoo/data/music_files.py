@@ -60,9 +60,9 @@ def load(name, listing, preparation, windows, validation, seed, quiet):
     notes = [*listing.notes, *[note] * bool(skipped), *count_of_tunes(left_out)]
     if polyphonic := sum(tune.polyphonic for tune in tunes):
         notes.append(f"{polyphonic:,} files have several voices: the highest notes of the one with the most are taken")
-    given_test = None
+    given = None
     if len(listing.counts) > 1:
-        given_test = np.array(origin) >= listing.counts[0]
+        given = np.searchsorted(np.cumsum(listing.counts), origin, side="right")
     return make_melodies(
         name,
         tunes,
@@ -70,7 +70,7 @@ def load(name, listing, preparation, windows, validation, seed, quiet):
         windows,
         validation,
         seed,
-        given_test=given_test,
+        given=given,
         notes=tuple(map(printable, notes)),
         skipped=tuple((printable(file), reason) for file, reason in sorted(skipped.items())),
     )
@@ -85,7 +85,7 @@ def _read(path):
             return [read_midi(path)], collections.Counter()
         if os.path.getsize(path) > LARGEST:
             raise UnusableTuneError(f"larger than {LARGEST // 2**20} MiB")
-        with open(path, encoding="utf-8", errors="replace") as file:
+        with open(path, encoding="utf-8-sig", errors="replace") as file:
             return read_abc(file.read())
     except UnusableTuneError as error:
         return [], collections.Counter([str(error)])

@@ -43,6 +43,10 @@ class Split:
         """The part of the split at these indices, as a split of the same type; streamed records keep their order."""
         raise NotImplementedError
 
+    def spaced(self, count=None):
+        """At most so many examples, equally spaced, since a file may be sorted; the split itself if it has no more."""
+        return self if count is None or count >= self.size else self.take(equally_spaced(self.size, count))
+
     def with_factors(self, **wanted):
         """The examples with these known factors: those of a traversal if all factors but one are given.
 
@@ -247,6 +251,11 @@ class Split:
                 f"steps_per_epoch {steps} is not in 1..{self.size // batch_size}: "
                 f"{self.size} examples make {self.size // batch_size} full batches of {batch_size}."
             )
+
+
+def equally_spaced(count, most):
+    """At most so many of the indices 0 .. count - 1, equally spaced, for examples that may be sorted."""
+    return np.linspace(0, count - 1, min(count, most)).round().astype(int)
 
 
 def on_cpu(array):

@@ -3,6 +3,7 @@
 import csv
 import importlib.util
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from vaezoo.regular_files import broken, open_regular, reason
 
 SUFFIXES = (".csv", ".parquet")
 DELIMITERS = ",;\t"
+NAMELESS = r"\s*|__index_level_\d+__"  # the second is an index of pandas in a Parquet file, which has no name in a CSV
 LARGEST_HEADER = 2**20  # bytes of the first line
 MOST_COLUMNS = 10_000
 MOST_CELLS = 2**28  # a Parquet file of a few kilobytes can hold any number of equal cells
@@ -37,22 +39,22 @@ def read_table(name, dtypes=None):
             column of text are not read as numbers.
 
     Returns:
-        (pyarrow.Table, notes): without columns that have no name, which a note says.
+        (pyarrow.Table, notes): without columns that have no name, nor an index of pandas that has none, as a note says.
 
     Raises:
         VaezooError: for a file that cannot be read, is too large or broken, or has no rows, and for column names that
             occur twice.
     """
     require_pyarrow()
-    path = Path(name).expanduser()
-    if path.suffix not in SUFFIXES:
+    path = Path(os.path.expanduser(name))
+    if path.suffix.lower() not in SUFFIXES:
         raise unknown("suffix of a table", path.suffix, SUFFIXES)
     if not os.path.isfile(path):
         raise VaezooError(f"there is no file '{name}'; give a .csv or a .parquet file")
     with broken(name), open_regular(path) as file:
-        table = (_read_csv if path.suffix == ".csv" else _read_parquet)(name, file, dtypes or {})
+        table = (_read_csv if path.suffix.lower() == ".csv" else _read_parquet)(name, file, dtypes or {})
     names = [str(each) for each in table.column_names]
-    nameless = [place for place, each in enumerate(names) if not each.strip()]
+    nameless = [place for place, each in enumerate(names) if re.fullmatch(NAMELESS, each)]
     notes = []
     if nameless:
         places = ", ".join(str(place + 1) for place in nameless)
@@ -239,7 +241,7 @@ def _nans(column):
 
 def write_table(path, table):
     """Write a pyarrow.Table to a path that ends in .csv or .parquet."""
-    if Path(path).suffix == ".parquet":
+    if Path(path).suffix.lower() == ".parquet":
         from pyarrow import parquet
 
         parquet.write_table(table, path)

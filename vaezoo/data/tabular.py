@@ -13,6 +13,7 @@ from vaezoo.spec import COLUMN_TYPES, Column, Spec
 DROP = "drop"  # what data.columns says of a column that is left out
 FEW_NUMBERS, LEAST_CELLS = 12, 10  # numbers of so few values, each in so many cells on average, are categories
 MOST_CATEGORIES = 100  # of text: with more it is free text
+FEWEST_STEPS = 10  # of float32, in the spread of a column around its middle
 LEAST_SPREAD = 0.9  # variance / mean of counts: 1 for a Poisson, more for every mixture of them, less by chance
 NAMED = 6  # columns in a note
 
@@ -116,15 +117,7 @@ def rows_of(table, columns, name, known=()):
     """
     from vaezoo.data.table_files import cells_of
 
-    names = [column.name for column in columns]
-    for each in names:
-        if each not in table.column_names:
-            raise VaezooError(
-                f"'{name}' has no column '{each}', which the model was trained on: add it; its cells may be empty"
-            )
-    for each in table.column_names:
-        if each not in names and each not in known:
-            raise VaezooError(f"'{name}' has a column '{each}', which the training table had not: remove it")
+    check_names(table.column_names, columns, name, known)
     cells = []
     for column in columns:
         try:
@@ -132,6 +125,19 @@ def rows_of(table, columns, name, known=()):
         except ValueError as error:
             raise VaezooError(f"the column '{column.name}' of '{name}' {' '.join(str(error).split())}") from None
     return rows_of_cells(cells, columns, name)
+
+
+def check_names(given, columns, name, known=()):
+    """Raise a VaezooError unless a table has the columns of a model, and no others but the known; see `rows_of`."""
+    names = [column.name for column in columns]
+    for each in names:
+        if each not in given:
+            raise VaezooError(
+                f"'{name}' has no column '{each}', which the model was trained on: add it; its cells may be empty"
+            )
+    for each in given:
+        if each not in names and each not in known:
+            raise VaezooError(f"'{name}' has a column '{each}', which the training table had not: remove it")
 
 
 def rows_of_cells(cells, columns, name):
@@ -163,6 +169,10 @@ def _described(name, each, cells, dtype, asked):
     distinct = np.unique(cells[~missing])
     if len(distinct) < 2:
         return None, None, "constant" if len(distinct) else "all cells are missing"
+    if dtype == "float64" and np.isinf(distinct).any():
+        raise VaezooError(
+            f"in '{name}', the column '{each}' holds inf: its cells must be finite; correct it, or empty the cell"
+        )
     what = f"the column '{each}' of '{name}'"
     kind = asked or _inferred(what, each, cells[~missing], distinct, dtype)
     if kind not in COLUMN_TYPES:
@@ -177,6 +187,14 @@ def _described(name, each, cells, dtype, asked):
             raise VaezooError(
                 f"{what} holds {distinct[0]:g} to {distinct[-1]:g}, and a count is a whole number of 0 or more: set "
                 "continuous"
+            )
+        loc, scale = _middle_and_spread(cells[~missing])
+        with np.errstate(over="ignore", invalid="ignore"):
+            step = np.spacing(np.float32(abs(loc)))
+        if scale < FEWEST_STEPS * step:
+            raise VaezooError(
+                f"{what} is {loc:.6g} ± {scale:.2g}, and float32 has steps of {step:.2g} there: subtract a constant "
+                f"such as {loc:.6g}, or set data.columns={{{each}: drop}}"
             )
         return Column(each, kind, dtype=dtype), cells, None
     if kind == "binary" and len(distinct) != 2:
@@ -232,21 +250,25 @@ def _indices(cells, column, name):
 
 
 def _measured(column, x):
-    """The column with the middle and the spread of its training cells x [N], and whether some are missing.
-
-    They are the median and half the distance between the quantiles of a normal at -1 and 1 standard deviations, so that
-    outliers do not change them. Where more than two thirds of the cells are equal that is 0: then it is half the
-    distance at -2 and 2, or the standard deviation.
-    """
+    """The column with the middle and the spread of its training cells x [N], and whether some are missing."""
     missing, observed = bool(np.isnan(x).any()), x[~np.isnan(x)]
     if not column.is_number or not len(observed):
         return dataclasses.replace(column, missing=missing)
+    loc, scale = _middle_and_spread(standardized(observed[:, None], [column])[:, 0])  # log(1 + x) of a count
+    return dataclasses.replace(column, loc=float(np.float32(loc)), scale=float(np.float32(scale)), missing=missing)
+
+
+def _middle_and_spread(u):
+    """The middle of numbers [N], and their spread around it, which is above 0 as float32.
+
+    They are the median and half the distance between the quantiles of a normal at -1 and 1 standard deviations, so that
+    outliers do not change them. Where more than two thirds of the numbers are equal that is 0: then it is half the
+    distance at -2 and 2, or the standard deviation.
+    """
     with np.errstate(over="ignore", invalid="ignore"):
-        u = standardized(observed[:, None], [column])[:, 0]  # log(1 + x) of a count
         low, below, loc, above, high = np.quantile(u, [0.02275, 0.15866, 0.5, 0.84134, 0.97725])
         spreads = [(above - below) / 2, (high - low) / 4, u.std(), 1.0]
-    scale = next(float(np.float32(each)) for each in spreads if np.isfinite(each) and np.float32(each) > 0)
-    return dataclasses.replace(column, loc=float(np.float32(loc)), scale=scale, missing=missing)
+        return loc, next(each for each in spreads if np.isfinite(each) and np.float32(each) > 0)
 
 
 def _labels(name, each, cells, dtype):

@@ -71,7 +71,7 @@ class _Bar:
     """What lies between two bar lines; times are in parts of a sixteenth.
 
     Attributes:
-        notes: [start in the bar, length, pitch] each.
+        notes: [start in the bar, length, pitch, whether a tie over the bar line leads to it] each.
         length: the sum of what is in it.
         metre: as it is written.
         ends: whether a double bar or a repeat follows.
@@ -241,11 +241,12 @@ class _Reader:
         if self.left:
             (times, among), self.left = self.tuplet, self.left - 1
             length = length * times // among
-        if pitch is not None and self.tied and self.tied[1] == spelling:
+        tied = pitch is not None and self.tied is not None and self.tied[1] == spelling
+        if tied and self.time:
             self.note = self.tied[0]
             self.note[1] += length
         else:
-            self.note = [self.time, length, pitch]
+            self.note = [self.time, length, self.tied[0][2] if tied else pitch, tied]
             if pitch is not None:
                 self.notes.append(self.note)
         self.time, self.last = self.time + length, length
@@ -313,7 +314,7 @@ class _Reader:
         if self.estimated:
             durations = np.zeros(12)
             for bar in self.bars:
-                for _, length, pitch in bar.notes:
+                for _, length, pitch, _ in bar.notes:
                     durations[pitch % 12] += length
             key = estimated_key(durations)
         return Tune(self.title, metres[0], key, parts, left_out)
@@ -339,7 +340,7 @@ def _runs(bars):
         if whole and bar.length % whole == 0:
             runs[-1].append(bar)
         elif whole and after and after.metre == bar.metre and bar.length + after.length == whole:
-            rest = [[start + bar.length, length, pitch] for start, length, pitch in after.notes]
+            rest = [[start + bar.length, *note] for start, *note in after.notes]
             runs[-1].append(_Bar(bar.notes + rest, whole, bar.metre, after.ends))
             bar, number = after, number + 1
         elif whole and bar.length < whole and bar.ends and not starts:
@@ -353,10 +354,17 @@ def _runs(bars):
 
 
 def _tokens(run):
-    """Complete bars → tokens uint8 [16 * n]. Half a bar at the end, from an odd number of bars of 2/4, is left out."""
+    """Complete bars → tokens uint8 [16 * n]. Half a bar at the end, from an odd number of bars of 2/4, is left out.
+
+    A tie lengthens the note before. Where that is left out, the note begins at the bar line.
+    """
     notes, time = [], 0
     for bar in run:
-        notes += [((time + start) / _PARTS, length / _PARTS, pitch) for start, length, pitch in bar.notes]
+        for start, length, pitch, tied in bar.notes:
+            if tied and notes and sum(notes[-1][:2]) == time + start:
+                notes[-1][1] += length
+            else:
+                notes.append([time + start, length, pitch])
         time += bar.length
     bars = time // (_PARTS * STEPS)
-    return quantized(notes, bars * STEPS)
+    return quantized([(start / _PARTS, length / _PARTS, pitch) for start, length, pitch in notes], bars * STEPS)

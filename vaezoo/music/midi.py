@@ -10,7 +10,7 @@ import numpy as np
 from vaezoo.errors import VaezooError
 from vaezoo.music.keys import estimated_key, key_of
 from vaezoo.music.tokens import STEPS, notes_of
-from vaezoo.music.tunes import METRES, MOST_BARS, Tune, UnusableTuneError, quantized
+from vaezoo.music.tunes import METRES, MOST_BARS, Tune, UnusableTuneError, nearest_step, quantized
 
 TICKS = 120  # of a sixteenth, in the files that are written
 LARGEST = 2**20  # bytes of a file that is read: mido takes some seconds for so many
@@ -71,6 +71,11 @@ def read_midi(path):
     notes = _highest(busiest, ticks)
     end = max(end for _, end, _ in notes)
     starts = {0: "4/4", **metres}
+
+    def step_from(time, note):
+        """A note played a little before a metre begins is of that metre."""
+        return nearest_step((note[0] - time) / ticks)
+
     parts, taken, others, left_out = [], [], set(), 0
     for start, stop in itertools.pairwise([*sorted(starts), None]):
         last = stop is None or stop >= end
@@ -79,9 +84,12 @@ def read_midi(path):
             continue
         if length > STEPS * MOST_BARS:
             raise UnusableTuneError(f"with more than {MOST_BARS:,} bars")
-        metre, bars = starts[start], int(-(-length // STEPS) if last else length // STEPS)
-        inside = [note for note in notes if start <= note[0] and (last or note[0] < stop)]
+        inside = [note for note in notes if step_from(start, note) >= 0 and (last or step_from(stop, note) < 0)]
         within = [((on - start) / ticks, (off - on) / ticks, pitch) for on, off, pitch in inside]
+        metre, bars = starts[start], int(length // STEPS)
+        if last:
+            ends = [max(nearest_step(on) + 1, nearest_step(on + held)) for on, held, _ in within]
+            bars = -(-max(ends, default=0) // STEPS)
         if within and metre not in METRES:
             others.add(metre)
             left_out += max(bars, 1)

@@ -74,11 +74,12 @@ def quantized(notes, steps):
     """
     nearest = {}
     for note in notes:
-        step = _nearest(note[0])
+        step = nearest_step(note[0])
         if step < steps and (step not in nearest or abs(note[0] - step) < abs(nearest[step][0] - step)):
             nearest[step] = note
     rounded = [
-        Note(step, max(_nearest(start + length) - step, 1), pitch) for step, (start, length, pitch) in nearest.items()
+        Note(step, max(nearest_step(start + length) - step, 1), pitch)
+        for step, (start, length, pitch) in nearest.items()
     ]
     try:
         return tokens_of(rounded, steps)
@@ -86,6 +87,9 @@ def quantized(notes, steps):
         raise UnusableTuneError("beyond the range of a piano") from None
 
 
-def _nearest(time):
-    """A half is rounded down: the second of two thirty-seconds does not take the place of the next note."""
+def nearest_step(time):
+    """The sixteenth that is nearest to a time.
+
+    A half is rounded down: the second of two thirty-seconds does not take the place of the next note.
+    """
     return math.ceil(time - 0.5)

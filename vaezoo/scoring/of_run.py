@@ -144,7 +144,8 @@ def _examples(run, data):
         return Items(run.data.test, names), x, labels if spec.conditional else None
     if is_path(data):
         preparation = Preparation(options.image_size, options.crop, options.background)
-        items = load_items(data, spec, preparation, options.columns or (), options.label)
+        further, classes = options.columns or (), run.environment.get("class_names")
+        items = load_items(data, spec, preparation, further, options.label, classes)
     else:
         loaded = load_data(data, **options.preparation)
         classes = loaded.class_names and [loaded.class_names[each] for each in loaded.test.first()[1]]
