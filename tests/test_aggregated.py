@@ -11,7 +11,7 @@ from scipy import integrate, special, stats
 from small_passes import LOC, SCALE, B, D, K, given_pass, linear_vae, pass_of, prior, q
 
 from vaezoo.keras_files import load_keras_file
-from vaezoo.objectives import ELBO, Reconstruction, RegularizedReconstruction
+from vaezoo.objectives import ELBO, BetaELBO, Reconstruction, RegularizedReconstruction
 from vaezoo.objectives.aggregated import (
     DIPELBO,
     KERNELS,
@@ -227,6 +227,24 @@ def test_info_pays_for_a_part_of_the_kl_and_for_the_distance_to_the_prior():
     np.testing.assert_allclose(terms["loss"], expected, rtol=1e-6)
     assert np.ptp(terms["mmd"]) == 0
     assert abs(terms["mmd"][0]) > 1e-3
+
+
+@pytest.mark.parametrize("estimator", ["reparameterized", "sticking_the_landing", "score_function"])
+def test_info_pays_for_a_part_of_the_kl_whatever_estimates_the_gradient(estimator):
+    x = np.random.default_rng(0).uniform(size=(5, 2, 2, 1)).astype("float32")
+
+    def gradient(objective, term="loss"):
+        vae = linear_vae(DiagonalNormal(), objective)
+        with tf.GradientTape() as tape:
+            value = tf.reduce_mean(vae.terms(x, (1, 2), 0)[term])
+        return tape.gradient(value, vae.encoder.trainable_weights)
+
+    keywords = {"samples": 3, "gradient": estimator}
+    info = InfoELBO(alpha=0.75, divergence=20.0, **keywords)
+    found, mmd = gradient(info), gradient(info, "mmd")
+    paid = gradient(BetaELBO(beta=0.25, **keywords))
+    for ours, own, distance in zip(found, paid, mmd, strict=True):
+        np.testing.assert_allclose(ours, own + 19.75 * distance, rtol=1e-4, atol=1e-5)
 
 
 # The adversarial autoencoder

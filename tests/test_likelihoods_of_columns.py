@@ -6,9 +6,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
 from scipy import special, stats
 
 import vaezoo
+from vaezoo import distributions
 from vaezoo.errors import VaezooError
 from vaezoo.keras_files import load_keras_file
 from vaezoo.likelihoods import Normal
@@ -131,6 +133,41 @@ def test_a_likelihood_of_one_family_is_scipys(make, kind, of):
     likelihood = built(make(), plain)
     own = [of_number(kind, x[:, j] * 1.0, params[:, j] * 1.0, Column("x")) for j in range(2)]
     np.testing.assert_allclose(likelihood.elements_log_prob(params, x, plain), np.stack(own, 1), rtol=5e-5, atol=5e-5)
+
+
+def test_a_poisson_of_large_counts_is_scipys_with_its_gradient():
+    spec, likelihood = Spec("vector", (1,)), built(Poisson(), Spec("vector", (1,)))
+    x = np.array([0, 1, 7, 29, 30, 31, 1e3, 1e4, 1e5, 1e6, 1e7, 1e9])
+    middle = np.log(np.maximum(x, 0.5))
+    near = np.array([0, 1e-7, 0.1, -1, 3, -30, 300])[:, None] / np.sqrt(np.maximum(x, 1))  # in standard deviations
+    far = np.repeat([[0.5], [-0.5], [-20.0], [25.0]], len(x), axis=1)
+    log_rate = np.minimum(middle + np.concatenate([near, far]), 39.0)  # LARGEST_LOG_RATE is 40
+    params = tf.Variable(log_rate[..., None].astype("float32"))
+    with tf.GradientTape() as tape:
+        found = likelihood.elements_log_prob(params, x[:, None].astype("float32"), spec)
+    rate = np.exp(params.numpy()[..., 0].astype("float64"))
+    expected = stats.poisson.logpmf(x, rate)
+    # What is left is the rounding of log(x) to half a unit in the last place.
+    error = 1e-5 + 1e-6 * np.abs(x - rate) + 1e-6 * np.abs(expected)
+    assert (np.abs(found.numpy()[..., 0] - expected) < error).all()
+    np.testing.assert_array_less(found, 0)
+    by_log_rate = tape.gradient(found, params).numpy()[..., 0]
+    assert (np.abs(by_log_rate - (x - rate)) < 1e-6 + 2e-6 * (x + rate)).all()
+
+
+def test_a_poisson_of_large_counts_is_scipys_on_a_phone():
+    """LiteRT computes expm1(d) as exp(d) - 1."""
+    x = np.array([0, 29, 31, 1e4, 1e7], "float32")
+    log_rate = (np.log(np.maximum(x, 0.5)) + 1 / np.sqrt(np.maximum(x, 1))).astype("float32")
+    of = tf.function(lambda log_rate: distributions.Poisson(log_rate=log_rate).log_prob(x))
+    concrete = of.get_concrete_function(tf.TensorSpec(x.shape))
+    lite = Interpreter(model_content=tf.lite.TFLiteConverter.from_concrete_functions([concrete], of).convert())
+    lite.allocate_tensors()
+    lite.set_tensor(lite.get_input_details()[0]["index"], log_rate)
+    lite.invoke()
+    found = lite.get_tensor(lite.get_output_details()[0]["index"])
+    expected = stats.poisson.logpmf(x, np.exp(log_rate.astype("float64")))
+    np.testing.assert_allclose(found, expected, atol=5e-3)
 
 
 def test_the_learned_numbers_are_those_of_their_own_column():

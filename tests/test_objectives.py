@@ -1,5 +1,6 @@
 """Objectives: the identities between their terms, the estimates against closed forms, the gradients that they give."""
 
+import functools
 import itertools
 
 import keras
@@ -201,15 +202,16 @@ def test_the_mixtures_of_bounds_are_those_of_their_definitions(doubly):
     np.testing.assert_allclose(found["inference"], -small.mean(0), rtol=1e-5)
 
 
-def test_of_piwae_the_encoder_alone_minimizes_the_smaller_bounds():
-    vae = linear_vae(DiagonalNormal(), PIWAE(samples=3, bounds=2))
+@pytest.mark.parametrize("doubly", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_of_piwae_the_encoder_alone_minimizes_the_smaller_bounds(doubly):
+    vae = linear_vae(DiagonalNormal(), PIWAE(samples=3, bounds=2, doubly_reparameterized=doubly))
     assert {term: len(weights) for term, weights in vae.players().items()} == {"loss": 2, "inference": 2}
     x = np.random.default_rng(1).uniform(size=(6, 2, 2, 1)).astype("float32")
     vae.compile(keras.optimizers.SGD(1.0))
     before = [weight.numpy() for weight in vae.trainable_variables]
     seed = fold_seed(vae.seed, TRAINING, 0)
     expected = []
-    for objective in (MIWAE(samples=3, bounds=2), IWAE(samples=6)):
+    for objective in (MIWAE(samples=3, bounds=2, doubly_reparameterized=doubly), IWAE(samples=6)):
         twin = linear_vae(DiagonalNormal(), objective)
         twin.set_weights(vae.get_weights())
         with tf.GradientTape() as tape:
@@ -345,13 +347,21 @@ def gradients(vae, x, draws):
     return [np.array(g, "float64") for g in zip(*(gradient(tf.constant([1, i])) for i in range(draws)), strict=True)]
 
 
-@pytest.mark.parametrize("posterior", [DiagonalNormal, FullNormal])
+@pytest.mark.parametrize(
+    ("posterior", "make"),
+    [
+        (DiagonalNormal, functools.partial(IWAE, samples=K)),
+        (FullNormal, functools.partial(IWAE, samples=K)),
+        (DiagonalNormal, functools.partial(MIWAE, samples=K, bounds=2)),
+        (DiagonalNormal, functools.partial(CIWAE, samples=K, elbo_weight=0.3)),
+    ],
+    ids=["diagonal", "full", "miwae", "ciwae"],
+)
 @pytest.mark.slow
-def test_the_doubly_reparameterized_gradient_is_the_plain_one_in_expectation(posterior):
+def test_the_doubly_reparameterized_gradient_is_the_plain_one_in_expectation(posterior, make):
     x = np.random.default_rng(1).uniform(size=(6, 2, 2, 1)).astype("float32")
     plain, doubly = (
-        gradients(linear_vae(posterior(), IWAE(samples=K, doubly_reparameterized=choice)), x, 4000)
-        for choice in (False, True)
+        gradients(linear_vae(posterior(), make(doubly_reparameterized=choice)), x, 4000) for choice in (False, True)
     )
     spread = []
     for one, other in zip(plain, doubly, strict=True):
@@ -361,6 +371,56 @@ def test_the_doubly_reparameterized_gradient_is_the_plain_one_in_expectation(pos
         spread.append(other.var(0).mean() / one.var(0).mean())
     assert max(spread[:2]) < 0.9  # the encoder's: what it is for
     np.testing.assert_allclose(spread[2:], 1, atol=0.15)  # the decoder's is the plain one
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
+def test_the_doubly_reparameterized_gradient_of_a_mixture_is_the_mixture_of_both_gradients(weight):
+    x = np.random.default_rng(1).uniform(size=(6, 2, 2, 1)).astype("float32")
+
+    def gradient(objective):
+        vae = linear_vae(DiagonalNormal(), objective)
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(vae.terms(x, (1, 2), step=0)["loss"])
+        return tape.gradient(loss, vae.trainable_variables)
+
+    mixture = gradient(CIWAE(samples=K, elbo_weight=weight, doubly_reparameterized=True))
+    elbo = gradient(ELBO(samples=K, gradient="sticking_the_landing"))
+    bound = gradient(IWAE(samples=K, doubly_reparameterized=True))
+    for found, one, other in zip(mixture, elbo, bound, strict=True):
+        np.testing.assert_allclose(found, weight * one + (1 - weight) * other, rtol=1e-4, atol=1e-5)
+        assert np.abs(one - other).max() > 0.1
+
+
+def test_a_draw_without_any_weight_leaves_the_doubly_reparameterized_gradient_finite():
+    z, wide = tf.Variable(np.stack([LOC, LOC + 40])), tfd.MultivariateNormalDiag(LOC, 2 * tf.ones([B, D]))
+    for weight in (0.0, 0.5):
+        with tf.GradientTape() as tape:
+            passed = pass_of(wide, z, prior(), np.zeros((B, 1, 1, 1), "float32"), tf.zeros([2, B, 1, 1, 1]))
+            objective = CIWAE(samples=2, elbo_weight=weight, doubly_reparameterized=True)
+            loss = objective.compute(passed, 0)["loss"]
+        gradient = tape.gradient(loss, z).numpy()
+        assert np.isfinite(gradient).all()
+        assert (np.abs(gradient[1]).max() > 0) == (weight > 0)
+
+
+@pytest.mark.parametrize("estimator", ["sticking_the_landing", "score_function"])
+def test_which_examples_pay_for_their_bits_does_not_depend_on_the_draws(estimator):
+    vae, x = linear_vae(DiagonalNormal(), ELBO()), np.random.default_rng(1).uniform(size=(6, 2, 2, 1)).astype("float32")
+    kl = vae.forward(x).closed_form_kl.numpy()
+    free = float(np.median(kl))
+
+    def gradient(chosen, **keywords):
+        objective = BetaELBO(samples=2, gradient=estimator, **keywords)
+        with tf.GradientTape() as tape:
+            terms = objective.compute(vae.forward(x, 2, (1, 2)), 0)
+            loss = tf.reduce_sum(tf.boolean_mask(terms["loss"], chosen))
+        return tape.gradient(loss, vae.trainable_variables), terms["kl"] > free
+
+    found, of_draws = gradient(kl > 0, beta=3.0, free_bits=free / np.log(2))
+    paid, nothing = gradient(kl > free, beta=3.0)[0], gradient(kl <= free, beta=0.0)[0]
+    for ours, one, other in zip(found, paid, nothing, strict=True):
+        np.testing.assert_allclose(ours, one + other, rtol=1e-4, atol=1e-4)
+    assert (of_draws.numpy() != (kl > free)).any()
 
 
 @pytest.mark.parametrize("posterior", [DiagonalNormal, FullNormal])

@@ -1,4 +1,4 @@
-"""Distributions that TensorFlow Probability has not, or computes more slowly."""
+"""Distributions that TensorFlow Probability has not, or computes more slowly or less exactly."""
 
 import functools
 import itertools
@@ -11,6 +11,7 @@ import tensorflow_probability as tfp
 
 tfd = tfp.distributions
 
+LARGE_COUNT = 30.0  # above it three terms of Stirling's series are exact in float32
 SMALLEST_LEVEL_SCALE = 1e-3  # a quarter of a level; keeps log p(x|z) finite on constant images
 
 
@@ -221,6 +222,24 @@ class Tokens(_Plain):
 
 
 # Rows of a table
+
+
+class Poisson(tfd.Poisson):
+    """`tfd.Poisson`, as exact for large counts as for small ones.
+
+    TFP subtracts numbers around x log(x), which at x = 10^7 leaves an error of 12 nats in float32. With Stirling's
+    series of x! they cancel by hand: log P = -x (exp(d) - 1 - d) - log(2 pi x) / 2 - 1 / (12 x), d = log(rate / x).
+    """
+
+    def _log_prob(self, x):
+        large = x > LARGE_COUNT
+        count = tf.where(large, x, LARGE_COUNT)  # the gradient of what is not chosen has to be finite too
+        d = self.log_rate - tf.math.log(count)
+        near = tf.clip_by_value(d, -0.1, 0.1)  # there exp(d) - 1 - d cancels, and LiteRT has no expm1
+        near = near**2 / 2 * (1 + near / 3 * (1 + near / 4 * (1 + near / 5)))
+        excess = tf.where(tf.abs(d) < 0.1, near, tf.math.expm1(d) - d)
+        series = -count * excess - tf.math.log(2 * math.pi * count) / 2 - 1 / (12 * count)
+        return tf.where(large, series, x * self.log_rate - tf.math.lgamma(x + 1) - tf.exp(self.log_rate))
 
 
 class Family(NamedTuple):

@@ -4,6 +4,7 @@ The section of a part is the only place where the part's keywords are written. C
 other parts and commands may ask of it.
 """
 
+import math
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
@@ -449,6 +450,14 @@ Scheduled = Annotated[
 ]
 
 
+def after(steps: int | None, weight: float | WarmUp) -> float:
+    """A `Scheduled` weight after so many steps; at its end for None."""
+    if not isinstance(weight, WarmUp):
+        return weight
+    done = 1.0 if steps is None else min(steps / weight.steps, 1.0)
+    return weight.start + (weight.end - weight.start) * done
+
+
 class Objective(Part):
     """What training minimizes.
 
@@ -457,7 +466,7 @@ class Objective(Part):
         has_bound: whether it has a KL, and so an ELBO.
         shown: the terms but the loss.
         needs_normal: what to set where the posterior is not normal; empty if it takes any posterior.
-        needs_closed_form: whether it needs a KL in closed form.
+        needs_closed_form: what to set where the KL has no closed form; empty if it needs none.
         needs_dataset_size: whether it has a keyword `dataset_size`, which `vaezoo train` sets to the number of
             training examples.
         critic_of: what a critic tells the codes from: "prior", draws of it; "permuted", codes whose latents are
@@ -478,8 +487,15 @@ class Objective(Part):
         return ""
 
     @property
-    def needs_closed_form(self) -> bool:  # noqa: D102  described above
-        return False
+    def needs_closed_form(self) -> str:  # noqa: D102  described above
+        return ""
+
+    def kl_weight(self, steps: int | None) -> float | None:
+        """The weight of the KL in the loss after so many steps, where that of the reconstruction is 1.
+
+        None where the loss is not made of the two. Steps of None are those of the end of a warm-up.
+        """
+        return None
 
     @classmethod
     def __pydantic_init_subclass__(cls, **keywords):
@@ -500,12 +516,15 @@ class ELBO(Objective):
     )
 
     @property
-    def needs_closed_form(self) -> bool:  # noqa: D102  described in the base class
-        return self.kl == "closed_form"
+    def needs_closed_form(self) -> str:  # noqa: D102  described in the base class
+        return "model.objective.kl=auto" if self.kl == "closed_form" else ""
 
     @property
     def needs_normal(self) -> str:  # noqa: D102  described in the base class
         return "" if self.gradient == "reparameterized" else "model.objective.gradient=reparameterized"
+
+    def kl_weight(self, steps: int | None) -> float | None:  # noqa: D102  described in the base class
+        return 1.0
 
     @model_validator(mode="after")
     def _gradient_fits(self):
@@ -532,6 +551,14 @@ class BetaELBO(ELBO):
     )
     free_bits: Weight = Field(0.0, description="the KL of an example that costs nothing, in bits (Roberts et al. 2018)")
 
+    def kl_weight(self, steps: int | None) -> float | None:  # noqa: D102  described in the base class
+        return after(steps, self.beta) / self.reconstruction_weight if self.reconstruction_weight else math.inf
+
+    @property
+    def needs_closed_form(self) -> str:  # noqa: D102  described in the base class
+        fixed = self.free_bits and self.gradient != "reparameterized"
+        return super().needs_closed_form or ("model.objective.gradient=reparameterized" if fixed else "")
+
 
 class FactorELBO(ELBO):
     """The ELBO and a penalty on the total correlation, which a critic estimates."""
@@ -554,6 +581,9 @@ class CapacityELBO(ELBO):
     gradient: Literal["reparameterized", "sticking_the_landing"] = Field(
         "reparameterized", description="the estimator of the encoder's gradient"
     )
+
+    def kl_weight(self, steps: int | None) -> float | None:  # noqa: D102  described in the base class
+        return None
 
 
 class TotalCorrelationELBO(ELBO):
@@ -583,6 +613,9 @@ class TotalCorrelationELBO(ELBO):
     @property
     def needs_normal(self) -> str:  # noqa: D102  described in the base class
         return "model.objective=factor"
+
+    def kl_weight(self, steps: int | None) -> float | None:  # noqa: D102  described in the base class
+        return self.alpha if self.alpha == self.beta == self.gamma else None
 
 
 class DIPELBO(ELBO):
@@ -615,6 +648,9 @@ class InfoELBO(ELBO):
         1.0, description="the unit of length of the kernel, in standard deviations of the prior"
     )
 
+    def kl_weight(self, steps: int | None) -> float | None:  # noqa: D102  described in the base class
+        return 1 - self.alpha
+
 
 class AdversarialELBO(ELBO):
     """The reconstruction, a part of the KL, and a critic that tells the codes from draws of the prior."""
@@ -626,6 +662,9 @@ class AdversarialELBO(ELBO):
     beta: Scheduled = Field(0.0, description="the weight of the KL: a number, or a warm-up {start, end, steps}")
     weight: Weight = Field(1.0, description="the weight of the encoder's loss against the critic")
     hidden: Widths = Field((1000, 1000), description="the widths of the critic's hidden layers")
+
+    def kl_weight(self, steps: int | None) -> float | None:  # noqa: D102  described in the base class
+        return after(steps, self.beta)
 
 
 class IWAE(Objective):

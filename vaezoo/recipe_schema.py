@@ -60,7 +60,7 @@ class Model(Section):
         if objective.needs_closed_form and not (posterior.normal and prior.normal):
             raise ValueError(
                 f"there is no closed-form KL from the posterior '{posterior.name}' to the prior '{prior.name}'; "
-                "set model.objective.kl=auto"
+                f"set {objective.needs_closed_form}"
             )
         if objective.needs_normal and not posterior.normal:
             raise ValueError(

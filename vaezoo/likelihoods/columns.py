@@ -153,7 +153,7 @@ class _Columns(Likelihood):
 
     def _count(self, log_rate):
         if self.kind_of("count") == "poisson":
-            return tfd.Poisson(log_rate=log_rate)
+            return distributions.Poisson(log_rate=log_rate)
         dispersion = ops.softplus(self.raw_dispersion) + SMALLEST_DISPERSION
         return tfd.NegativeBinomial(dispersion, logits=log_rate - ops.log(dispersion))
 

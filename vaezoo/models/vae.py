@@ -92,7 +92,8 @@ class VAE(keras.Model):
             label: classes [B], for a conditional model.
 
         Returns:
-            q(z|x), a TFP distribution over [B,D]: `.sample(K)`, `.log_prob(z)`, and of all but a flow `.mean()`.
+            q(z|x), a TFP distribution over [B,D]: `.sample(K)`, `.log_prob(z)`, and `.mean()` of all but a flow and a
+            hierarchy, whose mean is not known.
         """
         batch = self.batch(x, label)
         return self.posterior.distribution(self.encoder_params(batch), self.decoder_of(batch))
@@ -131,7 +132,7 @@ class VAE(keras.Model):
         """Draw examples from the prior.
 
         Args:
-            n: how many.
+            n: how many, at least 1.
             seed: an integer; the same one gives the same examples.
             label: a class, or one for each example [n], for a conditional model.
             temperature: of sequences, draw the tokens from p(x|z) too, with their probabilities to the power
@@ -139,6 +140,9 @@ class VAE(keras.Model):
 
         Returns:
             Examples [n,...] to show, of codes z ~ p(z); images are in [0, 1].
+
+        Raises:
+            VaezooError: if n is below 1, or for a conditional model without a label.
         """
         z = self.prior_codes(n, seed)
         if temperature is None:
@@ -147,6 +151,8 @@ class VAE(keras.Model):
 
     def prior_codes(self, n, seed=0):
         """Codes z ~ p(z) [n,D]: those of the examples that `sample` draws with that seed."""
+        if n < 1:
+            raise VaezooError(f"{n} draws from the prior; give at least 1")
         return self.prior_graph(n, seed)
 
     def call(self, inputs):

@@ -123,14 +123,17 @@ class InfoELBO(ELBO):
     auto-encoders", arXiv:1711.01558, algorithm 2, for the estimator without bias and the second kernel.
     """
 
+    def kl_weight(self, step):
+        """1 - alpha."""
+        return 1 - self.alpha
+
     def compute(self, passed, step):
         """The terms; see `Objective`."""
         terms = super().compute(passed, step)
         z = passed.z[0]
         mmd = _squared_mmd(z, _prior_codes(passed, tf.shape(z)[0]), KERNELS[self.kernel], self.bandwidth)
         mmd = tf.fill(tf.shape(terms["loss"]), mmd)
-        loss = terms["loss"] - self.alpha * terms["kl"] + (self.alpha + self.divergence - 1) * mmd
-        return {**terms, "loss": loss, "mmd": mmd}
+        return {**terms, "loss": terms["loss"] + (self.alpha + self.divergence - 1) * mmd, "mmd": mmd}
 
 
 # Of the squared distance in units of the bandwidth, divided by 2 D: about 1 for two codes of a standard normal prior.

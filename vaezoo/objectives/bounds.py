@@ -60,7 +60,9 @@ class ELBO(Objective):
         kl = draws.kl(self.kl if draws is passed else "monte_carlo")  # [B]
         weight, free = self.kl_weight(step), self.free_nats
         if free:
-            weight *= tf.cast(kl > free, kl.dtype)  # an example with less has no gradient of the KL
+            # An example with less has no gradient of the KL. With a fixed density, the draws must not decide which.
+            known = kl if draws is passed else passed.kl("closed_form")
+            weight *= tf.cast(known > free, kl.dtype)
         loss = self.reconstruction_weight * reconstruction + weight * (kl - free)
         terms = {"loss": loss, "elbo": -reconstruction - kl, "reconstruction": reconstruction, "kl": kl}
         if self.gradient == "score_function":
@@ -139,10 +141,22 @@ class IWAE(Objective):
         bounds = tf.reshape(log_weights, [-1, self.samples, tf.shape(log_weights)[1]])  # [M,K,B]
         loss = _importance_weighted(bounds, self.samples)
         if self.doubly_reparameterized:
-            weigh(tf.stop_gradient(tf.reshape(tf.nn.softmax(bounds, axis=1), tf.shape(log_weights))))
+            weights = self.weights_of_draws(tf.nn.softmax(bounds, axis=1))
+            weigh(tf.stop_gradient(tf.reshape(weights, tf.shape(log_weights))))
         reconstruction, kl = -tf.reduce_mean(passed.log_likelihood, axis=0), passed.kl("monte_carlo")
         terms = {"loss": loss, "elbo": -reconstruction - kl, "reconstruction": reconstruction, "kl": kl}
         return self.mixed(terms, log_weights)
+
+    def weights_of_draws(self, normalized):
+        """By what the doubly-reparameterized gradient multiplies the loss's own gradient by each draw.
+
+        Args:
+            normalized: w~_k = w_k / sum_j w_j, [M,K,B].
+
+        Returns:
+            [M,K,B].
+        """
+        return normalized
 
     def mixed(self, terms, log_weights):
         """The terms of the objective, from those of the mean of the bounds, and log weights [M*K,B]."""
@@ -167,6 +181,12 @@ class MIWAE(IWAE):
 @OBJECTIVES.register(part_schema.CIWAE)
 class CIWAE(IWAE):
     """loss = -b ELBO - (1 - b) log 1/K sum_k w_k, with b the weight of the ELBO (Rainforth et al. 2018, section 5)."""
+
+    def weights_of_draws(self, normalized):
+        """See `IWAE`: of the two bounds, the ELBO already has the gradient that is wanted of it."""
+        bound, elbo = (1 - self.elbo_weight) * normalized, self.elbo_weight / self.samples
+        # Where both are 0 there is no gradient to weigh.
+        return tf.math.divide_no_nan(bound * normalized + elbo, bound + elbo)
 
     def mixed(self, terms, log_weights):
         """The mixture of both."""
