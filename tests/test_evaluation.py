@@ -15,6 +15,7 @@ from vaezoo.cli import main
 from vaezoo.cli.evaluating import progress_bar
 from vaezoo.config import load_recipe, to_yaml
 from vaezoo.errors import VaezooError
+from vaezoo.evaluation import metrics
 from vaezoo.evaluation.metrics import psnr
 from vaezoo.evaluation.report import as_text, remarks
 from vaezoo.posteriors import DiagonalNormalDistribution
@@ -107,7 +108,7 @@ def test_samples_are_compared_in_the_features_of_a_classifier(run_of, capsys, tm
     run = Run(path)
     first = evaluation.feature_space(run.recipe.data)
     second = evaluation.feature_space(run.recipe.data)  # from the cache
-    images, _ = run.first("test", 5)
+    images, _ = run.spaced("test", 5)
     np.testing.assert_array_equal(first.features(images), second.features(images))
     assert first.kind == "labels"
     assert first.features(images).shape == (5, 64)
@@ -322,6 +323,16 @@ def test_examples_that_are_no_images_are_measured_without_their_samples(run_of, 
     json.dumps(report, allow_nan=False)
 
 
+def test_sequences_without_a_change_have_no_accuracy_of_changes(monkeypatch):
+    found = {"tokens": np.array([0.5, 1.0]), "changes": np.full(2, np.nan), "most_common": 1.0}
+    monkeypatch.setattr(metrics, "accuracy", lambda encoded: dict(found))
+    assert metrics._accuracy(None) == {"tokens": metrics.metric([0.5, 1.0]), "most_common": 1.0}
+    found["changes"][0] = 0.25
+    assert metrics._accuracy(None)["changes"] == {"value": 0.25, "standard_error": None}
+    with pytest.raises(VaezooError, match="a metric of 0 values"):
+        metrics.metric([])
+
+
 def test_a_collapsed_posterior_is_called_so(run_of):
     path = run_of("collapsed")
     run = Run(path)
@@ -336,6 +347,9 @@ def test_a_collapsed_posterior_is_called_so(run_of):
     report, _ = evaluation.evaluate(run, samples=1, limit=30)
     assert report["code"]["active_units"] == 2
     assert any("1 of 3 latents are not in use" in remark for remark in remarks(report))
+    report, _ = evaluation.evaluate(run, samples=1, limit=1)  # whose means have no variance
+    assert not any("collapsed" in remark or "not in use" in remark for remark in remarks(report))
+    assert any("With fewer than 20 test images" in remark for remark in remarks(report))
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from linear_gaussian import D, exact_encoder, inverse_softplus, model_within_the
 from vaezoo.cli import main
 from vaezoo.config import load_recipe, to_yaml
 from vaezoo.errors import VaezooError
-from vaezoo.evaluation.doctor import CHECKS, FEWEST, diagnose
-from vaezoo.evaluation.symptoms import _apart, measure
+from vaezoo.evaluation.doctor import APART, CHECKS, ERRORS, FEWEST, diagnose
+from vaezoo.evaluation.symptoms import CHANCES, _apart, measure
 from vaezoo.optimizer import Adam
 from vaezoo.runs import Run, load_recipe_data
 from vaezoo.training.run_directory import RunDirectory
@@ -177,6 +177,23 @@ def test_a_validation_loss_that_rises_again(run_of):
     assert "lowest in epoch 8 (-30.0) and ended at -27.0 in epoch 9" in found["overfitting"].text
 
 
+def test_a_sorted_file_is_no_overfitting(run_of):
+    x = MODEL.sample(3000, seed=1)
+    x = x[np.argsort(-MODEL.log_prob(x))]  # the likeliest first: those are 2 nats above the others
+    run = run_of("sorted", x=x, x_test=MODEL.sample(1000, seed=2))
+    seen = measure(run)
+    assert checked(seen) == {}
+    np.testing.assert_allclose(seen.train.mean(), MODEL.log_prob(x).mean(), atol=0.05)
+
+
+@pytest.mark.parametrize(("keep", "names"), [("last", {"overfitting"}), ("best", set())])
+def test_epochs_after_the_weights_that_are_kept_are_no_overfitting(healthy, keep, names):
+    settings = {"data.binarize": "none", "model.likelihood": "normal", "training.keep": keep}
+    recipe = load_recipe("mlp_vae", settings)
+    rows = [*HEALTHY_ROWS, {"epoch": 9, "loss": -32.0, "val_loss": -27.0}]
+    assert checked(dataclasses.replace(healthy, recipe=recipe, rows=rows)).keys() == names
+
+
 def test_a_loss_that_still_falls(run_of):
     rows = [{"epoch": epoch, "loss": 100.0 - 10 * epoch} for epoch in range(1, 9)]
     run = run_of("falling", rows=rows, **{"training.epochs": 8})
@@ -209,6 +226,32 @@ def test_the_weight_of_the_kl_is_explained_with_the_numbers_of_the_run(run_of):
     assert "counts 2 times as much" in text
     assert "the sum over its 16 values" in text
     assert "'kld_weight' of 2 / 16 = 0.12" in text
+
+
+def test_the_weight_of_the_kl_is_that_of_the_loss_and_without_one_no_formula_is_given(healthy):
+    plain = {"data.binarize": "none", "model.likelihood": "normal"}
+
+    def seen(**objective):
+        return dataclasses.replace(healthy, recipe=load_recipe("mlp_vae", {**plain, "model.objective": objective}))
+
+    for weight, objective in (
+        (1.0, {"name": "elbo"}),
+        (2.0, {"name": "beta", "beta": 4.0, "reconstruction_weight": 2.0}),
+        (1.0, {"name": "factor"}),
+        (1.0, {"name": "dip"}),
+        (0.25, {"name": "info", "alpha": 0.75}),
+        (3.0, {"name": "adversarial", "beta": 3.0}),
+        (3.0, {"name": "total_correlation", "alpha": 3.0, "beta": 3.0, "gamma": 3.0}),
+        (None, {"name": "total_correlation", "beta": 6.0}),
+        (None, {"name": "capacity"}),
+        (None, {"name": "iwae"}),
+    ):
+        measured = seen(**objective)
+        assert measured.kl_weight == weight, objective
+        found = checked(measured)
+        assert found.keys() == (set() if weight in (None, 1.0) else {"kl_weight"})
+        collapsed = checked(dataclasses.replace(measured, active=0))["collapse"].text
+        assert ("in the loss they are" in collapsed) == ("kld_weight" in collapsed) == (weight is not None)
 
 
 @pytest.mark.slow
@@ -260,14 +303,34 @@ def test_a_critic_that_collapses(run_of, objective, other):
     np.testing.assert_allclose(measure(run).apart, np.log(5) / 2 if objective == "factor" else 2.0, atol=0.3)
 
 
+def _apart_of_normals(rng, n, size, shift=0.0):
+    mix = rng.normal(size=(size, size))
+    codes, *others = (rng.normal(size=(12, n, size)) + shift * (np.arange(12) == 0)[:, None, None]) @ mix
+    return _apart(codes, others[0], others[1:])
+
+
 @pytest.mark.parametrize("n", [100, 2000])
 def test_codes_of_one_distribution_are_not_apart(n):
     rng = np.random.default_rng(0)
-    found = [_apart(*rng.normal(size=(2, n, 8)) @ rng.normal(size=(8, 8))) for _ in range(20)]
+    found = [_apart_of_normals(rng, n, 8)[0] for _ in range(20)]
     assert abs(np.mean(found)) < 0.1
-    shifted = _apart(rng.normal(size=(20_000, 8)) + 0.5, rng.normal(size=(20_000, 8)))
+    shifted, error = _apart_of_normals(rng, 20_000, 8, shift=0.5)
     np.testing.assert_allclose(shifted, 8 * 0.5**2 / 2, rtol=0.05)
-    assert _apart(np.ones((n, 2)), np.ones((n, 2))) is None
+    assert error < 0.01
+    assert _apart(np.ones((n, 2)), np.ones((n, 2)), [np.ones((n, 2))]) == (None, None)
+
+
+@pytest.mark.parametrize(("n", "size"), [(1000, 100), (200, 64)])
+def test_many_latents_are_not_apart_by_chance(n, size):
+    rng = np.random.default_rng(0)
+    found, errors = np.transpose([_apart_of_normals(rng, n, size) for _ in range(6)])
+    assert (found < APART + ERRORS * errors).all()
+    assert abs(found.mean()) < ERRORS * np.sqrt(errors.mean() ** 2 * (1 + 1 / CHANCES) / 6)
+    # What is far more than chance is seen: 4 nats in one direction.
+    codes, *others = rng.normal(size=(12, n, size))
+    codes[:, 0] += np.sqrt(8)
+    apart, error = _apart(codes, others[0], others[1:])
+    assert apart > APART + ERRORS * error
 
 
 # Single numbers

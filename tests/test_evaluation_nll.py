@@ -10,6 +10,7 @@ import tensorflow as tf
 from linear_gaussian import drawn_encoder, exact_elbo, exact_encoder, model_within_the_unit_interval, vae_of
 
 import vaezoo
+from vaezoo.errors import VaezooError
 from vaezoo.evaluation.nll import BLOCK, EXAMPLES, curve_samples, estimate_nll
 from vaezoo.posteriors import DiagonalNormal, FullNormal
 from vaezoo.seeds import IMPORTANCE, fold_seed
@@ -74,6 +75,12 @@ def test_the_stream_of_chunks_gives_what_one_sum_over_all_samples_gives():
     for at_once in (1, 20, 100, None):
         found = estimate_nll(vae, X, 250, seed=3, samples_at_once=at_once)
         np.testing.assert_allclose(found.nll, np.concatenate(expected)[:120], atol=2e-5)
+
+
+@pytest.mark.parametrize("at_once", [0, -10, 30, 200])
+def test_chunks_that_do_not_divide_a_block_are_refused(at_once):
+    with pytest.raises(VaezooError, match=rf"samples_at_once= is {at_once}; it must divide 100"):
+        estimate_nll(vae_near_exact(), X, 10, samples_at_once=at_once)
 
 
 def test_more_samples_begin_with_those_of_fewer_and_the_first_images_do_not_change():

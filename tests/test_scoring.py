@@ -183,9 +183,31 @@ def test_the_false_positive_rate_of_a_model_on_normal_examples_is_the_one_asked_
         rate, error = found.achieved(fpr)
         spread = np.sqrt(fpr * (1 - fpr) * (1 / 2001 + 1 / 4000))  # of the threshold, and of the test examples
         assert abs(rate - fpr) < 4 * spread
-        assert error == pytest.approx(np.sqrt(rate * (1 - rate) / 4000))
+        alarms = round(4000 * rate)
+        assert error == pytest.approx(stats.beta(alarms + 1, 4000 - alarms + 1).std())
     shifted = scoring.elbo(VAE, np.clip(drawn(500, seed=13) + 0.2, 0, 1))
     assert found.anomalies(shifted, 0.05).mean() > 0.9
+
+
+def test_an_infinite_score_is_an_anomaly_unless_as_many_normal_examples_have_one_too():
+    scores = np.array([np.inf, np.nan, -np.inf, 0.0, 98.0, 99.0, 1e308])
+    for infinite in (0, 1, 5):
+        known = np.arange(99.0)
+        known[:infinite] = np.inf
+        found = scoring.Calibration(known)
+        p = found.p_values(scores)
+        np.testing.assert_array_equal(p[:3], [(1 + infinite) / 100, (1 + infinite) / 100, 1])
+        for fpr in (0.01, 0.03, 0.2):
+            np.testing.assert_array_equal(found.anomalies(scores, fpr), p <= fpr + 1e-9)
+
+
+@pytest.mark.parametrize("alarms", [0, 3, 200])
+def test_the_error_of_a_rate_is_not_0_where_none_or_all_of_the_examples_are_alarms(alarms):
+    test = np.where(np.arange(200) < alarms, 1e3, 50.0)
+    rate, error = scoring.Calibration(np.arange(99.0), test).achieved(0.01)
+    assert rate == alarms / 200
+    assert error == pytest.approx(stats.beta(alarms + 1, 200 - alarms + 1).std())  # the posterior of a flat prior
+    assert 0.004 < error < 0.01
 
 
 def test_a_rate_that_cannot_be_calibrated_is_refused_with_the_number_of_examples_that_it_takes():

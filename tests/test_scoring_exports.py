@@ -14,8 +14,9 @@ from scipy import stats
 from vaezoo import scoring
 from vaezoo.cli import main
 from vaezoo.errors import VaezooError
-from vaezoo.exporting import export, verify
+from vaezoo.exporting import export, scores, verify
 from vaezoo.runs import Run
+from vaezoo.scoring import stored
 from vaezoo.serving import DecoderClient
 
 pytestmark = pytest.mark.slow
@@ -56,6 +57,19 @@ def test_the_score_at_the_code_is_the_elbo_there_with_its_p_value_and_its_decisi
         # Many of the bars are equal, so that their scores are those of calibration examples but for rounding.
         np.testing.assert_allclose(found["p_value"], known.p_values(wanted), rtol=1e-6)
         np.testing.assert_array_equal(found["anomaly"] == 1, found["p_value"] <= FPR + 1e-6)
+
+
+def test_calibration_examples_are_equally_spaced_where_not_all_are_taken(tiny_run, monkeypatch):
+    run = Run(tiny_run)
+    monkeypatch.setattr(scores, "MOST", 10)
+    monkeypatch.setattr(stored, "REFERENCE_EXAMPLES", 40)
+    rows = np.round(np.linspace(0, 19, 10)).astype(int)  # of 20 validation examples, from the first to the last
+    wanted = scoring.elbo(run.model, run.first("validation")[0][rows], samples=0)
+    np.testing.assert_allclose(scores.Score(run, FPR).calibrations["score"].scores, wanted, rtol=1e-5)
+    train = run.first("train")[0]
+    rows = np.round(np.linspace(0, len(train) - 1, 40)).astype(int)
+    found = stored._measured(run, "latent", 0, None).reference
+    np.testing.assert_allclose(found.mean, scoring.reference(run.model, train[rows]).mean, rtol=1e-5, atol=1e-6)
 
 
 def test_a_draw_is_a_function_of_the_seed_of_its_row_and_on_average_the_elbo(tiny_run, served):
@@ -154,3 +168,10 @@ def test_vectors_and_conditional_sequences_have_a_score_too(name, request, tmp_p
     else:
         lite = Interpreter(str(path)).get_signature_runner("score")
         np.testing.assert_allclose(lite(**inputs)["score"], wanted, rtol=1e-4)
+        far = x.copy()
+        far[:6, 4] = 1e25  # its square overflows float32
+        for found in (loaded.signatures["score"](vector=tf.constant(far)), lite(vector=far)):
+            found = {key: np.asarray(value) for key, value in found.items()}
+            assert not np.isfinite(found["score"][:6]).any()
+            assert found["anomaly"][:6].all()
+            np.testing.assert_array_equal(found["anomaly"] == 1, found["p_value"] <= FPR + 1e-6)

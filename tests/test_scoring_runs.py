@@ -238,6 +238,12 @@ def test_vectors_and_sequences_are_scored_and_explained(vector_run, sequence_run
     assert scored.scores.argmax() == 3
     assert scored.words[3].startswith("x4 +")
     assert set(scored.figures) == {"histogram.png", "explanation.png"}
+    x[3:9, 4] = 1e25  # its square overflows float32
+    np.save(tmp_path / "far.npy", x)
+    scored = score(run, tmp_path / "far.npy", fpr=0.1)
+    assert not np.isfinite(scored.scores[3:9]).any()
+    assert scored.anomalies[3:9].all()
+    np.testing.assert_array_equal(scored.anomalies, scored.p_values <= 0.1)
     run = Run(shutil.copytree(sequence_run, tmp_path / "sequences"))
     scored = score(run, fpr=0.1, explained=True)
     assert scored.explanation.elements.shape == (100, 5)

@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import random
+import shutil
 import subprocess
 import sys
 
@@ -213,6 +214,21 @@ def test_the_weights_of_the_best_look_are_kept_and_training_ends_soon_after(rows
     held_out = estimator._standardized(rows[:60])[_divided(60, 0.1, estimator.model_.seed)[1]]
     kept = estimator.model_.terms(held_out, fold_seed(estimator.model_.seed, EVALUATION, 0), 0)["loss"]
     assert float(np.mean(kept)) == pytest.approx(min(losses), rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("count", "epochs"), [(200, 50), (200, 3), (500, 10)])
+def test_no_more_passes_are_made_than_were_asked_for(count, epochs, monkeypatch):
+    take, steps = VAE._take, []
+
+    def counted(self, model):
+        steps.append(int(model.optimizer.iterations))
+        take(self, model)
+
+    monkeypatch.setattr(VAE, "_take", counted)
+    VAE(2, hidden=(), epochs=epochs, random_state=0).fit(linear_gaussian(count))
+    most = epochs * (round(0.9 * count) // 128)
+    assert 0.94 * most <= steps[0] <= most
 
 
 # Rows of every kind
@@ -445,6 +461,16 @@ def test_a_run_of_the_command_line_becomes_an_estimator(rows, tmp_path):
     again = clone(estimator).fit(X)
     assert again.recipe_.model.prior.components == 3
     assert again.model_.count_params() == run.model.count_params()
+
+
+def test_a_run_whose_rows_are_gone_is_refused_in_one_line(saved, tmp_path):
+    run = shutil.copytree(saved, tmp_path / "run")
+    recipe = run / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace(str(saved / "data.npz"), str(run / "data.npz")))
+    (run / "data.npz").unlink()
+    with pytest.raises(VaezooError, match=r"data\.npz") as error:
+        VAE.from_run(run)
+    assert "\n" not in str(error.value)
 
 
 def test_a_run_of_images_is_refused(tiny_run):

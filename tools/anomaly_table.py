@@ -20,7 +20,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from measured import run, trained, write_csv
+from measured import check_settings, run, trained, write_csv
 from sklearn import datasets
 from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
@@ -98,7 +98,7 @@ def _rows(task, options):
     """The rows of a task, from its file or measured now."""
     name, kind, label, seed = task
     folder = options.out / "-".join(str(part) for part in (name, kind, label, seed) if part is not None)
-    folder.mkdir(parents=True, exist_ok=True)
+    check_settings(folder, {"epochs": options.epochs, "limit": options.limit, "scores": sorted(options.scores)})
     train, normal, anomalies = _splits(task, options.limit)
     rows = []
     for model in options.models:

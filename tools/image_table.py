@@ -10,10 +10,11 @@ import time
 from pathlib import Path
 
 import keras
-from measured import images_per_second, run, write_csv
+from measured import check_settings, images_per_second, run, write_csv
 
 from vaezoo.atomic import write_text
 from vaezoo.config import load_recipe
+from vaezoo.data import canonical_name
 from vaezoo.evaluation import evaluate
 from vaezoo.runs import Run
 from vaezoo.training import refit, train
@@ -38,10 +39,13 @@ def main(argv=None):
     options = parser.parse_args(argv)
     rows = []
     for data in options.data:
+        folder = options.out / Path(data).name
+        asked = {"data": canonical_name(data), "minutes": options.minutes, "image_size": options.image_size}
+        check_settings(folder, {**asked, "samples": options.samples})
         for name in options.models:
             sizes = {"data.name": data, "data.image_size": options.image_size, "training.epochs": 1}
             recipe = load_recipe(name, {**MODELS[name], **sizes})
-            path = options.out / Path(data).name / name
+            path = folder / name
             if not (path / "test.json").exists():
                 epochs = _epochs(recipe, options.minutes)
                 train(load_recipe(name, {**MODELS[name], **sizes, "training.epochs": epochs}), path)

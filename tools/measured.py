@@ -92,6 +92,25 @@ def trained(recipe, folder, start=None):
     return Run(folder)
 
 
+def check_settings(folder, settings):
+    """Keep what the results in a folder are measured with in settings.json, so that no other results join them.
+
+    Args:
+        folder: of the results; it need not exist.
+        settings: a mapping fit for JSON.
+
+    Raises:
+        VaezooError: if the folder holds results of other settings, or has no settings.json.
+    """
+    folder, text = Path(folder), json.dumps(settings, indent=2) + "\n"
+    path = folder / "settings.json"
+    if not folder.exists() or not any(folder.iterdir()):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(path, text)
+    elif not path.exists() or path.read_text() != text:
+        raise VaezooError(f"'{folder}' holds results of other settings; remove it, or give another --out")
+
+
 class _Start(keras.callbacks.Callback):
     """Gives a model the weights of a run before its first step."""
 

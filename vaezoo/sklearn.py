@@ -42,7 +42,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
         likelihood: p(x|z) of a standardized row: a name of `vaezoo list --parts`, or a mapping with its keywords.
             "normal" learns its scale.
         beta: the weight of the KL in the loss; 1 for the ELBO.
-        epochs: the most passes over the training rows; None for as many as make 10,000 steps, at least 10.
+        epochs: the most passes over the training rows, of which up to 6 % are left out so that all looks at the
+            held-out rows are equally far apart; None for as many as make 10,000 steps, at least 10.
         batch_size: rows in a step.
         learning_rate: of Adam.
         validation_fraction: of the rows, held out of training, in (0, 0.5]; at least one row.
@@ -136,13 +137,15 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
         # A look at the held-out rows takes milliseconds, as many as dozens of steps on a small table: so a table has
         # LOOK steps between two looks, although they are many passes over it.
         most = self.recipe_.training.epochs * setup.steps
-        look = min(most, max(setup.steps, LOOK))
-        model.steps_per_execution = min(look, CALL)  # a call may run over the end of a pass
-        look -= look % model.steps_per_execution
+        looks = math.ceil(most / max(setup.steps, LOOK))
+        # Equal calls in equal looks, of at most so many steps in all, up to 6 % fewer. A call may run over the
+        # end of a pass.
+        calls = math.ceil(most / (looks * CALL))
+        model.steps_per_execution = most // (looks * calls)
         self.history_ = model.fit(
             train.training_batches(self.recipe_.training.batch_size, setup.steps, **setup.batches),
-            epochs=math.ceil(most / look),
-            steps_per_epoch=look,
+            epochs=looks,
+            steps_per_epoch=calls * model.steps_per_execution,
             validation_data=held_out.batches(BLOCK, **setup.batches),
             shuffle=False,
             verbose=self.verbose,
@@ -244,7 +247,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
             A fitted `VAE`.
 
         Raises:
-            VaezooError: if the folder holds no run, or one of a model that is not for plain vectors.
+            VaezooError: if the folder holds no run, or one of a model that is not for plain vectors, or if its data
+                cannot be read.
         """
         from vaezoo.runs import Run
 
@@ -257,6 +261,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
                 "vectors without labels, whose posterior has a density"
             )
         parts = {name: part for name, part in model.model_dump(mode="json").items() if isinstance(part, dict)}
+        train, held_out = run.data.train.first()[0], run.data.test.first()[0]  # first: it checks the file of the units
         units = _units_of(run.recipe.data.name)
         estimator = cls(
             **{
@@ -275,7 +280,6 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
         estimator.mean_, estimator.scale_ = units or (np.zeros(spec.size), np.ones(spec.size))
         estimator.recipe_, estimator.history_ = run.recipe, {}
         cls._take(estimator, run.model)
-        train, held_out = run.data.train.first()[0], run.data.test.first()[0]
         cls._calibrate(estimator, train, held_out)
         return estimator
 
@@ -294,7 +298,6 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
             VaezooError: for other rows than those it was fitted to, or a folder that holds a run or cannot be written.
         """
         from vaezoo.atomic import write_arrays
-        from vaezoo.config import to_yaml
         from vaezoo.training.fit import EVALUATION_BATCH
         from vaezoo.training.results import leave_results
         from vaezoo.training.run_directory import RunDirectory
@@ -324,7 +327,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
                 setup.model.set_weights(self.model_.get_weights())
                 batches = setup.data.test.batches(EVALUATION_BATCH, **setup.batches)
                 test = setup.model.evaluate(batches, verbose=0, return_dict=True)
-                run.text("recipe.yaml", to_yaml(setup.recipe))
+                run.recipe(setup.recipe)
                 run.json("test.json", {**test, "images": len(held_out)})
                 run.model("model.keras", setup.model)
                 leave_results(run, setup, setup.model, history, warnings.warn)

@@ -102,9 +102,9 @@ class Changes:
         return _trained(self, examples)
 
     def accuracies(self, network):
-        """What it achieves on the first test images; see `accuracies`."""
+        """What it achieves on at most CHECKED test images; see `accuracies`."""
         told = []
-        for number, batch in enumerate(self.data.test.batches(BATCH, binarize=self.binarize, count=CHECKED)):
+        for number, batch in enumerate(self.data.test.spaced(CHECKED).batches(BATCH, binarize=self.binarize)):
             for kind in range(self.classes):
                 predicted = np.argmax(network(self.changed(batch["x"], kind, number))["logits"], axis=-1)
                 told.append((predicted, np.full(len(predicted), kind)))

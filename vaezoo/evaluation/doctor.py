@@ -11,17 +11,17 @@ from typing import NamedTuple
 import numpy as np
 
 from vaezoo.distributions import SMALLEST_LEVEL_SCALE
+from vaezoo.evaluation.report import FEWEST
 from vaezoo.evaluation.symptoms import measure
-from vaezoo.part_schema import WarmUp
+from vaezoo.part_schema import WarmUp, after
 
-FEWEST = 20  # examples of a split
 SEVERITIES = ("error", "warning", "note")
 
 WEAK = 1.0  # nats of I(x; z)
 NOISELESS = 6.0  # nats of KL for each active latent: q(z|x) is e^6 = 400 times narrower than p(z)
 FLAT = 0.2  # of the variance of the examples, which reconstructions explain; 0.7 for binarized MNIST
 MISJUDGED = 2.0  # between the error that the likelihood expects and the one that is made, in either direction
-ERRORS = 3  # standard errors between the bounds of training and test examples
+ERRORS = 3  # standard errors between the bounds of training and test examples, or between two kinds of code
 WORSE = 0.05  # standard deviations of the bound over the examples, between two epochs
 CHANCE = 2 * np.log(2)  # nats, the two cross-entropies of a critic that tells nothing apart
 WON, LOST = 0.2 * CHANCE, 0.98 * CHANCE
@@ -128,10 +128,10 @@ def _weight_of_kl(seen):
             "warm_up",
             "warning",
             f"The warm-up of the KL takes {beta.steps:,} steps and the training had {seen.steps:,}: at its end the KL "
-            f"counted {seen.kl_weight:.2g} instead of {beta.end:g}, so samples from the prior are not what the model "
-            "was trained for. Try a shorter warm-up (model.objective.beta.steps), or more epochs.",
+            f"counted {after(seen.steps, beta):.2g} instead of {beta.end:g}, so samples from the prior are not what "
+            "the model was trained for. Try a shorter warm-up (model.objective.beta.steps), or more epochs.",
         )
-    elif seen.kl is not None and seen.kl_weight != 1 and not seen.collapsed:
+    elif seen.kl is not None and seen.kl_weight not in (None, 1) and not seen.collapsed:
         over = seen.kl_weight > 1
         effect = "detail that costs more code than it saves is given up, and pictures become smooth or grey"
         if not over:
@@ -145,13 +145,17 @@ def _weight_of_kl(seen):
 
 
 def _scale_of_kl(seen):
-    """What the two terms of the loss are, and what their weight is in other code."""
+    """What the two terms of the loss are, and what their weight is in other code, if the loss has one for the KL."""
     size, weight = seen.spec.size, seen.kl_weight
-    return (
+    cost = (
         f"A test example costs {seen.reconstruction:,.1f} nats of reconstruction, the sum over its {size:,} values "
-        f"({seen.reconstruction / size:.3f} each), and {seen.kl:,.1f} nats of KL, the length of its code; the loss is "
-        f"reconstruction + {weight:.3g} × KL. Code that takes the mean over the values instead needs a 'kld_weight' "
-        f"of {weight:.3g} / {size:,} = {weight / size:.2g} for the same."
+        f"({seen.reconstruction / size:.3f} each), and {seen.kl:,.1f} nats of KL, the length of its code"
+    )
+    if weight is None:
+        return f"{cost}."
+    return (
+        f"{cost}; in the loss they are reconstruction + {weight:.3g} × KL. Code that takes the mean over the values "
+        f"instead needs a 'kld_weight' of {weight:.3g} / {size:,} = {weight / size:.2g} for the same."
     )
 
 
@@ -215,7 +219,7 @@ def _critic(seen):
             "of how far is poor, and its gradient is nearly the same for every code. Try a larger "
             f"model.objective.{objective.critic_weight}, more epochs, or a lower learning rate.",
         )
-    elif entropy > LOST and seen.apart is not None and seen.apart > APART:
+    elif entropy > LOST and seen.apart is not None and seen.apart > APART + ERRORS * seen.apart_error:
         yield Finding(
             "critic",
             "warning",
@@ -233,6 +237,8 @@ def _training(seen):
     losses = np.array([row[name] for row in seen.rows])
     best = int(losses.argmin()) if len(losses) else 0
     worsened = name == "val_loss" and losses[-1] - losses[best] > WORSE * deviation
+    if seen.recipe.training.keep == "best":  # the model is that of the best epoch
+        worsened = False
     if gap > ERRORS * error or worsened:
         text = (
             f"The bound of training examples is {seen.train.mean():,.1f} nats and that of test examples "

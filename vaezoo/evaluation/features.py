@@ -62,8 +62,8 @@ class FeatureSpace(NamedTuple):
         return self.network.predict(np.asarray(images), batch_size=self.batch, verbose=0)["features"]
 
     def features_of(self, split, count=None):
-        """The features of the first `count` real images of a split, or of all [N,F]; they are read batch by batch."""
-        batches = split.batches(self.batch, binarize=self.binarize, count=count)
+        """The features of at most `count` real images of a split, equally spaced [N,F]; they are read in batches."""
+        batches = split.spaced(count).batches(self.batch, binarize=self.binarize)
         return np.concatenate([self.network(batch["x"])["features"] for batch in batches])
 
 

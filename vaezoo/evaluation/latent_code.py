@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from vaezoo.data.split import equally_spaced
 from vaezoo.evaluation.encoded import encode
 from vaezoo.seeds import IMPORTANCE, fold_seed
 
@@ -115,13 +116,13 @@ def aggregated_posterior(model, x, labels=None, seed=0):
     if not model.posterior.has_density:
         return None
     encoded = encode(model, x, labels)
-    known = _spaced(len(encoded), len(encoded) if model.posterior.normal else CODES_OF_SLOW)
+    known = equally_spaced(len(encoded), len(encoded) if model.posterior.normal else CODES_OF_SLOW)
     z, log_own = [], []
 
     def seed_of_batch(number):  # a negative number: that of no batch of `estimate_nll`
         return fold_seed(seed, IMPORTANCE, -1 - number)
 
-    for passed in encoded.passes(known[_spaced(len(known), CODES)], seed_of_batch):
+    for passed in encoded.passes(known[equally_spaced(len(known), CODES)], seed_of_batch):
         if not _one_for_all_draws(passed):
             return None
         z.append(passed.z[0])
@@ -158,8 +159,3 @@ def _log_sum(log_densities):
 def _one_for_all_draws(passed):
     """Whether all draws of an example have the same q(z|x). Down a hierarchy each group's depends on those above it."""
     return passed.q.batch_shape.rank == 1
-
-
-def _spaced(count, most):
-    """At most so many of the indices 0 .. count - 1, equally spaced: a test set may be sorted."""
-    return np.linspace(0, count - 1, min(count, most)).round().astype(int)

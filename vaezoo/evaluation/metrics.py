@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 
+from vaezoo.data.split import equally_spaced
 from vaezoo.decoding import group_slices
 from vaezoo.errors import VaezooError, unknown
 from vaezoo.evaluation import latent_code
@@ -110,8 +111,10 @@ def evaluate(run, samples=100, limit=None, seed=0, progress=None, features="auto
 
 
 def metric(values):
-    """The mean of values [N], and its standard error (None for a single one)."""
+    """The mean of values [N], N at least 1, and its standard error (None for a single one)."""
     values = np.asarray(values, "float64")
+    if not len(values):
+        raise VaezooError("a metric of 0 values; give at least 1")
     error = float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
     return {"value": float(values.mean()), "standard_error": error}
 
@@ -129,7 +132,8 @@ def psnr(encoded):
 def _accuracy(encoded):
     found = accuracy(encoded)
     most_common = found.pop("most_common")
-    return {name: metric(values[np.isfinite(values)]) for name, values in found.items()} | {"most_common": most_common}
+    defined = {name: values[np.isfinite(values)] for name, values in found.items()}
+    return {name: metric(values) for name, values in defined.items() if len(values)} | {"most_common": most_common}
 
 
 def _columns(encoded, seed):
@@ -225,24 +229,26 @@ def _disentanglement(codes, factors, seed):
     return {**found, "mutual_information": nats}  # [D][factors]
 
 
-def _samples(run, count, labels, seed, space):
-    """How samples compare with real images, and None; or None, and the reason why they are not compared."""
+def _samples(run, examples, labels, seed, space):
+    """How samples compare with the first real images, and None; or None, and why they are not compared."""
     model, data = run.model, run.data
-    count = min(count, MOST_SAMPLES, len(data.train))
+    count = min(examples, MOST_SAMPLES, len(data.train))
     if not data.spec.is_image:
         return None, f"samples are compared for images, and these examples are {data.spec}"
     if count <= SIZE:
         return None, f"{count} images are too few to compare; more than {SIZE} are needed"
     try:
         space = space or feature_space(run.recipe.data, image_cache(run.path))
-        real, train = space.features_of(data.test, count), space.features_of(data.train, MOST_TRAINING)
+        measured = data.test if examples == len(data.test) else data.test.take(np.arange(examples))
+        real, train = space.features_of(measured, count), space.features_of(data.train, MOST_TRAINING)
         check_variety(real)
+        classes = labels[equally_spaced(examples, count)] if model.spec.conditional else None  # of those images
         sets = []
         for number in range(SAMPLE_SETS):
             z = model.prior_distribution().sample(count, seed=fold_seed(seed, SAMPLING, number))
-            drawn = space.features(decode(model, z, labels[:count] if model.spec.conditional else None))
+            drawn = space.features(decode(model, z, classes))
             sets.append({**_compare(drawn, real), "memorization": memorization(drawn, train)})
-        floor = {**_compare(train[:count], real), "memorization": memorization(real, train)}
+        floor = {**_compare(train[equally_spaced(len(train), count)], real), "memorization": memorization(real, train)}
     except UndefinedMetricError as error:
         return None, str(error)
     found = {name: metric([each[name] for each in sets]) for name in floor if name != "kid_error"}

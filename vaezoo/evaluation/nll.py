@@ -65,7 +65,8 @@ def estimate_nll(model, x, samples=1000, labels=None, seed=0, samples_at_once=No
         An `NLL`.
 
     Raises:
-        VaezooError: for a posterior without a density, K below 1, or examples or labels that do not fit the model.
+        VaezooError: for a posterior without a density, K below 1, samples_at_once that do not divide 100, or examples
+            or labels that do not fit the model.
 
     Source: Burda et al. 2016, "Importance Weighted Autoencoders", arXiv:1509.00519, equation 8.
     """
@@ -73,6 +74,8 @@ def estimate_nll(model, x, samples=1000, labels=None, seed=0, samples_at_once=No
         raise VaezooError(f"the posterior '{model.posterior.settings.name}' has no density, so the NLL is not defined")
     if samples < 1:
         raise VaezooError(f"{samples} importance samples; give at least 1")
+    if samples_at_once is not None and (samples_at_once < 1 or BLOCK % samples_at_once):
+        raise VaezooError(f"samples_at_once= is {samples_at_once}; it must divide {BLOCK}, as 10 or 50 do")
     encoded = encode(model, x, labels)
     size, rounds = min(EXAMPLES, len(encoded)), math.ceil(samples / BLOCK)
     at_once = samples_at_once or _samples_at_once(model, size)

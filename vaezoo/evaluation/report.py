@@ -6,6 +6,7 @@ from pathlib import Path
 from vaezoo.evaluation.latent_code import SATURATED
 from vaezoo.tables import aligned
 
+FEWEST = 20  # examples, of which the code can be told from chance
 COLLAPSED = 0.1  # nats of I(x; z): no example can be told from another
 CONVERGED = 0.1  # nats: more samples are worth their time if the last tenfold lowered the NLL by more
 CORRELATED = 0.005  # nats between the KL and its sum over the latents: what two decimals show
@@ -154,7 +155,12 @@ def _on_the_code(report):
         yield "The code of an autoencoder is a point without a density: it has no KL, no ELBO and no NLL."
         return
     information, active = code["mutual_information"], code["active_units"]
-    if active == 0 or (information and information["value"] < COLLAPSED):
+    if report["examples"] < FEWEST:
+        yield (
+            f"With fewer than {FEWEST} test {kind}s the active units and the mutual information cannot be told from "
+            "chance."
+        )
+    elif active == 0 or (information and information["value"] < COLLAPSED):
         yield (
             f"The posterior has collapsed: it is the prior for every {kind}, and the decoder ignores the code. Try a "
             "KL warm-up (model.objective={name: beta, beta: {end: 1.0, steps: 5000}}), a smaller beta, a smaller or "

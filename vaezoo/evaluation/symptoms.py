@@ -20,6 +20,7 @@ from vaezoo.spec import Spec
 
 MOST = 1000  # examples of a split
 DIRECTIONS = 20  # principal components of the reconstructions
+CHANCES = 10  # draws that say how far codes of one distribution are apart
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Measured:
         explained: the share of the variance of the test examples that their reconstructions explain.
         expected_error, made_error: the root mean square of the standard deviation of p(x|z), and of x minus its mean.
         one_scale: the standard deviation of p(x|z), where it is one number for all elements.
-        apart: see `_apart`; of the codes and of what a critic tells them from, in nats.
+        apart, apart_error: see `_apart`; of the codes and of what a critic tells them from, in nats.
         unlike, floor: see `_unlike`; of samples from the prior, and of reconstructions of training examples.
     """
 
@@ -59,6 +60,7 @@ class Measured:
     active: int
     latents: int
     apart: float | None
+    apart_error: float | None
     explained: float | None
     expected_error: float | None
     made_error: float | None
@@ -75,13 +77,8 @@ class Measured:
 
     @property
     def kl_weight(self):
-        """The weight of the KL in the loss at the end of training, where that of the reconstruction is 1."""
-        objective = self.recipe.model.objective.keywords()
-        beta, reconstruction = objective.get("beta", 1.0), objective.get("reconstruction_weight", 1.0)
-        if isinstance(beta, WarmUp):
-            done = 1.0 if self.steps is None else min(self.steps / beta.steps, 1.0)
-            beta = beta.start + (beta.end - beta.start) * done
-        return beta / reconstruction if reconstruction else np.inf
+        """The weight of the KL in the loss at the end of training; see `Objective.kl_weight` of `part_schema`."""
+        return self.recipe.model.objective.kl_weight(self.steps)
 
 
 def measure(run, seed=0):
@@ -90,12 +87,13 @@ def measure(run, seed=0):
     count = min(MOST, len(run.data.train), len(run.data.test))  # equal, so that training and test compare
     encoded = {}
     for split in ("train", "test"):
-        x, labels = run.first(split, count)
+        x, labels = run.spaced(split, count)
         encoded[split] = encode(model, x, labels if model.spec.conditional else None)
     terms = {split: _terms(examples, seed) for split, examples in encoded.items()}
     bounds = {split: -sum(values for values in both if values is not None) for split, both in terms.items()}
     reconstruction, kl = terms["test"]
     aggregated = aggregated_posterior(model, encoded["test"], seed=seed)
+    apart, apart_error = _told_apart(encoded["test"], run.recipe.model.objective.critic_of, seed)
     steps = int(model.optimizer.iterations) if model.compiled else None
     measured = Measured(
         path=run.path,
@@ -103,14 +101,15 @@ def measure(run, seed=0):
         spec=spec,
         steps=steps,
         rows=_rows(run, steps),
-        fitting=fitting(run.data.test.first(count)[0]) if spec.is_image else None,
+        fitting=fitting(run.data.test.spaced(count).first()[0]) if spec.is_image else None,
         **bounds,
         reconstruction=float(reconstruction.mean()),
         kl=None if kl is None else float(kl.mean()),
         information=aggregated and float(aggregated.mutual_information.mean()),
         active=active_units(encoded["test"].means()),
         latents=encoded["test"].model.latent_dim,
-        apart=_told_apart(encoded["test"], run.recipe.model.objective.critic_of, seed),
+        apart=apart,
+        apart_error=apart_error,
         **dict.fromkeys(("explained", "expected_error", "made_error", "one_scale", "unlike", "floor")),
     )
     if spec.levels is not None or spec.columns is not None:  # tokens and values have no mean, and columns no one unit
@@ -134,29 +133,49 @@ def _terms(encoded, seed):
 
 
 def _told_apart(encoded, critic_of, seed):
-    """`_apart` for a critic: of the codes, and of what it tells them from; None without a critic."""
+    """`_apart` for a critic: of the codes, and of what it tells them from; (None, None) without a critic."""
     if not critic_of:
-        return None
+        return None, None
     codes = np.concatenate([passed.z[0] for passed in _passes(encoded, seed)])
+    rng = np.random.default_rng(seed)
     if critic_of == "permuted":
-        return _apart(codes, np.random.default_rng(seed).permuted(codes, axis=0))
-    return _apart(codes, np.asarray(encoded.model.prior_codes(len(codes))))
+        draws = [rng.permuted(codes, axis=0) for _ in range(1 + CHANCES)]
+    else:
+        drawn = np.asarray(encoded.model.prior_codes((1 + CHANCES) * len(codes), seed))
+        draws = np.split(drawn, 1 + CHANCES)
+    return _apart(codes, draws[0], draws[1:])
 
 
-def _apart(codes, other):
+def _apart(codes, other, same):
     """KL(N || M) of the normals with the means and covariances of codes [N,D] and of others [M,D], in nats.
 
-    What estimates of N and M codes give where there is no difference is taken off; None for a latent without variance.
+    Where there is no difference the estimate is not 0, and for many latents it is several nats: what draws of the
+    distribution of the others give in the place of the codes is taken off.
+
+    Args:
+        codes: [N,D].
+        other: [M,D].
+        same: several draws [N,D] of the distribution of `other`.
+
+    Returns:
+        (the estimate, its standard deviation where there is no difference); (None, None) for a latent without variance.
     """
-    n, size = codes.shape
+    found, *chance = [_kl_of_normals(each, other) for each in (codes, *same)]
+    if None in (found, *chance):
+        return None, None
+    return float(found - np.mean(chance)), float(np.std(chance, ddof=1))
+
+
+def _kl_of_normals(codes, other):
+    """KL of the normals with the moments of [N,D] and of [M,D], in nats; None for a latent without variance."""
+    size = codes.shape[1]
     mean, other_mean = codes.mean(0, "float64"), other.mean(0, "float64")
     covariance, other_covariance = np.cov(codes.T).reshape(size, size), np.cov(other.T).reshape(size, size)
     (sign, log_det), (other_sign, other_log_det) = map(np.linalg.slogdet, (covariance, other_covariance))
     if not (sign > 0 and other_sign > 0):
         return None
     second = covariance + np.outer(other_mean - mean, other_mean - mean)
-    kl = (np.trace(np.linalg.solve(other_covariance, second)) - size + other_log_det - log_det) / 2
-    return float(kl - size * (size + 3) / 4 * (1 / n + 1 / len(other)))
+    return (np.trace(np.linalg.solve(other_covariance, second)) - size + other_log_det - log_det) / 2
 
 
 def _errors(encoded, seed):
@@ -211,7 +230,7 @@ def _unlike(examples, shown):
 
 def _rows(run, steps):
     """The rows of metrics.csv from the end of a warm-up of the KL on: before it, the loss is another one."""
-    path, beta = run.path / "metrics.csv", run.recipe.model.objective.keywords().get("beta")
+    path, beta = run.folder / "metrics.csv", run.recipe.model.objective.keywords().get("beta")
     rows = read_table(path, ("epoch", "loss")) if os.path.lexists(path) else []
     first = beta.steps / steps * rows[-1]["epoch"] if isinstance(beta, WarmUp) and steps and rows else 0
     return [row for row in rows if row["epoch"] >= first]

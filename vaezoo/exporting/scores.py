@@ -48,7 +48,7 @@ class Score:
         check_rate(min(MOST, len(run.data.validation)), fpr)
         found = {name: [] for name in SCORES}
         for split in ("validation", "test"):
-            x, labels = run.first(split, MOST)
+            x, labels = run.spaced(split, MOST)
             examples = encode(run.model, x, labels if run.model.spec.conditional else None)
             for name, scores in found.items():
                 with tf.device("CPU:0"):  # a GPU may round float32 products to 10 bits
@@ -59,7 +59,7 @@ class Score:
         """A batch {"x", "label"}, and seeds [B,2] of the draws → {"score" [B], "p_value" [B], "anomaly" [B] int32}."""
         calibration = self.calibrations["score" if seed is None else "score_drawn"]
         scores, known = self.scores(batch, seed), np.sort(calibration.scores).astype("float32")
-        least = lowered(scores)
+        least = lowered(scores, where=tf.where)
         as_high = tf.reduce_sum(tf.cast(known >= least[:, tf.newaxis], tf.float32), axis=-1)
         anomaly = tf.cast(least > np.float32(calibration.threshold(self.fpr)), tf.int32)
         return {"score": scores, "p_value": (1.0 + as_high) / (len(known) + 1.0), "anomaly": anomaly}

@@ -26,11 +26,12 @@ def score_histogram(groups, threshold, title=""):
     axes = plain_axes(figure, title, "score, nats (higher is less typical)", "share of the group")
     scores = np.concatenate([np.append(values, threshold) for values in groups.values()])
     # A few far outliers must not press all others into one bar: they are counted in the last one.
+    scores = scores[np.isfinite(scores)]
     low, high = scores.min(), np.percentile(scores, 99)
     high = max(high, threshold + 0.1 * (threshold - low), low + 1e-6 * max(1, abs(low)))
     edges = np.linspace(low, high, BINS + 1)
     for (name, values), colour in zip(groups.items(), PALETTE, strict=False):
-        shares = np.histogram(np.minimum(values, high), edges)[0] / len(values)
+        shares = np.histogram(np.fmin(values, high), edges)[0] / len(values)
         axes.stairs(shares, edges, color=colour, linewidth=1.3, label=f"{name} ({len(values):,})")
         axes.stairs(shares, edges, color=colour, alpha=0.12, fill=True)
     axes.axvline(threshold, color=TEXT, linestyle="--", linewidth=1.0, label=f"threshold {threshold:.2f}")

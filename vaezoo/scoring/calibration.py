@@ -35,9 +35,14 @@ def p_values(scores, calibration):
     return (1 + as_high) / (len(ordered) + 1)
 
 
-def lowered(scores):
-    """The smallest numbers that are equal to the scores; of an array or a tensor."""
-    return scores - EQUAL * (1 + abs(scores))
+def lowered(scores, where=np.where):
+    """The smallest numbers that are equal to the scores; of an array, or of a tensor with where=tf.where.
+
+    Infinity for a score that is infinite or NaN, as that of an example so far out that float32 overflows.
+    """
+    with np.errstate(invalid="ignore"):  # infinity less infinity
+        least = scores - EQUAL * (1 + abs(scores))
+    return where(least <= np.inf, least, np.inf)
 
 
 def threshold(calibration, fpr):
@@ -107,10 +112,13 @@ class Calibration:
     def achieved(self, fpr):
         """The share of the test examples that are called anomalies, and its standard error; None without them.
 
-        The error is that of the test examples. The threshold itself varies with the calibration examples: over
-        calibration sets of n examples the rate has a standard deviation of about sqrt(fpr (1 - fpr) / n).
+        The error is that of the test examples: the standard deviation of the rate given k alarms in m examples, if
+        every rate was equally likely before, Beta(k + 1, m - k + 1). It is not 0 where there was no alarm. The
+        threshold itself varies with the calibration examples: over calibration sets of n examples the rate has a
+        standard deviation of about sqrt(fpr (1 - fpr) / n).
         """
         if self.test is None or not len(self.test):
             return None
-        rate = float(self.anomalies(self.test, fpr).mean())
-        return rate, math.sqrt(rate * (1 - rate) / len(self.test))
+        alarms, count = int(self.anomalies(self.test, fpr).sum()), len(self.test)
+        mean = (alarms + 1) / (count + 2)
+        return alarms / count, math.sqrt(mean * (1 - mean) / (count + 3))

@@ -82,7 +82,7 @@ def _measured(run, score, samples, before):
         )
 
     def encoded(split, count=None):
-        x, labels = run.first(split, count)
+        x, labels = run.spaced(split, count)
         return encode(model, x, labels if model.spec.conditional else None)
 
     validation = encoded("validation")

@@ -84,7 +84,8 @@ def beta_vae_score(codes, factors, seed=0):
 
     Returns:
         {"value", "standard_error"}: the accuracy on 5,000 other votes. 1 is best, and 1 / the number of factors is
-        chance. A rotated code can score 1.
+        chance, if there are many points: the votes repeat the points, so from few of them a code of noise scores more.
+        A rotated code can score 1.
 
     Raises:
         UndefinedMetricError: for fewer than 200 points, fewer than two factors that can be measured, or constant codes.
@@ -109,7 +110,8 @@ def factor_vae_score(codes, factors, seed=0):
 
     Returns:
         {"value", "standard_error"}: the accuracy on 5,000 other votes. 1 is best, and 1 / the number of factors is
-        chance.
+        chance, if there are many points: the votes repeat the points, so from few of them a code of noise scores more.
+        Ten latents of noise and five factors of four values: 0.34 from 200 points, 0.24 from 1,000, 0.20 from 10,000.
 
     Raises:
         UndefinedMetricError: for fewer than 200 points, fewer than two factors that can be measured, or constant codes.
