@@ -245,6 +245,7 @@ def test_embed_is_the_whole_test_set_or_its_beginning(runs, tmp_path, capsys):
     few = arrays_of(capsys, tmp_path, "embed", runs / "plain", "--count", 7, "--axes", 2, 1)
     np.testing.assert_array_equal(few["points"], few["codes"][:, [2, 1]])
     assert len(few["codes"]) == 7
+    assert arrays_of(capsys, tmp_path, "embed", runs / "plain", "--count", 1)["points"].shape == (1, 2)
     assert "labels" not in arrays_of(capsys, tmp_path, "embed", runs / "unlabelled")
 
 
@@ -273,6 +274,8 @@ def test_own_pictures(runs, tmp_path, capsys):
         ("conditional", ["sample", "--label", 9], "unknown class '9'. Classes: 0, 1, 2, 3, 4, 5, 6, 7."),
         ("conditional", ["sample", "--label", 1, "--index", 3], "leave one out"),
         ("conditional", ["sample", "-n", 1, "--index", 3], "leave one out"),
+        ("conditional", ["sample", "-n", 0], "0 draws from the prior; give at least 1"),
+        ("conditional", ["sample", "-n", -2], "-2 draws from the prior; give at least 1"),
         ("conditional", ["manifold"], "give a label from 0 to 7"),
         (
             "conditional",

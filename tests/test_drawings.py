@@ -14,6 +14,7 @@ from vaezoo import latent_space
 from vaezoo.config import load_recipe
 from vaezoo.errors import VaezooError
 from vaezoo.latent_space.codes import Information
+from vaezoo.latent_space.drawing import Drawing
 from vaezoo.latent_space.of_run import class_of, inputs_of
 from vaezoo.runs import Run
 
@@ -149,6 +150,16 @@ def test_all_files_are_written_or_none(runs, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["mine.npz"]
     monkeypatch.undo()
     assert drawing.save(tmp_path / "mine.pdf")[0].read_bytes().startswith(b"%PDF")
+
+
+def test_no_file_of_a_melody_stays_alone(tmp_path):
+    drawing = Drawing("sample", {"examples": np.zeros(16)}, Figure(), melody=np.zeros(16, "uint8"))
+    (tmp_path / "sample.wav").mkdir()  # cannot be replaced by a file
+    with pytest.raises(VaezooError, match=r"cannot write '.*sample\.wav'"):
+        drawing.save(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["sample.wav"]
+    (tmp_path / "sample.wav").rmdir()
+    assert [path.suffix for path in drawing.save(tmp_path)] == [".png", ".wav", ".mid", ".npz"]
 
 
 @pytest.mark.parametrize(

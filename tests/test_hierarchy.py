@@ -342,6 +342,9 @@ def test_resampling_a_group_leaves_the_others(images):
         np.testing.assert_allclose(found.codes[row][:, ~own], np.repeat(code, 3, 0)[:, ~own], rtol=1e-5)
         np.testing.assert_array_equal(found.codes[row][:, own], np.asarray(model.prior_codes(3, 1))[:, own])
         start += size
+    for count, seed, message in ((0, 0, "0 draws from the prior"), (1, -1, "the seed -1 is outside")):
+        with pytest.raises(VaezooError, match=message):
+            resample_groups(model, images[0], count=count, seed=seed)
 
 
 @pytest.mark.slow

@@ -262,19 +262,41 @@ def test_characteristics():
 
 
 @pytest.mark.parametrize(
+    ("counts", "high", "low"),  # how many examples have 0, 1, 2, ...; which values are high, which are low
+    [
+        ([85, 15], [1], [0]),
+        ([15, 85], [1], [0]),
+        ([1, 84, 15], [2], [0, 1]),
+        ([59, 40, 1], [1, 2], [0]),  # one example makes no average
+        ([10] * 10, [8, 9], [0, 1]),
+    ],
+)
+def test_equal_values_are_high_or_low_together_and_never_all_examples(counts, high, low):
+    values = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
+    for kind in ("int64", "uint8", "float32", *(["bool"] if len(counts) == 2 else [])):
+        factors = {"few": values.astype(kind)}
+        assert which("few=high", factors=factors) == np.flatnonzero(np.isin(values, high)).tolist()
+        assert which("few=low", factors=factors) == np.flatnonzero(np.isin(values, low)).tolist()
+
+
+@pytest.mark.parametrize(
     ("texts", "message"),
     [
         (["label=9"], "unknown class '9'. Classes: T-shirt, Trouser, 7."),
-        (["labl=1"], "unknown factor 'labl'. Did you mean 'label'? Allowed: font, label, thickness."),
+        (["labl=1"], "unknown factor 'labl'. Did you mean 'label'? Allowed: font, label, name, round, same,"),
         (["thickness=thick"], "continuous and runs from 0 to 1: write thickness=high or thickness=low"),
         (["font=9"], "unknown value of 'font' '9'. Allowed: high, low, 0, 1, 2, 3."),
         (["label=Trouser", "label=7"], "no training example has label=Trouser and label=7"),
         (["thickness"], "write FACTOR=VALUE, as in label=7"),
         (["=high"], "write FACTOR=VALUE"),
+        (["same=low"], "all training examples have the same 'same': there is no same=low"),
+        (["round=yes"], "unknown value of 'round' 'yes'. Allowed: high, low, False, True."),
+        (["name=high"], "unknown value of 'name' 'high'. Allowed: name 0, name 1, name 10,"),
     ],
 )
 def test_characteristics_that_do_not_exist(texts, message):
     factors = {"thickness": np.linspace(0, 1, 100), "font": np.arange(100) // 25}
+    factors |= {"same": np.ones(100), "round": np.arange(100) > 50, "name": np.array([f"name {n}" for n in range(100)])}
     with pytest.raises(VaezooError) as error:
         which(*texts, labels=np.arange(100) % 3, factors=factors, class_names=("T-shirt", "Trouser", "7"))
     assert message in str(error.value)
@@ -418,6 +440,7 @@ def test_without_its_reconstruction_the_loss_is_the_kl():
         (lambda m, c: latent_space.sample(c, label=-1), "label -1 is no class"),
         (lambda m, c: latent_space.sample(m, 0), "the number of samples is 0; it must be at least 1"),
         (lambda m, c: latent_space.sample(m, 1, seed=-1), "the seed -1 is outside"),
+        (lambda m, c: latent_space.prior_codes(m, 0), "0 draws from the prior; give at least 1"),
         (lambda m, c: latent_space.interpolate(m, IMAGES[:1]), "needs at least two examples and was given one"),
         (lambda m, c: latent_space.interpolate(m, IMAGES, steps=1), "at least 2"),
         (lambda m, c: latent_space.interpolate(m, IMAGES, method="round"), "Allowed: linear, spherical"),

@@ -196,6 +196,7 @@ def test_more_latents_are_drawn_through_their_principal_components():
     share = float(plane.names[0].removeprefix("principal component 1 (").removesuffix(" %)"))
     assert abs(share - 100 * variances.max() / variances.sum()) < 1.5
     np.testing.assert_array_equal(plots.plane_of(codes, (3, 0)).project(codes), codes[:, [3, 0]])
+    np.testing.assert_array_equal(plots.plane_of(codes[:1]).project(codes[:1]), [[0, 0]])
 
 
 @pytest.mark.parametrize("latents", [1, 2, 5])
@@ -215,6 +216,22 @@ def test_a_film_has_one_plane_for_all_its_frames(latents, tmp_path):
             film.seek(number)
             durations.append(film.info["duration"])
     assert durations == [200, 200, 1200]
+
+
+def test_a_film_keeps_the_colours_of_all_its_frames(tmp_path):
+    share = np.linspace(0, 1, 25)[:, None]
+    colours = np.round((1 - share) * [255, 0, 0] + share * [0, 0, 255])  # [T,3], from red to blue
+    colours = colours[[0, 0, *range(25), 24]]  # both ends longer
+    frames = np.broadcast_to(colours[:, None, None], (28, 8, 8, 3)).astype("uint8")
+    plots.save_gif(tmp_path / "a.gif", frames, seconds=0.1)
+    shown = []
+    with Image.open(tmp_path / "a.gif") as film:
+        assert film.n_frames > 12
+        for number in range(film.n_frames):
+            film.seek(number)
+            shown += [film.convert("RGB").getpixel((4, 4))] * round(film.info["duration"] / 100)
+    # Equal neighbours are one frame of the file, shown for longer.
+    np.testing.assert_allclose(shown, colours, atol=10)
 
 
 def test_films_of_images():

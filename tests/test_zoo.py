@@ -14,6 +14,8 @@ import pytest
 
 import vaezoo
 from vaezoo.config import load_recipe
+from vaezoo.data.glyphs import Glyphs
+from vaezoo.data.shapes import Shapes
 from vaezoo.keras_files import check_keras_file
 from vaezoo.models.standalone import standalone_decoder, standalone_encoder
 from vaezoo.part_schema import WarmUp
@@ -187,7 +189,11 @@ def test_the_recipe_states_its_paper_and_its_parameters(name):
     assert recipe.name == name
     assert recipe.summary
     assert recipe.paper
-    assert vaezoo.create_model(name).count_params() == recipe.parameters
+    model = vaezoo.create_model(name)
+    assert model.count_params() == recipe.parameters
+    if recipe.data.name in ("glyphs", "shapes") and not recipe.model.likelihood.column_types:
+        shapes = {"glyphs": Glyphs.SHAPE, "shapes": Shapes.SHAPE}
+        assert model.spec.shape == shapes[recipe.data.name]  # so that it says the size of what it trains
 
 
 REGISTRIES = {
@@ -276,6 +282,14 @@ def test_a_conditional_model_asks_for_its_label():
     assert model.spec.classes == 10
     with pytest.raises(vaezoo.VaezooError, match="a class from 0 to 9"):
         model.sample(3)
+
+
+@pytest.mark.parametrize("n", [0, -1])
+def test_fewer_than_one_draw_from_the_prior_is_refused(n):
+    model = vaezoo.create_model("mlp_vae", IMAGE_SHAPE)
+    for draw in (model.sample, model.prior_codes):
+        with pytest.raises(vaezoo.VaezooError, match=f"{n} draws from the prior; give at least 1"):
+            draw(n)
 
 
 def test_fit_refuses_grey_levels_under_bernoulli():

@@ -52,13 +52,14 @@ def create_model(name, spec=None, classes=10, **overrides):
 def default_spec(recipe: Recipe) -> Spec:
     """The examples of a recipe at its default size: melodies for a likelihood of tokens, else images of 28×28×1.
 
-    For a likelihood of the columns of a table they are vectors of 10 numbers.
+    Of a recipe whose data are `shapes` they are images of 64×64×3, as those are. For a likelihood of the columns of a
+    table they are vectors of 10 numbers.
     """
     if recipe.model.likelihood.column_types:
         return Spec("vector", (10,))
     if recipe.model.likelihood.examples == ("sequence",):
         return Spec("sequence", (music.STEPS * recipe.data.bars,), music.CLASSES, notation="melody")
-    return Spec("image", (28, 28, 1))
+    return Spec("image", (64, 64, 3) if recipe.data.name == "shapes" else (28, 28, 1))
 
 
 def build_model(recipe: Recipe, spec: Spec):

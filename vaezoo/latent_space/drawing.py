@@ -57,8 +57,8 @@ class Drawing:
             VaezooError: for another suffix, or if a file cannot be written.
         """
         path = checked_path(path)
-        rows = path.suffix if path.suffix in SUFFIXES else SUFFIXES[0]
-        if path.suffix in SUFFIXES:
+        rows = path.suffix if path.suffix.lower() in SUFFIXES else SUFFIXES[0]
+        if path.suffix.lower() in SUFFIXES:
             if self.table is None:
                 raise VaezooError(f"cannot write '{path}': there are no rows of a table; give a picture or a folder")
             path = path.with_suffix(".png")
@@ -80,7 +80,9 @@ class Drawing:
             if self.figure is not None:
                 written.append(write_file(picture, self.figure.savefig))
         except BaseException:
-            for path in set(written) - before:
+            # Also what `written` has not yet, as the .mid whose .wav could not be written.
+            endings = (".npz", ".gif", ".mid", ".wav", rows, picture.suffix)
+            for path in {picture.with_suffix(ending) for ending in endings} - before:
                 with contextlib.suppress(OSError):
                     path.unlink()
             raise

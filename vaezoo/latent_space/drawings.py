@@ -24,7 +24,15 @@ from vaezoo.errors import VaezooError, unknown
 from vaezoo.latent_space.comparison import Comparison, as_text, compare
 from vaezoo.latent_space.drawing import Drawing
 from vaezoo.latent_space.editing import characteristic, edit
-from vaezoo.latent_space.generation import checked_axes, manifold, positive, prior_codes, sample, style_by_class
+from vaezoo.latent_space.generation import (
+    checked_axes,
+    checked_seed,
+    manifold,
+    positive,
+    prior_codes,
+    sample,
+    style_by_class,
+)
 from vaezoo.latent_space.of_run import (
     axes_by_factor,
     axis_information,
@@ -113,7 +121,8 @@ def _sampled_rows(run, n, seed, label, temperature):
     if label is not None:
         classes = np.full(positive(n, "number of samples"), class_of(run, label))
     elif model.spec.conditional:
-        classes = np.random.default_rng(seed).choice(run.first("train")[1], positive(n, "number of samples"))
+        random = np.random.default_rng(checked_seed(seed))
+        classes = random.choice(run.first("train")[1], positive(n, "number of samples"))
     result = sample(model, n, seed, classes, 1.0 if temperature is None else temperature)
     title = _title(run, f"{n:,} rows" + f" of class {label}" * (label is not None))
     rows, labels = run.first("train", COMPARED_ROWS)

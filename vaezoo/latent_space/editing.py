@@ -7,7 +7,7 @@ import numpy as np
 from vaezoo.errors import VaezooError, unknown
 from vaezoo.models.in_batches import checked_examples, checked_labels, decode, embed
 
-EXTREME = 0.2  # "high" and "low" are the top and the bottom fifth of a factor
+EXTREME = 0.2  # "high" and "low" are the top and the bottom fifth of a factor, or as near to it as equal values allow
 FEW = 64  # a factor with more different values than this is continuous: it has no named values
 
 
@@ -132,12 +132,15 @@ def class_index(text, class_names=None, classes=None):
 
 def _has(values, wanted):
     ordered = values.dtype.kind not in "US"
-    if ordered and wanted.value == "high":
-        return values >= np.quantile(values, 1 - EXTREME)
-    if ordered and wanted.value == "low":
-        return values <= np.quantile(values, EXTREME)
     distinct = np.unique(values)
-    if len(distinct) > FEW:
+    if ordered and wanted.value in ("high", "low"):
+        if len(distinct) == 1:
+            raise VaezooError(
+                f"all training examples have the same '{wanted.factor}': there is no {wanted}; ask for another factor"
+            )
+        heights = values.astype("float64")  # of booleans too
+        return _highest(heights if wanted.value == "high" else -heights)
+    if ordered and len(distinct) > FEW:
         raise VaezooError(
             f"'{wanted.value}' is no value of '{wanted.factor}', which is continuous and runs from {distinct[0]:g} to "
             f"{distinct[-1]:g}: write {wanted.factor}=high or {wanted.factor}=low"
@@ -147,3 +150,10 @@ def _has(values, wanted):
         allowed = ", ".join([*["high", "low"] * ordered, *names])
         raise unknown(f"value of '{wanted.factor}'", wanted.value, names, hint=f"Allowed: {allowed}.")
     return values == distinct[names.index(wanted.value)]
+
+
+def _highest(values):
+    """Which values are the highest, bool [N]: about EXTREME of them, equal ones together, the lowest never."""
+    distinct, counts = np.unique(values, return_counts=True)
+    shares = counts[:0:-1].cumsum()[::-1] / len(values)  # of the values from distinct[1], distinct[2], ... upwards
+    return values >= distinct[1:][np.abs(np.log(shares / EXTREME)).argmin()]

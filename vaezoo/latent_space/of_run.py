@@ -91,7 +91,8 @@ def own_rows(run, path):
     """
     run.model.spec.require_table("data=")
     settings, labels = run.recipe.data, None
-    table, x, classes = read_rows(path, run.model.spec, settings.columns or (), settings.label)
+    further, names = settings.columns or (), run.environment.get("class_names")
+    table, x, classes = read_rows(path, run.model.spec, further, settings.label, names)
     if run.model.spec.conditional:
         if classes is None:
             raise VaezooError(f"this model is conditional: '{path}' needs the column '{settings.label}', the class")

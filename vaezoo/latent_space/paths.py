@@ -7,7 +7,7 @@ import numpy as np
 
 from vaezoo.decoding import group_slices
 from vaezoo.errors import VaezooError, unknown
-from vaezoo.latent_space.generation import checked_axes, grid_values
+from vaezoo.latent_space.generation import checked_axes, grid_values, prior_codes
 from vaezoo.latent_space.reconstruction import squared_difference
 from vaezoo.models.in_batches import checked_examples, checked_labels, decode, embed
 
@@ -184,21 +184,21 @@ def resample_groups(model, x, label=None, count=10, seed=0):
         model: a `VAE` with a hierarchical decoder.
         x: one example, `spec.shape`.
         label: its class, for a conditional model.
-        count: S, how many times.
+        count: S, how many times, at least 1.
         seed: of the draws.
 
     Returns:
         A `Resampled`.
 
     Raises:
-        VaezooError: for a model without groups.
+        VaezooError: for a model without groups, a count below 1, or a seed outside 0 to 2^31 - 1.
     """
     groups = group_slices(model.decoder)
     if not groups:
         raise VaezooError("this model has no groups of latents; train a hierarchy, such as ladder_vae")
+    drawn = prior_codes(model, count, seed)  # [S,D]
     code = embed(model, np.asarray(x)[None], label)[0]
     codes = np.tile(code, (len(groups), count, 1))  # [G,S,D]
-    drawn = np.asarray(model.prior_codes(count, seed))
     for row, own in enumerate(groups):
         codes[row, :, own] = drawn[:, own]
     return Resampled(decode(model, codes, label), codes, np.array([own.stop - own.start for own in groups]))

@@ -100,7 +100,7 @@ def round_trip(frames):
 
 
 def save_gif(path, frames, seconds=0.1, hold=0.0):
-    """Write a GIF that repeats forever.
+    """Write a GIF that repeats forever. All its frames share 256 colours.
 
     Args:
         path: of the file; it ends in .gif.
@@ -111,8 +111,10 @@ def save_gif(path, frames, seconds=0.1, hold=0.0):
     grey = frames.shape[-1] == 1
     pictures = [Image.fromarray(frame[..., 0] if grey else frame[..., :3]) for frame in frames]
     if not grey:
-        # One palette for all frames: with a palette for each, flat colours flicker.
-        colours = np.array(pictures[-1].quantize(128).getpalette()).reshape(-1, 3)
+        # One palette for all frames: with a palette for each, flat colours flicker. A long film shows every n-th frame.
+        some = frames[:: 1 + len(frames) // 64, ..., :3]  # [S,height,width,3]
+        joined = Image.fromarray(some.reshape(-1, *some.shape[2:]))
+        colours = np.array(joined.quantize(256, Image.Quantize.FASTOCTREE).getpalette()).reshape(-1, 3)
         colours[colours.min(1) > 245] = 255  # the quantizer averages white with pale edges
         palette = Image.new("P", (1, 1))
         palette.putpalette(colours.flatten().tolist())

@@ -43,7 +43,7 @@ def plane_of(codes, axes=None):
         axes = tuple(range(latent_dim))
     if axes is not None:
         return Plane(np.zeros(latent_dim), np.eye(latent_dim)[:, list(axes)], tuple(f"z{axis}" for axis in axes))
-    values, vectors = np.linalg.eigh(np.cov(codes, rowvar=False))
+    values, vectors = np.linalg.eigh(np.cov(codes, rowvar=False, ddof=0))  # ddof=1 divides by 0 for one code
     directions = vectors[:, [-1, -2]]
     # The sign of an eigenvector is arbitrary; its largest entry is made positive, so that equal runs give equal maps.
     directions = directions * np.sign(directions[np.abs(directions).argmax(0), [0, 1]])

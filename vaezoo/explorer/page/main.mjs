@@ -39,7 +39,7 @@ const state = {
   mode: "points",
   colouring: 0,
   focus: null, // a class, alone on the map
-  ends: [0, 3], // examples
+  ends: [0, 0], // examples
   next: 0, // the end that the next choice sets
   walking: false, // whether the way between them is on the map
   posterior: null,
@@ -418,13 +418,16 @@ async function readPad() {
   await new Promise(requestAnimationFrame);
   reading = false;
   const picture = state.drawn;
+  if (!picture) return; // cleared meanwhile
   paintPicture(byId("seen"), picture, data.shape);
   const found = await encode(picture);
+  const again = await decode(found.loc);
+  if (!state.drawn) return;
   state.code = found.loc;
   state.posterior = posteriorOf(found);
   go(found.loc);
   if (!pad.last) fillMap(); // between strokes
-  paintPicture(byId("again"), await decode(found.loc), data.shape);
+  paintPicture(byId("again"), again, data.shape);
 }
 
 function posteriorOf(found) {
@@ -506,6 +509,7 @@ async function begin() {
   const size = data.shape.reduce((product, each) => product * each, 1);
   examples = rows(await bytesIn("examples"), size);
   examples = examples.map((each) => (isImage ? Float32Array.from(each, (level) => level / 255) : Array.from(each)));
+  state.ends = [0, Math.min(examples.length - 1, 3)];
   range = isImage ? null : pitchRange(examples);
   map = new PlaneMap(byId("ground"), byId("above"), plane, points);
   const load = await started(new TextDecoder().decode(await bytesIn("loader")), await bytesIn("wasm"));
@@ -523,7 +527,6 @@ async function begin() {
     paintMap();
     paintAbove();
   }).observe(byId("plane"));
-  state.ends = [0, Math.min(examples.length - 1, 3)];
   markEnds();
   setSlider(byId("share"), 0);
   fillSteps();
