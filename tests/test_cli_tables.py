@@ -254,6 +254,7 @@ def test_a_label_column_makes_a_conditional_model(folder, tmp_path, capsys):
     assert set(read_table(tmp_path / "m.csv")[0]["size"].to_pylist()) == {"M"}
     done(capsys, "sample", tmp_path / "run", "-n", "200", "--out", tmp_path / "all.csv")
     assert set(read_table(tmp_path / "all.csv")[0]["size"].to_pylist()) == {"S", "M", "L"}
+    assert "the seed -1 is outside 0 to" in refused(capsys, "sample", tmp_path / "run", "--seed", "-1")
     done(capsys, "reconstruct", tmp_path / "run", "--data", folder / "table.csv", "--out", tmp_path / "f.csv")
 
 

@@ -19,6 +19,15 @@ def test_a_recipe_written_is_read_back_equal(name, tmp_path):
     assert load_recipe(path) == recipe
 
 
+def test_a_recipe_whose_name_looks_like_a_number_is_read_back_equal(tmp_path):
+    path = tmp_path / "7e3.yaml"
+    path.write_text(to_yaml(load_recipe("mlp_vae")).replace("name: mlp_vae\n", ""))
+    recipe = load_recipe(path)
+    assert recipe.name == "7e3"
+    path.write_text(to_yaml(recipe))
+    assert load_recipe(path) == recipe
+
+
 def test_overrides_reach_every_depth():
     recipe = load_recipe(
         "conv_vae",
@@ -99,6 +108,10 @@ MISMATCHES = {
         "model.objective.doubly_reparameterized=false",
     ],
     "posterior=flow objective.kl=closed_form": ["no closed-form KL", "'flow' to the prior", "model.objective.kl=auto"],
+    "prior=mixture objective=beta objective.free_bits=1 objective.gradient=sticking_the_landing": [
+        "no closed-form KL",
+        "set model.objective.gradient=reparameterized",
+    ],
     "prior=mixture objective.kl=closed_form": ["no closed-form KL", "prior 'mixture'", "model.objective.kl=auto"],
 }
 

@@ -5,11 +5,12 @@ import re
 import pytest
 import yaml
 from hostile import refusal
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from vaezoo.config import load_recipe, parse_assignments, to_yaml
 from vaezoo.errors import VaezooError
+from vaezoo.recipe_files import parse_yaml
 from vaezoo.recipe_schema import Recipe
 
 GOOD = to_yaml(load_recipe("conv_vae"))
@@ -114,6 +115,9 @@ def test_an_unusual_recipe_is_read(content, tmp_path):
         ("show", "conv_vae", "--set", "model" + ".a" * 5_000 + "=1"),
         ("show", "conv_vae", "--set", "name=../evil"),
         ("show", "conv_vae", "--set", "data.image_size=[65536, 65536]"),
+        ("inspect", "a" * 300),
+        ("train", "--resume", "a" * 300),
+        ("train", "--resume", "a" * 300, "--callback", "tensorboard"),
         ("train", "conv_vae", "--data", "./a\0b"),
         ("train", "conv_vae", "--data", "./" + "a" * 4_000),
         ("train", "conv_vae", "--data", "a" * 4_000),
@@ -197,3 +201,17 @@ def test_any_assignment_is_made_or_refused(assignment):
         return
     recipe = recipe_or_line("conv_vae", overrides)
     assert isinstance(recipe, Recipe) or recipe.isprintable()
+
+
+TABLE = load_recipe("table_vae")
+LIKE_NUMBERS = st.from_regex(r"[-+]?[.0-9oxb][.0-9eE_:+]{0,9}", fullmatch=True)
+
+
+@settings(FUZZ, max_examples=60)
+@example(text="2310009E13")
+@example(text="1_0")
+@given(text=LIKE_NUMBERS | st.text(max_size=20))
+def test_any_text_is_written_and_read_back(text):
+    data = TABLE.data.model_copy(update={"name": text, "columns": {text: "drop"}, "label": text})
+    recipe = TABLE.model_copy(update={"name": text, "data": data})
+    assert parse_yaml(to_yaml(recipe)) == recipe.model_dump(mode="json")

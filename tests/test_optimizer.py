@@ -8,7 +8,8 @@ from conftest import small_recipe
 
 from vaezoo.checkpoints import Checkpoints
 from vaezoo.config import load_recipe
-from vaezoo.keras_files import load_keras_file
+from vaezoo.errors import VaezooError
+from vaezoo.keras_files import load_keras_file, load_weights
 from vaezoo.optimizer import Adam, Muon, averaged, optimizer_of, orthogonalized
 from vaezoo.runs import Run
 from vaezoo.training import train
@@ -161,3 +162,49 @@ def test_what_is_kept_and_scored_is_the_average(bars_file, tmp_path):
     scored = trained.model.evaluate(run.data.validation.batches(1000, **run.batches), verbose=0, return_dict=True)
     row = (tmp_path / "run/metrics.csv").read_text().splitlines()
     assert float(row[-1].split(",")[row[0].split(",").index("val_loss")]) == pytest.approx(scored["loss"], rel=1e-5)
+
+
+def stepped(rate, steps=0, precision="float32", average=0.5):
+    """A compiled model of a dense layer, after so many steps of Adam."""
+    x = keras.Input((2,))
+    model = keras.Model(x, keras.layers.Dense(3, dtype=precision)(x))
+    model.compile(Adam(rate, average=average))
+    if precision == "mixed_float16":
+        model.compile(keras.optimizers.LossScaleOptimizer(model.optimizer))
+    model.optimizer.build(model.trainable_variables)
+    for number in range(steps):
+        gradients = [tf.fill(weight.shape, 2.0**number) for weight in model.trainable_variables]
+        model.optimizer.apply(gradients, model.trainable_variables)
+    return model
+
+
+SCHEDULE = keras.optimizers.schedules.CosineDecay(0.1, 8)
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+@pytest.mark.parametrize(("before", "now"), [(0.1, SCHEDULE), (SCHEDULE, 0.1), (0.1, 0.025), (SCHEDULE, SCHEDULE)])
+def test_an_optimizer_goes_on_under_another_schedule_from_where_it_was(before, now, precision, tmp_path):
+    saved, loaded = stepped(before, 4, precision), stepped(now, 0, precision)
+    saved.save(tmp_path / "model.keras")
+    load_weights(loaded, tmp_path / "model.keras")
+    assert int(loaded.optimizer.iterations) == 4
+    inner, wanted = (getattr(model.optimizer, "inner_optimizer", model.optimizer) for model in (loaded, saved))
+    assert float(inner.learning_rate) == pytest.approx(0.05 if now is SCHEDULE else now)
+    kinds = ("momentum", "velocity", "average", "scale", "counter")
+    found, expected = (
+        {v.path.split("/", 1)[-1]: v.numpy() for v in model.optimizer.variables if v.path.endswith(kinds)}
+        for model in (loaded, saved)
+    )
+    assert len(found) == 6 + 2 * (precision == "mixed_float16")
+    for value, other in zip(found.values(), expected.values(), strict=True):
+        assert np.abs(other).max() > 0
+        np.testing.assert_array_equal(value, other)
+    for value, other in zip(loaded.get_weights(), saved.get_weights(), strict=True):
+        np.testing.assert_array_equal(value, other)
+    assert wanted.iterations == inner.iterations
+
+
+def test_an_optimizer_that_does_not_fit_is_an_error(tmp_path):
+    stepped(0.1).save(tmp_path / "model.keras")
+    with pytest.raises(VaezooError, match=r"it holds 8 variables of an optimizer that has 5"):
+        load_weights(stepped(0.1, average=None), tmp_path / "model.keras")

@@ -16,6 +16,7 @@ from hostile import refusal
 import vaezoo
 from vaezoo.cli import main
 from vaezoo.data import load_data
+from vaezoo.evaluation import symptoms
 from vaezoo.presets import CONFIG, FILES, METADATA, WEIGHTS, open_run, preset_names
 from vaezoo.publishing import make_preset
 from vaezoo.runs import Run
@@ -118,11 +119,25 @@ def test_nothing_is_overwritten_and_nothing_half_written(made, tiny_run, tmp_pat
 # Opening one
 
 
+def leave_metrics(folder):
+    """The table of an own run that has the name of the preset."""
+    folder.mkdir(parents=True)
+    (folder / "metrics.csv").write_text("epoch,loss\n1,2\n2,3\n")
+
+
+def test_the_metrics_of_a_run_of_the_same_name_are_not_those_of_a_preset(made, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    leave_metrics(tmp_path / "runs" / "tiny")
+    assert made.path == Path("runs/tiny")
+    assert symptoms._rows(made, 20) == []
+
+
 @pytest.mark.slow
 def test_every_command_takes_a_folder_and_writes_nothing_into_it(made, bars_file, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     shutil.copy(bars_file, tmp_path / "bars.npz")  # the data by the name that the preset has for them
     before = {path: path.read_bytes() for path in made.folder.iterdir()}
+    leave_metrics(tmp_path / "runs" / "tiny")
     for command in (
         ["sample", "-n", "4"], ["reconstruct", "--index", "1"], ["manifold", "--size", "3"],
         ["traverse", "--index", "1"],
@@ -133,6 +148,7 @@ def test_every_command_takes_a_folder_and_writes_nothing_into_it(made, bars_file
         assert main([command[0], str(made.folder), *command[1:]]) == 0, capsys.readouterr().err
     assert {path: path.read_bytes() for path in made.folder.iterdir()} == before
     results = tmp_path / "runs" / "tiny"
+    assert not (tmp_path / "runs" / "tiny-mixture" / "metrics.csv").exists()
     assert {path.name for path in results.iterdir()} >= {"pictures", "evaluation", "scores"}
     assert (results / "pictures" / "sample.png").is_file()
     assert Run(tmp_path / "runs" / "tiny-mixture").recipe.model.prior.name == "mixture"

@@ -26,9 +26,10 @@ from vaezoo.checkpoints import Checkpoints, TrainingState
 from vaezoo.cli import main
 from vaezoo.config import load_recipe
 from vaezoo.errors import Terminated
+from vaezoo.objectives.bounds import at_step
 from vaezoo.recipe_files import recipe_names
 from vaezoo.runs import Run
-from vaezoo.training import inspect, results, resume, train
+from vaezoo.training import inspect, results, resume, setup, train
 from vaezoo.training.callbacks import Recorder
 from vaezoo.training.run_directory import RunDirectory
 
@@ -151,12 +152,60 @@ def test_the_best_weights_are_kept(bars_file, tmp_path, after_calls, monkeypatch
         train(best(**{"data.validation": 0}), tmp_path / "none", quiet=True)
 
 
+@pytest.mark.slow
+def test_the_best_weights_are_those_of_an_epoch_after_the_warm_up(bars_file, tmp_path):
+    beta = {"model.objective": {"name": "beta", "beta": {"start": 0.0, "end": 100.0, "steps": 70}}}
+    best = {**beta, "training.keep": "best", "training.compilation": "graph"}
+    kept = train(small_recipe("mlp_vae", bars_file, **best), tmp_path / "kept", quiet=True)
+    losses = [float(row["val_loss"]) for row in rows_of(kept.path)]
+    assert min(losses) == losses[0]  # at a small weight of the KL
+    assert inspect(kept.path).state.warm_up == 1
+    assert inspect(kept.path).state.best_epoch == inspect(kept.path).best["epoch"] > 1
+    assert int(vaezoo.load(kept.path).optimizer.iterations) == 38 * inspect(kept.path).state.best_epoch
+
+
+@pytest.mark.parametrize("steps", [1, 7, 38, 50, 100, 101])
+def test_the_warm_up_is_over_at_the_end_of_the_epoch_after_it(steps):
+    recipe = load_recipe("mlp_vae", {"model.objective": {"name": "beta", "beta": {"end": 2.0, "steps": 100}}})
+    objective = recipe.model.objective
+    moving = [epoch for epoch in range(1, 200) if float(at_step(objective.beta, epoch * steps)) < 2]
+    assert setup._warm_up(objective, steps) == len(moving)
+    assert setup._warm_up(load_recipe("mlp_vae").model.objective, steps) == 0
+
+
 def test_which_epoch_is_the_best():
     losses = [3.0, 2.0, float("nan"), 2.0, 5.0]
     state = TrainingState(rows=[{"val_loss": loss} for loss in losses])
     assert state.best_epoch == 2
     assert TrainingState(rows=[{"val_loss": float("inf")}] * 3).best_epoch == 3
     assert TrainingState().best_epoch == 0
+    rows = [{"val_loss": loss} for loss in (1.0, 2.0, 4.0, 3.0, 5.0)]
+    assert [TrainingState(rows=rows, warm_up=number).best_epoch for number in (0, 1, 2, 4, 5, 9)] == [1, 2, 4, 5, 5, 5]
+    assert TrainingState(rows=[{"loss": 2.0}, {"loss": 1.0}, {"loss": 3.0}]).best_epoch == 2  # without validation
+
+
+@pytest.mark.slow
+def test_an_epoch_of_other_calls_is_gone_on_with(whole, bars_file, tmp_path, after_calls, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(setup, "epoch_shape", lambda *_: (38, 1))  # as on several devices
+        after_calls(8, axe)
+        with pytest.raises(Axe):
+            train(plain(bars_file), tmp_path / "run", quiet=True, checkpoint_every=1e-9)
+    assert Checkpoints(tmp_path / "run").all()[0].place == (0, 8)
+    assert_same(resume(tmp_path / "run", quiet=True), whole)
+
+
+@pytest.mark.slow
+def test_a_changed_learning_rate_and_schedule_are_those_of_the_recipe(bars_file, tmp_path):
+    settings = {"training.compilation": "graph", "training.schedule": "constant", "training.epochs": 1}
+    train(small_recipe("averaged", bars_file, **settings), tmp_path / "run", quiet=True)
+    slower = resume(tmp_path / "run", 2, {"training.learning_rate": 1e-5}, quiet=True)
+    assert float(slower.model.optimizer.learning_rate) == pytest.approx(1e-5)
+    assert Run(tmp_path / "run").recipe.training.learning_rate == 1e-5
+    assert int(slower.model.optimizer.iterations) == 76
+    ended = resume(tmp_path / "run", 3, {"training.schedule": "cosine"}, quiet=True)
+    assert int(ended.model.optimizer.iterations) == 114
+    assert float(ended.model.optimizer.learning_rate) == pytest.approx(0, abs=1e-12)
 
 
 @pytest.mark.slow
@@ -328,6 +377,27 @@ def test_inspect_prints_what_is_there(run, capsys):
     assert "model.keras' is missing; " in err
     assert "decoder.keras' is broken" in err
     assert err.count("\n") == 1
+
+
+def test_inspect_of_a_run_without_a_training(run, capsys):
+    shutil.rmtree(run / "checkpoints")  # as `vaezoo refit` leaves none
+    assert main(["inspect", str(run)]) == 0
+    assert re.search(r"^training +finished\n +no checkpoints, so it cannot be resumed$", capsys.readouterr().out, re.M)
+
+
+def test_other_data_of_the_same_size_are_noticed(run, bars_file, tmp_path):
+    with np.load(bars_file) as arrays:
+        other = {name: array[::-1] for name, array in arrays.items()}
+    np.savez(tmp_path / "other.npz", **other)
+    recipe = (run / "recipe.yaml").read_text().replace(str(bars_file), str(tmp_path / "other.npz"))
+    (run / "recipe.yaml").write_text(recipe)
+    with pytest.raises(vaezoo.VaezooError, match="have changed since the run began: their first examples or labels"):
+        resume(run, quiet=True)
+
+
+def test_the_number_of_epochs_cannot_be_left_to_the_data_in_the_middle_of_a_training(run, capsys):
+    line = refusal(capsys, "train", "--resume", run, "--set", "training.epochs=null")
+    assert "training.epochs=null lets the data decide once, before a training; give a number" in line
 
 
 def test_what_cannot_be_resumed(run, bars_file, tmp_path):

@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 
+from vaezoo import recipe_files
 from vaezoo.config import load_recipe, to_yaml
 from vaezoo.errors import VaezooError
-from vaezoo.runs import Run, free_path
+from vaezoo.runs import FILES, Run, free_path
+from vaezoo.training import inspect, run_directory
+from vaezoo.training.run_directory import RunDirectory
 
 
 @pytest.fixture
@@ -65,3 +68,54 @@ def test_a_path_that_is_free(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a-2").touch()
     assert free_path(tmp_path / "a") == tmp_path / "a-3"
+
+
+def wide_recipe(count, length):
+    """A recipe that names so many columns, as that of a run does."""
+    columns = {f"{number:0{length}d}_mean": "continuous" for number in range(count)}
+    return load_recipe("table_vae", {"data.columns": columns})
+
+
+def test_the_recipe_of_a_wide_table_is_read_back(tmp_path):
+    recipe = wide_recipe(2000, 30)
+    assert len(to_yaml(recipe)) > recipe_files.LARGEST_RECIPE
+    with RunDirectory(tmp_path / "run") as run:
+        run.recipe(recipe)
+        run.text("model.keras", "")
+    assert Run(tmp_path / "run").recipe == recipe
+    assert inspect(tmp_path / "run").recipe == recipe
+
+
+def test_a_recipe_that_could_not_be_read_back_is_not_written(tmp_path, monkeypatch):
+    recipe = wide_recipe(100, 50)
+    monkeypatch.setattr(run_directory, "LARGEST_RECIPE", 5000)
+    refusal = r"would have \d,\d{3} bytes, of 5,000 at most, .* 100 columns; give the columns shorter names"
+    with pytest.raises(VaezooError, match=refusal), RunDirectory(tmp_path / "run") as run:
+        run.recipe(recipe)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_path_that_is_too_long(tmp_path):
+    path = tmp_path / ("a" * 300)
+    assert free_path(path) == path
+    for read in (Run, inspect, lambda path: RunDirectory(path, resumed=True)):
+        with pytest.raises(VaezooError, match=r"holds no run: there is no recipe.yaml in it"):
+            read(path)
+    with pytest.raises(VaezooError, match=r"cannot write .*: File name too long; .*choose another path"):
+        RunDirectory(path).__enter__()
+
+
+def test_what_is_discarded_leaves_no_file(tmp_path):
+    with RunDirectory(tmp_path / "run") as run:
+        run.checkpoints.folder.mkdir()
+        (run.checkpoints.folder / "epoch-0-step-5.keras").touch()  # a disk was full before its manifest
+        for name in FILES:
+            (run.path / name).touch()
+        run.discard()
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_codes_of_another_training_are_not_continued(tmp_path):
+    (tmp_path / "latent.npz").touch()
+    with pytest.raises(VaezooError, match="already holds a run"):
+        RunDirectory(tmp_path)

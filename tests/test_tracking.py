@@ -9,9 +9,14 @@ import types
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
+from vaezoo.checkpoints import Checkpoints
 from vaezoo.cli import main
 from vaezoo.config import load_recipe
+from vaezoo.keras_files import load_keras_file
+from vaezoo.runs import Run
+from vaezoo.tracking import TensorBoard, Tracker
 from vaezoo.training import train
 
 tf = pytest.importorskip("tensorflow")
@@ -55,6 +60,19 @@ def test_tensorboard_holds_the_metrics_the_pictures_and_the_codes(tiny_recipe, b
     assert "codes.tsv" in (run / "tensorboard" / "projector_config.pbtxt").read_text()
     assert main(["train", "--resume", str(run), "--epochs", "3", "--callback", "tensorboard"]) == 0
     assert ("elbo", 3) in events(run / "tensorboard")
+
+
+def test_the_epoch_of_the_test_metrics_is_the_last_one_where_the_data_decide_how_many_there_are(tmp_path):
+    recipe = load_recipe("table_vae")
+    assert recipe.training.epochs is None
+    Image.new("RGB", (4, 3)).save(tmp_path / "samples.png")
+    tracker = TensorBoard(tmp_path, recipe)
+    tracker.on_train_begin()
+    tracker.on_epoch_end(6, {"elbo": -2.0})
+    Tracker.finish(tracker, {"elbo": -3.0})
+    tracker.close()
+    found = events(tmp_path / "tensorboard")
+    assert found == {("elbo", 7): -2.0, ("test_elbo", 7): -3.0, ("samples", 7): (4, 3)}
 
 
 class Stand:
@@ -111,3 +129,28 @@ def test_a_callback_of_keras_can_stop_a_training(tiny_recipe, bars_file, tmp_pat
     assert [row["epoch"] for row in metrics_of(trained.path)] == ["1", "2"]
     assert np.isfinite(trained.test["elbo"])
     assert (trained.path / "decoder.keras").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("average", [None, 0.9])
+@pytest.mark.parametrize("restore", [True, False])
+def test_all_files_are_of_the_weights_that_a_callback_leaves(restore, average, tiny_recipe, bars_file, tmp_path):
+    recipe = load_recipe(tiny_recipe, {"data.name": str(bars_file), "training.epochs": 3, "training.average": average})
+    first = keras.callbacks.EarlyStopping("epoch_1", mode="max", patience=9, restore_best_weights=restore)
+    first.get_monitor_value = lambda logs: -len(metrics_of(tmp_path / "run"))  # so that the first epoch is the best
+    trained = train(recipe, tmp_path / "run", quiet=True, callbacks=[first])
+    run, weights = Run(trained.path), trained.model.get_weights()
+    for value, other in zip(run.model.get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(value, other)
+    z = np.eye(3, dtype="float32")
+    decoded = keras.models.load_model(trained.path / "decoder.keras")(z)
+    np.testing.assert_allclose(decoded, trained.model.examples(z), atol=1e-6)
+    scored = run.model.evaluate(run.data.test.batches(1000, **run.batches), verbose=0, return_dict=True)
+    assert scored["elbo"] == pytest.approx(trained.test["elbo"], abs=1e-3)
+    if restore:
+        wanted = first.best_weights
+    else:
+        last = load_keras_file(Checkpoints(trained.path).all()[0].model)
+        wanted = [*last.optimizer.averages] if average else last.get_weights()
+    for value, other in zip(weights, wanted, strict=True):
+        np.testing.assert_array_equal(value, other)

@@ -102,7 +102,7 @@ def only_writer(folder: Path, refusal: str):
     """
     import filelock  # here, since it takes a tenth of the time of `vaezoo list`
 
-    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    made = [each for each in (folder, *folder.parents) if not os.path.exists(each)]  # unlike Path's, it takes any path
     lock = filelock.FileLock(folder / LOCK)
     with plain_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -129,7 +129,7 @@ def has_writer(folder: Path) -> bool | None:
     import filelock
 
     lock = folder / LOCK
-    if not lock.exists():
+    if not os.path.exists(lock):
         return False
     try:
         with filelock.FileLock(lock).acquire(blocking=False):

@@ -43,6 +43,7 @@ class TrainingState:
         sums: by term, the state of its mean over the unfinished epoch.
         skipped: the number of steps of the unfinished epoch that were skipped as not finite.
         skipped_in_a_row: the number of consecutive skipped steps up to now.
+        warm_up: the number of epochs whose loss is another one than that of later epochs: a weight in it still moves.
     """
 
     epoch: Count = 0
@@ -53,11 +54,16 @@ class TrainingState:
     sums: dict[str, Any] = dataclasses.field(default_factory=dict)
     skipped: Count = 0
     skipped_in_a_row: Count = 0
+    warm_up: Count = 0
 
     @property
     def best_epoch(self) -> int:
-        """The first epoch with the smallest validation loss; the last epoch, if none is finite."""
-        losses = [row.get("val_loss", math.inf) for row in self.rows]
+        """The first epoch after a warm-up with the smallest validation loss; the last epoch, if there is none.
+
+        Without validation it is the training loss.
+        """
+        losses = [row.get("val_loss", row.get("loss", math.inf)) for row in self.rows]
+        losses[: self.warm_up] = [math.inf] * len(losses[: self.warm_up])
         smallest = min(filter(math.isfinite, losses), default=None)
         return len(losses) if smallest is None else 1 + losses.index(smallest)
 

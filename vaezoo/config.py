@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from vaezoo.errors import VaezooError, printable_lines
-from vaezoo.recipe_files import find_recipe, parse_yaml, read_recipe
+from vaezoo.recipe_files import find_recipe, know_numbers, parse_yaml, read_recipe
 from vaezoo.recipe_schema import Recipe
 from vaezoo.sections import describe, shown
 
@@ -82,6 +82,9 @@ class _Dumper(yaml.SafeDumper):
 
     def represent_sequence(self, tag, sequence, flow_style=None):
         return super().represent_sequence(tag, sequence, flow_style=True)
+
+
+know_numbers(_Dumper)  # beside those of YAML 1.1: text that looks like either is quoted
 
 
 def _override(content: dict[str, Any], dotted: str, value: Any) -> None:

@@ -69,12 +69,37 @@ def load_keras_file(path):
 def load_weights(model, path):
     """Load the weights of a `.keras` file, and the variables of its optimizer, into the same model.
 
+    The learning rate is left as it is, and the schedule may be another one than that of the file.
+
     Raises:
-        VaezooError: as `load_keras_file`, or if the weights do not fit the model.
+        VaezooError: as `load_keras_file`, or if the weights or the variables do not fit the model.
     """
     with _plain_errors(path):
         check_keras_file(path)
-        model.load_weights(path)
+        optimizer, model.optimizer = model.optimizer, None  # Keras would load the rate, or leave out all variables
+        try:
+            model.load_weights(path)
+        finally:
+            model.optimizer = optimizer
+        with open_keras_archive(path) as archive:
+            weights = archive.read("model.weights.h5")
+        with h5py.File(io.BytesIO(weights), "r") as opened:
+            _load_optimizer(optimizer, opened["optimizer/vars"])
+
+
+def _load_optimizer(optimizer, stored):
+    """Give an optimizer its variables but the learning rate, which is one of them under a constant schedule alone."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)  # under mixed_float16 it is wrapped
+    variables, values = optimizer.variables, [stored[str(number)][()] for number in range(len(stored))]
+    place = 1 + next(number for number, variable in enumerate(variables) if variable is inner.iterations)
+    if variables[place].name == "learning_rate":
+        del variables[place]
+    if len(values) == len(variables) + 1:
+        del values[place]
+    if len(values) != len(variables):
+        raise ValueError(f"it holds {len(values)} variables of an optimizer that has {len(variables)}")
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
 
 
 def check_keras_file(path):

@@ -76,7 +76,7 @@ class Preset(Run):
     def __init__(self, folder: str | Path, name: str | None = None):
         self.folder, self.name = Path(folder), name or Path(folder).resolve().name
         for file in FILES[:3]:
-            if not (self.folder / file).is_file():
+            if not os.path.isfile(self.folder / file):  # unlike Path.is_file, this takes any path
                 raise VaezooError(f"'{name or folder}' holds no preset: there is no {file} in it")
         self.path = Path("runs") / self.name.rpartition("://")[2].replace("/", "-")
         found = read_json(self.folder / METADATA, TypedDict("Format", {"format": Count}))

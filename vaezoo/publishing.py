@@ -15,7 +15,7 @@ from vaezoo.recipe_files import recipe_names
 from vaezoo.runs import Environment
 from vaezoo.training.fit import EVALUATION_BATCH
 
-NOT_THE_MODEL = ("status", "reason", "device", "strategy")  # of environment.json
+NOT_THE_MODEL = ("status", "reason", "device", "strategy", "sketch")  # of environment.json
 MADE_WITH = ("vaezoo", "keras", "tensorflow")
 LICENCES = {
     "mnist": "Yann LeCun and Corinna Cortes, CC BY-SA 3.0",

@@ -48,10 +48,10 @@ def find_recipe(name_or_path: str) -> Path:
     return recipe_folder() / f"{name_or_path}.yaml"
 
 
-def read_recipe(path: Path) -> dict[str, Any]:
-    """The keys and values of a recipe file, unchecked; a VaezooError for a file that is not such YAML."""
+def read_recipe(path: Path, most: int = LARGEST_RECIPE) -> dict[str, Any]:
+    """The keys and values of a recipe file, unchecked; a VaezooError for more bytes, or what is not such YAML."""
     try:
-        content = parse_yaml(read_text(path, LARGEST_RECIPE))
+        content = parse_yaml(read_text(path, most))
     except VaezooError:
         raise
     except ValueError as error:
@@ -87,13 +87,20 @@ class _Loader(yaml.SafeLoader):
 
 
 # Numbers are decimal: in YAML 1.1, 010 is 8 and 1:30 is 90.
-_NUMBERS = {
-    "int": r"^[-+]?(0|[1-9][0-9]*)$",
-    "float": r"^([-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan)$",
+NUMBERS = {
+    "int": re.compile(r"^[-+]?(0|[1-9][0-9]*)$"),
+    "float": re.compile(r"^([-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan)$"),
 }
+
+
+def know_numbers(kind: type) -> None:
+    """Let a loader or a dumper of PyYAML take what NUMBERS match for numbers."""
+    for name, pattern in NUMBERS.items():
+        kind.add_implicit_resolver(f"tag:yaml.org,2002:{name}", pattern, list("-+0123456789."))
+
+
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in found if tag.rsplit(":", 1)[-1] not in _NUMBERS]
+    first: [(tag, pattern) for tag, pattern in found if tag.rsplit(":", 1)[-1] not in NUMBERS]
     for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-for _kind, _pattern in _NUMBERS.items():
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(_pattern), list("-+0123456789."))
+know_numbers(_Loader)

@@ -9,17 +9,19 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from vaezoo.checkpoints import Checkpoints
-from vaezoo.config import load_recipe
+from vaezoo.config import recipe_of
 from vaezoo.errors import VaezooError, unknown
 from vaezoo.reading import Count, Text, Texts, read_json
+from vaezoo.recipe_files import read_recipe
 from vaezoo.versions import PACKAGES
 
 FILES = (
     "recipe.yaml", "environment.json", "metrics.csv", "test.json", "skipped.txt",
-    "model.keras", "encoder.keras", "decoder.keras",
+    "model.keras", "encoder.keras", "decoder.keras", "latent.npz", "latent.gif",
 )  # fmt: skip
 SPLITS = ("train", "validation", "test")
 LARGEST_METRICS = 2**16  # bytes of test.json; a few terms take 300
+LARGEST_RECIPE = 2**20  # bytes of recipe.yaml; it names the columns of a table, of which there are up to 10,000
 
 # The entries of environment.json that vaezoo reads. Each may be missing.
 Environment = TypedDict(
@@ -31,6 +33,7 @@ Environment = TypedDict(
         "images": TypedDict("Images", dict.fromkeys(SPLITS, Count)),
         "shape": Annotated[list[Count], Field(fail_fast=True)],
         "class_names": Texts | None,
+        "sketch": Text,  # a checksum of some examples, which tells data sets apart
     },
     total=False,
 )
@@ -42,14 +45,18 @@ class Run:
     Args:
         path: the folder.
 
+    Attributes:
+        path: the folder.
+        folder: of the files that training wrote; for a `Preset` it is another one.
+
     Raises:
         VaezooError: if it holds no run, or a run without a finished epoch.
     """
 
     def __init__(self, path: str | Path):
-        self.path = Path(path)
+        self.path = self.folder = Path(path)
         for name in ("recipe.yaml", "model.keras"):
-            if not (self.path / name).is_file():
+            if not os.path.isfile(self.path / name):  # unlike Path.is_file, this takes any path
                 if name == "model.keras" and Checkpoints(self.path).all():
                     raise VaezooError(
                         f"the run in '{path}' has no model: there is no {name} in it; if it has finished no epoch yet, "
@@ -65,7 +72,7 @@ class Run:
     @functools.cached_property
     def recipe(self):
         """The resolved `Recipe`."""
-        return load_recipe(self.path / "recipe.yaml")
+        return read_run_recipe(self.path)
 
     @functools.cached_property
     def environment(self):
@@ -114,12 +121,23 @@ class Run:
         Raises:
             VaezooError: for an unknown split, or one that the data does not have.
         """
+        return self._split(split).first(count, binarize=self.recipe.data.binarize, seed=self.recipe.training.seed)
+
+    def spaced(self, split, count):
+        """At most so many examples of a split, equally spaced, to stand for all of it: a file may be sorted.
+
+        Arguments, result and errors as of `first`.
+        """
+        found = self._split(split).spaced(count)
+        return found.first(binarize=self.recipe.data.binarize, seed=self.recipe.training.seed)
+
+    def _split(self, split):
         if split not in SPLITS:
             raise unknown("split", split, SPLITS)
         found = getattr(self.data, split)
         if found is None:
             raise VaezooError(f"the data of '{self.path}' has no {split} split; data.validation sets its size")
-        return found.first(count, binarize=self.recipe.data.binarize, seed=self.recipe.training.seed)
+        return found
 
 
 def image_cache(path: str | Path) -> Path:
@@ -145,6 +163,22 @@ def load_recipe_data(recipe, cache=None, quiet=False):
     return load_data(data.name, **preparation, **options)
 
 
+def read_run_recipe(path: Path, changes=None):
+    """The `Recipe` of a run directory.
+
+    Args:
+        path: the folder.
+        changes: values by dotted key, as in `load_recipe`.
+
+    Raises:
+        VaezooError: if there is none, or it cannot be read.
+    """
+    file = path / "recipe.yaml"
+    if not os.path.isfile(file):
+        raise VaezooError(f"'{path}' holds no run: there is no recipe.yaml in it; `vaezoo train` makes one")
+    return recipe_of({"name": file.stem, **read_recipe(file, LARGEST_RECIPE)}, changes, file)
+
+
 def read_environment(path: Path) -> Environment:
     """The content of environment.json in a run directory; empty without the file.
 
@@ -159,7 +193,7 @@ def free_path(path: str | Path) -> Path:
     """The path, or the first of path-2, path-3, ... that does not exist."""
     path, number = Path(path), 1
     candidate = path
-    while candidate.exists():
+    while os.path.exists(candidate):
         number += 1
         candidate = path.with_name(f"{path.name}-{number}")
     return candidate

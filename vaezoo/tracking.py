@@ -28,7 +28,7 @@ class Tracker(keras.callbacks.Callback):
 
     def __init__(self, run, recipe):
         super().__init__()
-        self.run, self.recipe, self.opened = Path(run), recipe, False
+        self.run, self.recipe, self.opened, self.epoch = Path(run), recipe, False, 0
 
     def on_train_begin(self, logs=None):
         """Begin to track, once: a training that was resumed within an epoch calls this twice."""
@@ -42,11 +42,12 @@ class Tracker(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Hand over the metrics of an epoch; the first epoch is 1."""
-        self.metrics({name: float(value) for name, value in logs.items()}, epoch + 1)
+        self.epoch = epoch + 1
+        self.metrics({name: float(value) for name, value in logs.items()}, self.epoch)
 
     def finish(self, test):
         """Hand over the test metrics and the pictures of the finished run, if this process trained it."""
-        self.metrics({f"test_{name}": value for name, value in test.items()}, self.recipe.training.epochs)
+        self.metrics({f"test_{name}": value for name, value in test.items()}, self.epoch)
         for path in sorted(self.run.glob("*.png")):
             self.picture(path)
 
@@ -82,7 +83,7 @@ class TensorBoard(Tracker):
 
     def picture(self, path):
         """Write an image."""
-        with Image.open(path) as image, self.writer.as_default(self.recipe.training.epochs):
+        with Image.open(path) as image, self.writer.as_default(self.epoch):
             tf.summary.image(path.stem, np.asarray(image.convert("RGB"))[None])
 
     def finish(self, test):

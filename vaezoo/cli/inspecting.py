@@ -47,10 +47,12 @@ def _preset_sections(preset):
 
 def _sections(found):
     recipe, environment, state = found.recipe, found.environment, found.state
-    done = state.describe() if state else "nothing kept yet"
+    done = f"{state.describe() if state else 'nothing kept yet'}, of {recipe.training.epochs} epochs"
+    if not state and environment.get("status") == "finished":  # by `vaezoo refit`, or by an estimator
+        done = "no checkpoints, so it cannot be resumed"
     sections = {
         "recipe": [_what(recipe)],
-        "training": [found.status, f"{done}, of {recipe.training.epochs} epochs"],
+        "training": [found.status, done],
         "best epoch": [_metrics(recipe, found.best)] if found.best else [],
         "last epoch": [_metrics(recipe, state.rows[-1])] if found.best else [],
         "checkpoints": _columns(

@@ -83,7 +83,8 @@ def _resume(arguments):
         if getattr(arguments, name):
             given = "a model" if name == "model" else f"--{name.replace('_', '-')}"
             raise VaezooError(f"--resume continues with the recipe of the run; leave out {given}")
-    from vaezoo.config import load_recipe, parse_assignments
+    from vaezoo.config import parse_assignments
+    from vaezoo.runs import read_run_recipe
 
     changes = parse_assignments(arguments.assignments)
     if arguments.epochs is not None:
@@ -92,7 +93,7 @@ def _resume(arguments):
     with quick_tensorflow():
         from vaezoo.training import resume
     options = {"changes": changes, "checkpoint_every": every, "strategy": arguments.strategy}
-    recipe = load_recipe(Path(arguments.resume) / "recipe.yaml", changes) if arguments.callback else None
+    recipe = read_run_recipe(Path(arguments.resume), changes) if arguments.callback else None
     _tracked(arguments.callback, arguments.resume, recipe, functools.partial(resume, arguments.resume, **options))
 
 

@@ -6,6 +6,7 @@ import threading
 import time
 
 import keras
+import numpy as np
 import rich.progress
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn
@@ -23,9 +24,10 @@ class Recorder(keras.callbacks.Callback):
         setup: the `Setup`, whose `Watch` must come before this among the callbacks.
         started: `time.perf_counter()` at the start of the training in this process.
         every: seconds between checkpoints within an epoch; None for none.
+        others: whether callbacks of the caller come after this one, which may set weights.
     """
 
-    def __init__(self, run, state, setup, started, every=None):
+    def __init__(self, run, state, setup, started, every=None, others=False):
         super().__init__()
         self.run, self.state, self.watch, self.devices = run, state, setup.watch, setup.devices
         self.counts_skipped = self.watch.patience > 1 or any("skipped" in row for row in state.rows)
@@ -37,6 +39,7 @@ class Recorder(keras.callbacks.Callback):
         self.begun = started - state.seconds
         self.kept = time.perf_counter()
         self.validated = contextlib.ExitStack()
+        self.others, self.weights = others, None
 
     def on_epoch_begin(self, epoch, logs=None):
         """Start the clock; an interrupted epoch continues with its sums."""
@@ -77,8 +80,15 @@ class Recorder(keras.callbacks.Callback):
         state.rows.append(row)
         state.epoch, state.step, state.epoch_seconds, state.sums, state.skipped = epoch + 1, 0, 0.0, {}, 0
         state.skipped_in_a_row = int(self.watch.in_a_row.numpy())
+        self.weights = self.model.get_weights() if self.others else None
         self._write()
         self.run.show_epoch(state, self.model, self.keep)
+
+    def weights_differ(self):
+        """Whether other callbacks have set other weights than those at the end of the last epoch of this process."""
+        if self.weights is None:
+            return False
+        return not all(map(np.array_equal, self.weights, self.model.get_weights()))
 
     def checkpoint(self):
         """Write a checkpoint within an epoch; call it between two calls of the step."""

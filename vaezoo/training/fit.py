@@ -12,13 +12,13 @@ from typing import Any
 
 from vaezoo import internals
 from vaezoo.checkpoints import TrainingState
-from vaezoo.config import load_recipe, to_yaml
+from vaezoo.config import load_recipe
 from vaezoo.errors import VaezooError, printable_lines
 from vaezoo.keras_files import load_weights
 from vaezoo.models.vae import VAE
 from vaezoo.optimizer import take_averages
 from vaezoo.recipe_schema import Recipe
-from vaezoo.runs import free_path, image_cache, read_environment
+from vaezoo.runs import free_path, image_cache, read_environment, read_run_recipe
 from vaezoo.tables import aligned
 from vaezoo.training.animation import CODES, LatentFilm
 from vaezoo.training.callbacks import Interruption, Progress, Recorder
@@ -65,8 +65,9 @@ def train(
         strategy: the devices: "one" device, "mirrored" for all GPUs of this machine, or "multi_worker" for the GPUs of
             every machine in TF_CONFIG.
         callbacks: Keras callbacks, called after those of vaezoo, on the chief only. Where one stops the training, as
-            `keras.callbacks.EarlyStopping` does, the model is tested as after the last epoch. Their own state is not
-            in the checkpoints.
+            `keras.callbacks.EarlyStopping` does, the model is tested as after the last epoch, or with the weights that
+            one has set by then; with training.keep=best they do not count. Their own state is not in the checkpoints,
+            nor is a learning rate that they have set.
 
     Returns:
         A `Trained`: the path of the run, the trained model and the test metrics.
@@ -92,7 +93,7 @@ def train(
     common = {"checkpoint_every=": checkpoint_every, "the checkpoint": None}
     setup = prepare(recipe, lambda line: say(f"warning: {line}"), devices, image_cache(directory.path), quiet, common)
     with _written_by_chief(directory, devices) as run:
-        run.text("recipe.yaml", to_yaml(setup.recipe))
+        run.recipe(setup.recipe)
         say(f"{setup.headline}\nwriting to {run.path}\n")
         film = [LatentFilm.of(run.path, setup)] if animate and devices.chief else []
         return _train(run, setup, TrainingState(), started, quiet, film, checkpoint_every, callbacks)
@@ -142,8 +143,11 @@ def resume(
             raise VaezooError(f"'{key}' cannot change in a resumed run; allowed are {', '.join(CHANGEABLE)}")
     found_at = RunDirectory(path, resumed=True)
     devices, say = _joined(strategy, quiet)
+    quiet = quiet or not devices.chief
     with _written_by_chief(found_at, devices) as run:
-        recipe = load_recipe(found_at.path / "recipe.yaml", changes)
+        recipe = read_run_recipe(found_at.path, changes)
+        if recipe.training.epochs is None:
+            raise VaezooError("training.epochs=null lets the data decide once, before a training; give a number")
         found = found_at.checkpoints.newest(warn, recipe.model.objective.shown)
         if found is None and (found_at.path / "model.keras").exists():
             raise VaezooError(
@@ -157,7 +161,8 @@ def resume(
             )
         # A run that not all machines share has other checkpoints on some of them.
         common = {"checkpoint_every=": checkpoint_every, "the checkpoint": checkpoint and checkpoint.model.name}
-        setup = prepare(recipe, warn, devices, image_cache(found_at.path), quiet or not devices.chief, common)
+        cache = image_cache(found_at.path)
+        setup = prepare(recipe, warn, devices, cache, quiet, common, done=state.step)
         try:
             before = read_environment(found_at.path)
         except VaezooError as error:
@@ -169,7 +174,7 @@ def resume(
             load_weights(setup.model, checkpoint.model)
             setup.watch.steps.assign(state.epoch * setup.steps + state.step)
         film = [LatentFilm.of(run.path, setup)] if devices.chief and os.path.lexists(run.path / CODES) else []
-        run.text("recipe.yaml", to_yaml(setup.recipe))
+        run.recipe(setup.recipe)
         if state.epoch < recipe.training.epochs:
             run.drop_results()
         if state.epoch and not state.step and devices.chief:
@@ -193,6 +198,8 @@ def _written_by_chief(directory, devices):
 def _train(run, setup, state, started, quiet, film, checkpoint_every, callbacks):
     """Train from a state to the last epoch and evaluate; also complete the run directory if the training ends early."""
     model, settings, data, devices = setup.model, setup.recipe.training, setup.data, setup.devices
+    if not state.rows:
+        state.warm_up = setup.warm_up
     say = printer(quiet or not devices.chief)
     run.status(setup.environment, "training")
     if data.skipped:
@@ -200,9 +207,9 @@ def _train(run, setup, state, started, quiet, film, checkpoint_every, callbacks)
     if devices.name != "one":
         internals.skip_symbolic_build(model)
     validation = devices.repeat(data.validation.batches(EVALUATION_BATCH, **setup.batches)) if data.validation else None
-    recorder = Recorder(run, state, setup, started, checkpoint_every)
-    progress = Progress(recorder, settings.epochs, quiet or not devices.chief)
     own = callbacks if devices.chief else ()
+    recorder = Recorder(run, state, setup, started, checkpoint_every, others=bool(own))
+    progress = Progress(recorder, settings.epochs, quiet or not devices.chief)
     try:
         with devices.errors_of_others(), progress, Interruption(recorder) as interruption:
             while state.epoch < settings.epochs:
@@ -228,10 +235,16 @@ def _train(run, setup, state, started, quiet, film, checkpoint_every, callbacks)
                 )
                 if model.stop_training:  # a callback has asked for it
                     break
-            take_averages(model)
+            # The files of the run are all of the same weights: those in model.keras.
             if settings.keep == "best":
-                say(f"\nkeeping the weights of epoch {state.best_epoch}, whose validation loss is the smallest")
+                best, over = state.best_epoch, state.best_epoch > state.warm_up
+                why = "whose validation loss is the smallest" if over else "the last, as its warm-up is not over"
+                say(f"\nkeeping the weights of epoch {best}, {why}")
                 load_weights(model, run.path / "model.keras")
+            elif recorder.weights_differ():  # a callback has set others
+                run.model("model.keras", model)
+            else:
+                take_averages(model)
             images = devices.repeat(data.test.batches(EVALUATION_BATCH, **setup.batches))
             test = model.evaluate(images, verbose=0, return_dict=True)
             interruption.end_if_asked()
@@ -260,12 +273,17 @@ def _check_state(checkpoint, state, setup):
 
 def _check_environment(before, now, warn):
     """Refuse to resume with other data; warn about what may change the weights."""
+    changed = f"the data '{now['data']}' have changed since the run began"
     for key in ("images", "shape"):
         if key in before and before[key] != now[key]:
             raise VaezooError(
-                f"the data '{now['data']}' have changed since the run began: its {key} were {before[key]} and are "
-                f"{now[key]}; restore the old data, or train again"
+                f"{changed}: its {key} were {before[key]} and are {now[key]}; restore the old data, or train again"
             )
+    if before.get("sketch", now["sketch"]) != now["sketch"]:
+        raise VaezooError(
+            f"{changed}: their first examples or labels are not those of then; restore the old data, or train again. "
+            "If this machine only reads them a little differently, take 'sketch' out of the run's environment.json"
+        )
     for key in (*PACKAGES, "device", "strategy", "compilation"):
         if key in before and before[key] != now[key]:
             warn(

@@ -9,12 +9,11 @@ from pathlib import Path
 
 from vaezoo.atomic import LOCK, has_writer
 from vaezoo.checkpoints import Checkpoint, Checkpoints, TrainingState
-from vaezoo.config import load_recipe
 from vaezoo.errors import VaezooError
 from vaezoo.keras_archives import open_keras_archive
 from vaezoo.recipe_schema import Recipe
 from vaezoo.regular_files import reason
-from vaezoo.runs import read_environment
+from vaezoo.runs import read_environment, read_run_recipe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,9 +55,8 @@ class Inspection:
 
     @property
     def best(self) -> dict | None:
-        """The row of metrics of the epoch with the lowest validation loss (without validation, training loss)."""
-        rows = self.state.rows if self.state else []
-        return min(rows, key=lambda row: row.get("val_loss", row["loss"]), default=None)
+        """The row of metrics of the best epoch; see `TrainingState.best_epoch`."""
+        return self.state.rows[self.state.best_epoch - 1] if self.state and self.state.rows else None
 
 
 def inspect(path: str | Path) -> Inspection:
@@ -74,9 +72,7 @@ def inspect(path: str | Path) -> Inspection:
         VaezooError: if it holds no run.
     """
     path = Path(path)
-    if not (path / "recipe.yaml").is_file():
-        raise VaezooError(f"'{path}' holds no run: there is no recipe.yaml in it; `vaezoo train` makes one")
-    recipe = load_recipe(path / "recipe.yaml")
+    recipe = read_run_recipe(path)
     running = has_writer(path)
     state, broken = None, []
     checkpoints = {}

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from vaezoo.atomic import write_file
-from vaezoo.config import recipe_of, to_yaml
+from vaezoo.config import recipe_of
 from vaezoo.errors import VaezooError
 from vaezoo.presets import open_run
 from vaezoo.reading import LARGEST_TABLE
@@ -93,15 +93,15 @@ def _refit(run, setup, directory, components, say):
     costs = _fit(model, *codes, x, say)
     batches = data.test.batches(EVALUATION_BATCH, **setup.batches)
     before, test = (scored.evaluate(batches, verbose=0, return_dict=True) for scored in (run.model, model))
-    directory.text("recipe.yaml", to_yaml(setup.recipe))
+    directory.recipe(setup.recipe)
     directory.json("test.json", {**test, "images": len(data.test)})
     directory.model("model.keras", model)
     leave_results(directory, setup, model, None)
     for name in ("metrics.csv", "curves.png"):  # the training of the networks
-        if os.path.lexists(run.path / name):
-            content = read_bytes(run.path / name, LARGEST_TABLE)
+        if os.path.lexists(run.folder / name):
+            content = read_bytes(run.folder / name, LARGEST_TABLE)
             write_file(directory.path / name, lambda path, content=content: path.write_bytes(content))
-    directory.status(setup.environment, "finished", refitted=str(run.path.resolve()), held_out=costs)
+    directory.status(setup.environment, "finished", refitted=str(run.folder.resolve()), held_out=costs)
     return before, test
 
 

@@ -2,13 +2,15 @@
 
 import contextlib
 import json
+import os
 from pathlib import Path
 
 from vaezoo.atomic import link_file, only_writer, plain_errors, remove_unfinished, write_file, write_text
 from vaezoo.checkpoints import Checkpoints
+from vaezoo.config import to_yaml
 from vaezoo.errors import VaezooError
 from vaezoo.optimizer import averaged
-from vaezoo.runs import FILES
+from vaezoo.runs import FILES, LARGEST_RECIPE
 from vaezoo.tables import as_csv
 
 
@@ -33,9 +35,9 @@ class RunDirectory:
         self._check()
 
     def _check(self):
-        if self.resumed and not (self.path / "recipe.yaml").is_file():
+        if self.resumed and not os.path.isfile(self.path / "recipe.yaml"):
             raise VaezooError(f"'{self.path}' holds no run: there is no recipe.yaml in it; `vaezoo train` makes one")
-        if not self.resumed and any((self.path / name).exists() for name in FILES):
+        if not self.resumed and any(os.path.exists(self.path / name) for name in FILES):
             raise VaezooError(
                 f"'{self.path}' already holds a run, which is never overwritten; give another --out, remove it, or "
                 f"resume it with `vaezoo train --resume {self.path}`"
@@ -60,6 +62,17 @@ class RunDirectory:
     def text(self, name: str, content: str) -> Path:
         """Write a text file."""
         return write_text(self.path / name, content)
+
+    def recipe(self, recipe) -> Path:
+        """Write recipe.yaml; a VaezooError for one that is too large to be read back."""
+        content = to_yaml(recipe)
+        if len(content.encode()) > LARGEST_RECIPE:
+            columns = len(recipe.data.columns or ())
+            raise VaezooError(
+                f"the recipe would have {len(content.encode()):,} bytes, of {LARGEST_RECIPE:,} at most, as it names "
+                f"{columns:,} columns; give the columns shorter names, or take some out of the table"
+            )
+        return self.text("recipe.yaml", content)
 
     def json(self, name: str, content: dict) -> Path:
         """Write a mapping as JSON."""
@@ -105,8 +118,9 @@ class RunDirectory:
     def discard(self) -> None:
         """Remove the files of a run without results; at the exit, the folder too if nothing else is in it."""
         self._discarded = True
+        # A file of a model may lie there without its manifest.
+        for path in (*(self.path / name for name in FILES), *self.checkpoints.folder.glob("epoch-*-step-*.*")):
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
-            if self.checkpoints.folder.exists():
-                self.checkpoints.folder.rmdir()
-            for name in FILES:
-                (self.path / name).unlink(missing_ok=True)
+            self.checkpoints.folder.rmdir()

@@ -16,7 +16,7 @@ from vaezoo.errors import VaezooError
 from vaezoo.models.vae import VAE
 from vaezoo.optimizer import optimizer_of
 from vaezoo.recipe_schema import Recipe
-from vaezoo.runs import load_recipe_data
+from vaezoo.runs import SPLITS, load_recipe_data
 from vaezoo.seeds import initial_weights
 from vaezoo.training.compilation import compile_whole_calls, epoch_shape, use_xla
 from vaezoo.training.nonfinite import Watch
@@ -46,6 +46,7 @@ class Setup:
         watch: guards the steps.
         devices: what training runs on.
         steps: the number of steps in an epoch.
+        warm_up: as in `TrainingState`.
         environment: the content of environment.json: versions, device, precision, data.
     """
 
@@ -55,6 +56,7 @@ class Setup:
     watch: Watch
     devices: Devices
     steps: int
+    warm_up: int
     environment: dict
 
     @property
@@ -82,7 +84,7 @@ class Setup:
         return "\n".join([*lines, *data.notes, *["skipped.txt names them all"] * bool(data.skipped)])
 
 
-def prepare(recipe, warn, devices=None, cache=None, quiet=False, common=None, data=None):
+def prepare(recipe, warn, devices=None, cache=None, quiet=False, common=None, data=None, done=0):
     """Read the data; build and compile the model.
 
     Args:
@@ -93,6 +95,7 @@ def prepare(recipe, warn, devices=None, cache=None, quiet=False, common=None, da
         quiet: whether to show no progress of reading the data.
         common: name → what else must be the same on all machines, besides recipe, data and versions.
         data: the `Data`, where they are in memory; by default those that the recipe names.
+        done: the number of steps of an interrupted epoch that are done: the rest of it is whole calls too.
 
     Returns:
         The `Setup`.
@@ -123,6 +126,7 @@ def prepare(recipe, warn, devices=None, cache=None, quiet=False, common=None, da
     decided = {"image_size": data.image_size, "binarize": _binarization(recipe, data), "columns": data.columns}
     settings = settings.model_copy(update={"batch_size": _batch_size(data, settings, devices, warn)})
     steps, steps_per_call = epoch_shape(len(data.train), settings.batch_size)
+    steps_per_call = math.gcd(steps_per_call, done)
     settings = settings.model_copy(update={"epochs": settings.epochs or _epochs(steps)})
     recipe = recipe.model_copy(
         update={
@@ -132,7 +136,7 @@ def prepare(recipe, warn, devices=None, cache=None, quiet=False, common=None, da
         }
     )
     if devices.workers > 1:  # the sketch reads examples
-        devices.require_equal({**(common or {}), **_by_section(recipe), "the data": _sketch(data)})
+        devices.require_equal({**(common or {}), **_by_section(recipe), "the data": _identity(data)})
     with devices.errors_of_others(), devices.strategy.scope(), initial_weights(settings.seed):
         model = build_model(recipe, data.spec)
         # The expected ELBO is that of the zoo's own recipe on MNIST, not of these settings and data.
@@ -152,7 +156,8 @@ def prepare(recipe, warn, devices=None, cache=None, quiet=False, common=None, da
         model.watch = Watch(model, settings.on_nonfinite)
     if xla:
         compile_whole_calls(model)
-    return Setup(recipe, data, model, model.watch, devices, steps, _environment(data, model, xla, devices))
+    warm_up = _warm_up(recipe.model.objective, steps)
+    return Setup(recipe, data, model, model.watch, devices, steps, warm_up, _environment(data, model, xla, devices))
 
 
 def _by_section(recipe):
@@ -163,11 +168,23 @@ def _by_section(recipe):
     return {key: value for key, value in keys.items() if key != "data.name"}
 
 
+def _identity(data):
+    """What tells data sets apart: their spec, their classes, their sizes and their first examples."""
+    return [str(data.spec), data.class_names, _sizes(data), _sketch(data)]
+
+
+def _sizes(data):
+    return {split: len(getattr(data, split) or ()) for split in SPLITS}
+
+
 def _sketch(data):
-    """What tells data sets apart: their sizes, their spec, their classes and their first examples."""
-    splits = [split for split in (data.train, data.validation, data.test) if split]
-    first = [hashlib.sha256(np.ascontiguousarray(split.first(SKETCHED)[0])).hexdigest() for split in splits]
-    return [str(data.spec), data.class_names, *map(len, splits), *first]
+    """A checksum of the first examples of every split, and of their labels."""
+    checksum = hashlib.sha256()
+    for split in filter(None, (data.train, data.validation, data.test)):
+        for array in split.first(SKETCHED):
+            if array is not None:
+                checksum.update(np.ascontiguousarray(array))
+    return checksum.hexdigest()
 
 
 def _check_devices(devices, settings):
@@ -270,6 +287,12 @@ def _epochs(steps):
     return min(max(LEAST_EPOCHS, math.ceil(LEAST_STEPS / steps)), MOST_EPOCHS)
 
 
+def _warm_up(objective, steps):
+    """The number of epochs of so many steps at whose ends a warm-up of the objective is not over."""
+    weights = [value for value in objective.keywords().values() if isinstance(value, part_schema.WarmUp)]
+    return max((math.ceil(weight.steps / steps) - 1 for weight in weights), default=0)
+
+
 def _learning_rate(settings, steps):
     if settings.schedule == "constant":
         return settings.learning_rate
@@ -284,7 +307,8 @@ def _environment(data, model, xla, devices):
         "compilation": "xla" if xla else "graph",
         "seed": model.seed,
         "data": data.name,
-        "images": {"train": len(data.train), "validation": len(data.validation or ()), "test": len(data.test)},
+        "images": _sizes(data),
         "shape": list(data.spec.shape),
         "class_names": list(data.class_names) if data.class_names else None,
+        "sketch": _sketch(data),
     }
