@@ -622,7 +622,9 @@ def test_a_link_keeps_the_suffix_that_its_target_has_not(tmp_path, monkeypatch):
         assert canonical_name(name) == str(link)
     assert len(load_data(canonical_name("latest/own.npy"), validation=0).train) == 18
     (tmp_path / "other.npy").symlink_to(save(tmp_path / "v1.npy", numbered(20)))
-    assert canonical_name("other.npy") == str(tmp_path / "v1.npy")  # else it is the file itself
+    (tmp_path / "newest").symlink_to(tmp_path / "v1.npy")
+    for name in ("other.npy", "./newest"):
+        assert canonical_name(name) == str(tmp_path / "v1.npy")  # else it is the file itself
     assert canonical_name("latest/.") == str(tmp_path / "snapshot")
 
 

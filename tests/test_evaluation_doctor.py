@@ -248,8 +248,9 @@ def test_the_weight_of_the_kl_is_that_of_the_loss_and_without_one_no_formula_is_
     ):
         measured = seen(**objective)
         assert measured.kl_weight == weight, objective
-        found = checked(measured)
-        assert found.keys() == (set() if weight in (None, 1.0) else {"kl_weight"})
+        assert checked(measured).keys() == ({"kl_weight"} if weight and weight > 1 else set())
+        suffers = checked(dataclasses.replace(measured, unlike=0.5, floor=0.03))
+        assert ("kl_weight" in suffers) == (weight not in (None, 1.0))
         collapsed = checked(dataclasses.replace(measured, active=0))["collapse"].text
         assert ("in the loss they are" in collapsed) == ("kld_weight" in collapsed) == (weight is not None)
 

@@ -327,6 +327,18 @@ def test_a_missing_package_is_named(monkeypatch):
     assert not Plan(formats=("keras",)).with_encoder
 
 
+def test_a_version_leaves_its_reports_unless_they_would_replace_those_of_an_earlier_export(tmp_path):
+    for name, shown in (("README.md", "new"), ("decoder.keras", "old")):  # of somebody else; of an earlier export
+        target = tmp_path / name
+        target.mkdir()
+        (target / name).touch()
+        (target / "verify.txt").write_text("old")
+        with Staging(target) as staging:
+            (staging.path / "verify.txt").write_text("new")
+            staging.publish()
+        assert (target / "verify.txt").read_text() == shown
+
+
 def test_a_score_needs_a_format_that_holds_it():
     with pytest.raises(VaezooError, match="fpr= asks for a score, which is written as a SavedModel or LiteRT, not as"):
         Plan(formats=("keras",), fpr=0.1)

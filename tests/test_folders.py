@@ -118,9 +118,11 @@ def test_what_lies_beside_the_splits_is_named(tmp_path):
         write_images(tmp_path / folder, 6, start=10 * number)
     write_images(tmp_path, 1)
     (tmp_path / ".hidden").touch()
-    data = load_data(tmp_path, validation=0)
+    (tmp_path / "val" / "a").mkdir(parents=True)
+    data = load_data(tmp_path, validation=0.25)
     assert everything(data) == [*range(6), *range(10, 16)]
-    assert data.notes == ("left out what lies beside 'train' and 'test': '000.png', 'extra'",)
+    assert len(data.validation) == 2
+    assert data.notes == ("left out what lies beside 'train' and 'test': '000.png', 'extra', 'val'",)
 
 
 def test_a_validation_folder_without_a_test_is_refused(tmp_path):

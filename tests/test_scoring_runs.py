@@ -244,6 +244,10 @@ def test_vectors_and_sequences_are_scored_and_explained(vector_run, sequence_run
     assert not np.isfinite(scored.scores[3:9]).any()
     assert scored.anomalies[3:9].all()
     np.testing.assert_array_equal(scored.anomalies, scored.p_values <= 0.1)
+    spoil(run.path / FILE, test_0=np.append(scored.calibration.test, np.inf))  # a test example may be as far out
+    scored = score(run, tmp_path / "far.npy", fpr=0.1)
+    assert np.isinf(scored.calibration.test).sum() == 1
+    assert set(scored.figures) == {"histogram.png"}
     run = Run(shutil.copytree(sequence_run, tmp_path / "sequences"))
     scored = score(run, fpr=0.1, explained=True)
     assert scored.explanation.elements.shape == (100, 5)

@@ -162,6 +162,11 @@ def test_an_index_of_pandas_without_a_name_is_left_out_of_a_parquet_file(tmp_pat
     data = load_data(path)
     assert list(data.columns) == [*CELLS, "__index_level_0"]
     assert data.notes[0] == "left out column 9, which has no name: an index is no column"
+    # Unless it is asked for, as in the recipe of a run that learnt it.
+    for kind in ("continuous", "drop"):
+        known = load_data(path, columns={"__index_level_0__": kind})
+        assert known.columns["__index_level_0__"] == kind
+        assert load_items(path, known.spec, Preparation(), ("__index_level_0__",)).split.size == N
 
 
 @pytest.mark.parametrize("suffix", [".CSV", ".Parquet"])

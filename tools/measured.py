@@ -102,12 +102,17 @@ def check_settings(folder, settings):
     Raises:
         VaezooError: if the folder holds results of other settings, or has no settings.json.
     """
-    folder, text = Path(folder), json.dumps(settings, indent=2) + "\n"
+    folder = Path(folder)
     path = folder / "settings.json"
     if not folder.exists() or not any(folder.iterdir()):
         folder.mkdir(parents=True, exist_ok=True)
-        write_text(path, text)
-    elif not path.exists() or path.read_text() != text:
+        write_text(path, json.dumps(settings, indent=2) + "\n")
+    elif not path.exists():
+        raise VaezooError(
+            f"'{folder}' holds results and no settings.json; if they are of these settings, write it with "
+            f"{json.dumps(settings)}; or give another --out"
+        )
+    elif json.loads(path.read_text()) != settings:
         raise VaezooError(f"'{folder}' holds results of other settings; remove it, or give another --out")
 
 

@@ -60,10 +60,13 @@ class TrainingState:
     def best_epoch(self) -> int:
         """The first epoch after a warm-up with the smallest validation loss; the last epoch, if there is none.
 
-        Without validation it is the training loss.
+        Without validation it is the training loss, which is a mean over the epoch: a warm-up has to end before it.
         """
-        losses = [row.get("val_loss", row.get("loss", math.inf)) for row in self.rows]
-        losses[: self.warm_up] = [math.inf] * len(losses[: self.warm_up])
+        first = self.warm_up + (self.warm_up > 0 and not any("val_loss" in row for row in self.rows))
+        losses = [
+            row.get("val_loss", row.get("loss", math.inf)) if number >= first else math.inf
+            for number, row in enumerate(self.rows)
+        ]
         smallest = min(filter(math.isfinite, losses), default=None)
         return len(losses) if smallest is None else 1 + losses.index(smallest)
 

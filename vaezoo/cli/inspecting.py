@@ -48,7 +48,7 @@ def _preset_sections(preset):
 def _sections(found):
     recipe, environment, state = found.recipe, found.environment, found.state
     done = f"{state.describe() if state else 'nothing kept yet'}, of {recipe.training.epochs} epochs"
-    if not state and environment.get("status") == "finished":  # by `vaezoo refit`, or by an estimator
+    if not found.checkpoints and environment.get("status") == "finished":  # by `vaezoo refit`, or by an estimator
         done = "no checkpoints, so it cannot be resumed"
     sections = {
         "recipe": [_what(recipe)],

@@ -102,7 +102,7 @@ def canonical_name(name):
         return name
     path = os.path.expanduser(name)
     real = os.path.realpath(path)
-    if os.path.isfile(real) and os.path.splitext(real)[1] != os.path.splitext(path)[1]:
+    if os.path.isfile(real) and not real.lower().endswith(FILES):
         # The suffix says what a file holds; in a cache of Hugging Face or DVC, data.csv is a link to blobs/HASH.
         folder, file = os.path.split(path)
         return os.path.join(os.path.realpath(folder), file)

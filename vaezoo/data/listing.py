@@ -103,7 +103,9 @@ def one_file(path):
 
 def _parts(root):
     """(the sub-folders that are splits, or one empty text where there are none; notes on what lies beside them)."""
-    found = [part for part in ("train", "test", *VALIDATION) if os.path.isdir(os.path.join(root, part))][:3]
+    found = [part for part in ("train", "test") if os.path.isdir(os.path.join(root, part))]
+    # An empty one is none.
+    found += [part for part in VALIDATION if any(files for *_, files in os.walk(os.path.join(root, part)))][:1]
     if not {"train", "test"} <= {*found}:
         return [""], []
     beside = {each for each in os.listdir(root) if not each.startswith(".")}.difference(found, [TABLE])

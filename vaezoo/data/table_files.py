@@ -39,7 +39,8 @@ def read_table(name, dtypes=None):
             column of text are not read as numbers.
 
     Returns:
-        (pyarrow.Table, notes): without columns that have no name, nor an index of pandas that has none, as a note says.
+        (pyarrow.Table, notes): without columns that have no name, nor an index of pandas that has none and that
+        `dtypes` does not name, as a note says.
 
     Raises:
         VaezooError: for a file that cannot be read, is too large or broken, or has no rows, and for column names that
@@ -54,7 +55,9 @@ def read_table(name, dtypes=None):
     with broken(name), open_regular(path) as file:
         table = (_read_csv if path.suffix.lower() == ".csv" else _read_parquet)(name, file, dtypes or {})
     names = [str(each) for each in table.column_names]
-    nameless = [place for place, each in enumerate(names) if re.fullmatch(NAMELESS, each)]
+    nameless = [
+        place for place, each in enumerate(names) if re.fullmatch(NAMELESS, each) and each not in (dtypes or {})
+    ]
     notes = []
     if nameless:
         places = ", ".join(str(place + 1) for place in nameless)

@@ -22,8 +22,8 @@ def load(name, columns, label, validation, seed):
     """The data set in a CSV or Parquet file; see load_data."""
     from vaezoo.data.table_files import cells_of, read_table
 
-    table, notes = read_table(name)
     columns = dict(columns or {})
+    table, notes = read_table(name, dict.fromkeys(columns))
     for each in [*columns, *([label] if label is not None else [])]:
         if each not in table.column_names:
             raise unknown(f"column in '{name}'", each, table.column_names)

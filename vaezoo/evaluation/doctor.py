@@ -132,9 +132,10 @@ def _weight_of_kl(seen):
             "the model was trained for. Try a shorter warm-up (model.objective.beta.steps), or more epochs.",
         )
     elif seen.kl is not None and seen.kl_weight not in (None, 1) and not seen.collapsed:
-        over = seen.kl_weight > 1
         effect = "detail that costs more code than it saves is given up, and pictures become smooth or grey"
-        if not over:
+        if seen.kl_weight < 1:
+            if not _samples_suffer(seen):  # such as where an MMD or a critic holds the codes at the prior
+                return
             effect = "the code may hold more detail than the prior knows of, and samples become unlike the data"
         yield Finding(
             "kl_weight",
@@ -142,6 +143,11 @@ def _weight_of_kl(seen):
             f"The KL counts {seen.kl_weight:.3g} times as much as in the bound on log p(x): {effect}. "
             f"{_scale_of_kl(seen)} For the bound itself, set model.objective=elbo.",
         )
+
+
+def _samples_suffer(seen):
+    """Whether samples from the prior are unlike the data, or nothing is known about it."""
+    return seen.unlike is None or seen.unlike - seen.floor > UNLIKE
 
 
 def _scale_of_kl(seen):

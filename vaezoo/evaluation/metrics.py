@@ -242,7 +242,7 @@ def _samples(run, examples, labels, seed, space):
         measured = data.test if examples == len(data.test) else data.test.take(np.arange(examples))
         real, train = space.features_of(measured, count), space.features_of(data.train, MOST_TRAINING)
         check_variety(real)
-        classes = labels[equally_spaced(examples, count)] if model.spec.conditional else None  # of those images
+        classes = labels[equally_spaced(examples, count)] if model.spec.conditional else None
         sets = []
         for number in range(SAMPLE_SETS):
             z = model.prior_distribution().sample(count, seed=fold_seed(seed, SAMPLING, number))

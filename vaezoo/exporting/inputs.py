@@ -19,14 +19,14 @@ def measured_inputs(run, seed=0):
         seed: of the codes and of their labels.
 
     Returns:
-        "z" [1000,D] float32 from the prior, and the first test examples [<=1000,...] by their kind: "image" as uint8,
+        "z" [1000,D] float32 from the prior, and test examples [<=1000,...] by their kind: "image" as uint8,
         "vector" as float32 or "sequence" as int32. For a conditional model also "z_label" and "{kind}_label", int32; of
         rows of a table "columns" [3,F], what each column holds (0 a number, 1 a count, 2 the index of a value), its
         middle and its spread.
     """
     model, spec = run.model, run.model.spec
     z = model.prior_distribution().sample(COUNT, seed=fold_seed(seed, EXPORT, 0)).numpy()
-    x, labels = run.first("test", COUNT)
+    x, labels = run.spaced("test", COUNT)
     # 256 grey levels: any image serves for a comparison, and these need little space on disk.
     inputs = {"z": z, spec.kind: np.round(x * 255).astype("uint8") if spec.is_image else x}
     if spec.columns is not None:
@@ -89,7 +89,7 @@ def calibration_inputs(run, seed=0):
         {"decode": inputs by name, "encode": inputs by name}; the arrays of each have equally many rows.
     """
     model, spec = run.model, run.model.spec
-    x, labels = run.first("train", CALIBRATION)
+    x, labels = run.spaced("train", CALIBRATION)
     codes = model.forward({"x": x, "label": labels}, seed=fold_seed(seed, EXPORT, 1)).z[0]
     draws = model.prior_distribution().sample(CALIBRATION_DRAWS, seed=fold_seed(seed, EXPORT, 2))
     z = np.concatenate([codes, draws]).astype("float32")

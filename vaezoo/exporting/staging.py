@@ -71,9 +71,9 @@ class Staging:
                 place.parent.mkdir(parents=True, exist_ok=True)
                 version.rename(place)
                 flush_folder(place.parent)
-            # The reports come last: where they exist, the files that they describe exist too. Beside other files, those
-            # of a version alone are left out: the card of these files shows its own.
-            left_out = REPORTS if (self.target / "README.md").is_file() else ()
+            # The reports come last: where they exist, the files that they describe exist too. Beside the files of an
+            # earlier export, those of a version alone are left out: the card of these files shows its own.
+            left_out = REPORTS if (self.target / "decoder.keras").is_file() else ()
             files = [path for path in self.path.iterdir() if path.is_file() and path.name not in left_out]
             for path in sorted(files, key=lambda path: (path.name in REPORTS, path.name)):
                 path.replace(self.target / path.name)

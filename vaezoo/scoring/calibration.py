@@ -56,10 +56,18 @@ def threshold(calibration, fpr):
         The k-th largest calibration score, for k = floor(fpr (n + 1)).
 
     Raises:
-        VaezooError: for a rate outside (0, 1), or one that so few calibration scores cannot tell from 0.
+        VaezooError: for a rate outside (0, 1), or one that so few calibration scores cannot tell from 0, or if as many
+            of them are not finite.
     """
     count = len(calibration)
-    return np.sort(calibration)[count - _allowed(count, fpr)]
+    found = np.sort(calibration)[count - _allowed(count, fpr)]
+    if not np.isfinite(found):
+        wrong = np.sum(~np.isfinite(calibration))
+        raise VaezooError(
+            f"the scores of {wrong:,} of the {count:,} held-out examples overflow, as many as fpr={fpr:g} allows to be "
+            "anomalies; correct these examples, or give a larger rate"
+        )
+    return found
 
 
 def check_rate(count, fpr):

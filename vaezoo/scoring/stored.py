@@ -92,7 +92,8 @@ def _measured(run, score, samples, before):
         )
 
     def scores(examples):
-        return SCORES[score](model, examples, samples=samples, reference=before.reference)
+        found = SCORES[score](model, examples, samples=samples, reference=before.reference)
+        return np.where(np.isnan(found), np.inf, found)  # of an example so far out that float32 overflows
 
     calibration = Calibration(scores(validation), scores(encoded("test")))
     return dataclasses.replace(before, calibrations={**before.calibrations, (score, samples): calibration})
@@ -149,9 +150,9 @@ def _checked(run, arrays):
 
 
 def _numbers(arrays, name, shape):
-    """A finite array of floats of that shape; of any length [n] >= 1 for None."""
+    """A finite array of floats of that shape; for None scores of any length [n] >= 1, which may overflow."""
     array = arrays[name]
-    if array.dtype.kind != "f" or not np.isfinite(array).all():
+    if array.dtype.kind != "f" or (np.isnan(array) if shape is None else ~np.isfinite(array)).any():
         raise ValueError(f"'{name}' does not hold finite numbers")
     if array.shape != shape if shape is not None else array.ndim != 1 or not len(array):
         raise ValueError(f"'{name}' has the shape {list(array.shape)}")

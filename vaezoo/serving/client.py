@@ -1,5 +1,6 @@
 """The client: its inputs are checked against the signatures that the server describes."""
 
+import numbers
 import random
 import time
 import urllib.parse
@@ -42,7 +43,7 @@ class DecoderClient:
                 f"timeout must be above 0 and below {LONGEST_TIMEOUT:,}, and retries an integer of at least 0, not "
                 f"{timeout} and {retries}"
             )
-        if version is not None and (not isinstance(version, int) or version < 0):
+        if version is not None and (not isinstance(version, numbers.Integral) or version < 0):
             raise VaezooError(f"version is {version!r}; give an integer of at least 0, or None for the server's newest")
         self.timeout, self.retries, self.finite = timeout, retries, finite
         transport = Grpc if scheme == "grpc" else Rest

@@ -242,6 +242,8 @@ def _train(run, setup, state, started, quiet, film, checkpoint_every, callbacks)
                 say(f"\nkeeping the weights of epoch {best}, {why}")
                 load_weights(model, run.path / "model.keras")
             elif recorder.weights_differ():  # a callback has set others
+                if settings.average:
+                    say("warning: the weights that a callback has set are no averages; training.keep=best keeps those")
                 run.model("model.keras", model)
             else:
                 take_averages(model)
