@@ -452,7 +452,7 @@ def beside_inputs(arrays):
         (lambda run: latent_space.draw_reconstructions(run, index=[0, 2]), beside_inputs),
         (lambda run: latent_space.draw_interpolation(run, index=[3, 5], steps=4), lambda arrays: arrays["examples"]),
         (lambda run: latent_space.draw_interpolation(run, index=[3, 5, 1], steps=3), lambda arrays: arrays["examples"]),
-        (lambda run: latent_space.draw_edits(run, "density=high", index=3), beside_inputs),
+        (lambda run: latent_space.draw_edits(run, "range=high", index=3), beside_inputs),
     ],
 )
 def test_a_drawing_of_melodies_can_be_heard(melody_run, tmp_path, draw, melodies):

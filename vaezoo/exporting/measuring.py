@@ -26,6 +26,7 @@ from vaezoo.exporting.inputs import by_signature, kind_of
 from vaezoo.exporting.plan import SCORES
 from vaezoo.exporting.table import as_text, difference, difference_of_rows, exceeds
 from vaezoo.quiet import quick_tensorflow
+from vaezoo.regular_files import broken
 
 SHOWN = 8  # codes in the picture
 
@@ -42,7 +43,8 @@ def measure(folder: Path, threads: int) -> dict:
     """
     rows, pictures, labels, counts = [], [], [], {}
     for reference, artefacts in find(folder).items():
-        with np.load(reference / "verify_inputs.npz") as stored:
+        kept = reference / "verify_inputs.npz"
+        with broken(kept), np.load(kept) as stored:
             kind, inputs, columns = kind_of(stored), by_signature(dict(stored)), stored.get("columns")
             scores = {name: stored[name] for name in SCORES if name in stored.files}
         counts = {"codes": len(inputs["decode"]["z"]), "examples": len(inputs["encode"][kind])}
