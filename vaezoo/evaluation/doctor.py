@@ -273,7 +273,7 @@ def _training(seen):
 
 
 def _prior(seen):
-    if seen.unlike is None or seen.collapsed or seen.unlike - seen.floor <= UNLIKE:
+    if seen.unlike is None or seen.collapsed or not _samples_suffer(seen):
         return
     text = (
         "Samples from the prior are unlike the reconstructions: their Fréchet distance is "
