@@ -154,6 +154,23 @@ def test_the_page_decodes_and_encodes_as_keras_does(name, browser, tmp_path, req
     assert done.size < 10e6
 
 
+def test_a_drawing_is_read_as_another_class_and_gives_way_to_an_example(browser, conditional_run, tmp_path):
+    with opened(browser, explore(Run(conditional_run), tmp_path / "page.html").path) as page:
+        draw(page)
+        before = page.evaluate("[...explorer.state.code]")
+        page.locator("#labels button").nth(7).click()
+        answered(page, f"explorer.state.code.some((each, i) => each !== {before}[i])")
+        assert page.evaluate("explorer.state.kept === explorer.state.code")
+        for index in (0, 3, 11):
+            page.locator("#examples button").nth(index).click()
+            answered(page, f"explorer.state.kept === explorer.codes[{index}]")
+            settled(page)
+            chosen, ends = page.evaluate("[explorer.state.label, explorer.state.ends]")
+            label = page.locator("#examples button").nth(index).get_attribute("aria-label")
+            assert label.endswith(page.locator("#labels button").nth(chosen).inner_text())
+            assert index in ends
+
+
 def test_the_map_fills_with_pictures(browser, conditional_run, tmp_path):
     with opened(browser, explore(Run(conditional_run), tmp_path / "page.html").path) as page:
         before = page.evaluate("document.getElementById('ground').toDataURL()")
