@@ -152,6 +152,14 @@ def test_elements_are_float32_of_static_shape(make):
 
 
 @pytest.mark.parametrize("make", [in_memory, on_disk])
+def test_nothing_that_is_read_is_tuned(make):
+    # What tunes is a thread that sleeps for up to a minute, and the end of an iterator may have to wait for it.
+    for batches in (make().training_batches(20, 3), make().batches(25), make().batches(25, binarize="dynamic")):
+        assert not batches.options().autotune.enabled
+        assert not batches.map(lambda batch: batch).prefetch(2).options().autotune.enabled
+
+
+@pytest.mark.parametrize("make", [in_memory, on_disk])
 def test_first(make):
     x, labels = make().first(9)
     assert (x.dtype, x.shape, labels.dtype) == ("float32", (9, 4, 4, 1), "int32")

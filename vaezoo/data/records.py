@@ -12,7 +12,7 @@ import numpy as np
 from vaezoo.atomic import only_writer, remove_unfinished, write_file
 from vaezoo.cache import cache_folder
 from vaezoo.data.indexed import ArraySplit
-from vaezoo.data.split import Split, as_written, fold, on_cpu
+from vaezoo.data.split import Split, as_written, fold, on_cpu, untuned
 from vaezoo.errors import VaezooError
 
 FACTOR = "label_"  # begins the name of a feature that is a known factor, and not the name of the factor
@@ -70,11 +70,10 @@ class RecordSplit(Split):
         if not names:
             return {}
         wanted = {name: self.features[name] for name in names}
-        parts = list(
-            self._ordered_keys(4096, self.size)
-            .map(as_written(lambda records: tf.io.parse_example(records, wanted)), tf.data.AUTOTUNE, deterministic=True)
-            .as_numpy_iterator()
+        parsed = self._ordered_keys(4096, self.size).map(
+            as_written(lambda records: tf.io.parse_example(records, wanted)), tf.data.AUTOTUNE, deterministic=True
         )
+        parts = list(untuned(parsed).as_numpy_iterator())
         return {name.removeprefix(FACTOR): np.concatenate([part[name] for part in parts]) for name in names}
 
     def stored_as_bits(self):
@@ -133,7 +132,7 @@ class RecordSplit(Split):
 
         columns, start = None, 0
         chunks = self._ordered_keys(512, self.size).map(as_written(self._parse), tf.data.AUTOTUNE, deterministic=True)
-        for chunk in chunks.prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
+        for chunk in untuned(chunks.prefetch(tf.data.AUTOTUNE)).as_numpy_iterator():
             if columns is None:
                 columns = {name: np.empty((self.size, *part.shape[1:]), part.dtype) for name, part in chunk.items()}
             stop = start + len(chunk["image"])

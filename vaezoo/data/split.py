@@ -150,7 +150,8 @@ class Split:
         with tf.device("CPU:0"):
             epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max)
             keys = epochs.flat_map(as_written(keys_of_epoch)).skip(first_step)
-            return keys.map(as_written(batch), tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+            batches = keys.map(as_written(batch), tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+            return untuned(batches)
 
     def batches(self, batch_size, *, binarize="none", seed=0, labels=False, count=None):
         """One ordered pass over the examples; the last batch may be smaller.
@@ -191,7 +192,7 @@ class Split:
                 drawn = tf.data.Dataset.range(count).map(as_written(noise), tf.data.AUTOTUNE, deterministic=True)
                 inputs = tf.data.Dataset.zip(inputs, drawn.batch(batch_size))
             result = inputs.map(as_written(batch), tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
-            return result.apply(tf.data.experimental.assert_cardinality(-(-count // batch_size)))
+            return untuned(result.apply(tf.data.experimental.assert_cardinality(-(-count // batch_size))))
 
     def first(self, count=None, *, binarize="none", seed=0):
         """The first examples as the model is trained on them, in one array. No others are read.
@@ -264,6 +265,20 @@ def on_cpu(array):
 
     with tf.init_scope(), tf.device("CPU:0"):
         return tf.convert_to_tensor(array)
+
+
+def untuned(dataset):
+    """A `tf.data.Dataset` whose AUTOTUNE is a map on every core, not what is measured while it is read.
+
+    TensorFlow measures in a thread that sleeps for longer and longer, up to a minute. The end of an iterator wakes it,
+    but it may look before the iterator has said that it ends; then the end waits until it wakes by itself: a training
+    stood still for up to a minute after its last epoch.
+    """
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
 
 
 def as_written(function):
