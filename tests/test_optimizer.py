@@ -13,6 +13,7 @@ from vaezoo.keras_files import load_keras_file, load_weights
 from vaezoo.optimizer import Adam, Muon, averaged, optimizer_of, orthogonalized
 from vaezoo.runs import Run
 from vaezoo.training import train
+from vaezoo.training.setup import learning_rate_of
 
 
 def adam_of_the_paper(weights, gradients, rates, beta_1=0.9, beta_2=0.999, epsilon=1e-7):
@@ -103,15 +104,28 @@ def test_muon_moves_kernels_of_convolutions_along_orthogonal_matrices_and_other_
 
 @pytest.mark.parametrize(("name", "kind"), [("ladder_vae", Muon), ("mlp_vae", Adam)])
 def test_a_recipe_names_its_optimizer_and_its_settings(name, kind):
-    settings = load_recipe(name, {"training.clip_norm": 3.0, "training.weight_decay": 0.25}).training
+    changes = {"clip_norm": 3.0, "weight_decay": 0.25, "beta_2": 0.5}
+    settings = load_recipe(name, {f"training.{key}": value for key, value in changes.items()}).training
     found = optimizer_of(settings, 0.5, average=0.9)
     assert type(found) is kind
-    assert (float(found.learning_rate), found.global_clipnorm, found.weight_decay, found.average) == (
-        0.5,
-        3.0,
-        0.25,
-        0.9,
-    )
+    assert (found.global_clipnorm, found.weight_decay, found.beta_2) == tuple(changes.values())
+    assert (float(found.learning_rate), found.average) == (0.5, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [
+        ("constant", [0.4, 0.4, 0.4, 0.4]),
+        ("linear", [0.4, 0.3, 0.2, 0.0]),
+        ("cosine", [0.4, 0.2 + 0.2 * np.cos(np.pi / 4), 0.2, 0.0]),
+    ],
+)
+def test_a_schedule_falls_over_the_whole_training(schedule, rates):
+    settings = load_recipe("mlp_vae", {"training.schedule": schedule, "training.learning_rate": 0.4}).training
+    optimizer = optimizer_of(settings, learning_rate_of(settings.model_copy(update={"epochs": 4}), 25))
+    for step, rate in zip((0, 25, 50, 100), rates, strict=True):
+        optimizer.iterations.assign(step)
+        assert float(optimizer.learning_rate) == pytest.approx(rate, abs=1e-7), step
 
 
 def test_clipping_shortens_the_whole_gradient():

@@ -130,7 +130,13 @@ def optimizer_of(settings, learning_rate, average=None):
         average: as in `Adam`.
     """
     kind = {"adam": Adam, "muon": Muon}[settings.optimizer]
-    return kind(learning_rate, weight_decay=settings.weight_decay, global_clipnorm=settings.clip_norm, average=average)
+    return kind(
+        learning_rate,
+        beta_2=settings.beta_2,
+        weight_decay=settings.weight_decay,
+        global_clipnorm=settings.clip_norm,
+        average=average,
+    )
 
 
 def take_averages(model):

@@ -133,7 +133,8 @@ class Training(Section):
     batch_size: Annotated[int, Field(ge=1, le=65_536)] = 128
     learning_rate: Annotated[float, Field(gt=0, le=1e4)] = 1e-3
     optimizer: Literal["adam", "muon"] = "adam"  # muon: the kernels of convolutions take orthogonal updates
-    schedule: Literal["constant", "cosine"] = "cosine"
+    beta_2: Annotated[float, Field(ge=0, lt=1)] = 0.999  # decay of Adam's moving average of squared gradients
+    schedule: Literal["constant", "cosine", "linear"] = "cosine"  # the last two end at 0
     # A longer gradient is shortened to this (as in Child 2021, arXiv:2011.10650). On binarized MNIST none of the
     # first 150 was longer than 270; under the likelihoods of grey levels the first steps make far longer ones, and
     # Adam then throws the model off: conv_vae on 360 small colour images ended at -894 nats without a limit, and at

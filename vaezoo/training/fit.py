@@ -111,7 +111,7 @@ def resume(
     """Resume a training from its newest complete checkpoint.
 
     With unchanged settings, the final weights are bit-identical to those of an uninterrupted training on the same
-    machine. With more epochs, the cosine schedule is that of the longer training from here on, so the learning rate
+    machine. With more epochs, the schedule is that of the longer training from here on, so a falling learning rate
     first rises.
 
     Args:

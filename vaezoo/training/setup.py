@@ -146,7 +146,7 @@ def prepare(recipe, warn, devices=None, cache=None, quiet=False, common=None, da
             steps_per_call = 1  # with more, Keras 3.15 builds a graph that TensorFlow refuses
         xla = devices.name == "one" and use_xla(model, settings.compilation)
         model.compile(
-            optimizer=optimizer_of(settings, _learning_rate(settings, steps), settings.average),
+            optimizer=optimizer_of(settings, learning_rate_of(settings, steps), settings.average),
             jit_compile=xla,
             steps_per_execution=steps_per_call,
         )
@@ -293,10 +293,14 @@ def _warm_up(objective, steps):
     return max((math.ceil(weight.steps / steps) - 1 for weight in weights), default=0)
 
 
-def _learning_rate(settings, steps):
+def learning_rate_of(settings, steps):
+    """The learning rate of a training, in epochs of so many steps: a number or a schedule of Keras."""
     if settings.schedule == "constant":
         return settings.learning_rate
-    return keras.optimizers.schedules.CosineDecay(settings.learning_rate, settings.epochs * steps)
+    total = settings.epochs * steps
+    if settings.schedule == "linear":
+        return keras.optimizers.schedules.PolynomialDecay(settings.learning_rate, total, end_learning_rate=0.0)
+    return keras.optimizers.schedules.CosineDecay(settings.learning_rate, total)
 
 
 def _environment(data, model, xla, devices):
