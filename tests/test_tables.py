@@ -15,6 +15,7 @@ import reproduce_iwae
 import scale_table
 import sharp_table
 import strategy_table
+import training_curves
 import zoo_table
 from conftest import small_recipe
 from test_plots import assert_nothing_is_cut_off_or_overlaps
@@ -254,6 +255,19 @@ def test_the_processes_of_a_cluster_agree_on_it():
     assert [read_cluster(config) for config in configs] == [(0, 2), (1, 2)]
     one, two = (json.loads(config)["cluster"] for config in configs)
     assert one == two
+
+
+@pytest.mark.parametrize("epochs", [1, 30, 85, 1000])
+def test_the_epochs_of_the_curves_are_plain_numbers(epochs, tmp_path):
+    rows = "".join(f"{epoch},{-90 + epoch / epochs}\n" for epoch in range(1, epochs + 1))
+    (tmp_path / "metrics.csv").write_text(f"epoch,val_elbo\n{rows}")
+    lines = [("k = 1", tmp_path, lambda row: float(row["val_elbo"]), -85.0)]
+    figure = training_curves.training_curves("The bound", lines)
+    assert_nothing_is_cut_off_or_overlaps(figure)
+    (axis,) = [axes.xaxis for axes in figure.axes]
+    shown = [label.get_text() for minor in (False, True) for label in axis.get_ticklabels(minor)]
+    assert not any("$" in text for text in shown), shown
+    assert epochs == 1 or len([text for text in shown if text]) >= 2
 
 
 def test_the_picture_of_the_scale_is_readable():

@@ -18,7 +18,7 @@ from vaezoo.atomic import write_file
 from vaezoo.config import load_recipe
 from vaezoo.evaluation import gradient_noise
 from vaezoo.objectives import ELBO, IWAE
-from vaezoo.plots.style import DPI, PALETTE, Figure, plain_axes
+from vaezoo.plots.style import DPI, PALETTE, Figure, plain_axes, plain_ticks
 from vaezoo.training.setup import prepare
 
 
@@ -68,7 +68,7 @@ def picture(rows):
         own = [row for row in rows if row["estimator"] == name]
         axes.plot([row["epoch"] for row in own], [row["variance"] for row in own], color=colour, label=name)
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter("{x:,g}")
+    plain_ticks(axes.yaxis)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False, fontsize=8)
     return figure

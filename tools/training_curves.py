@@ -2,7 +2,7 @@
 
 import csv
 
-from vaezoo.plots.style import DPI, PALETTE, Figure, plain_axes
+from vaezoo.plots.style import DPI, PALETTE, Figure, plain_axes, plain_ticks
 
 FIRST_DRAWN = 5  # epoch; the range of those before would hide the differences
 
@@ -29,6 +29,6 @@ def training_curves(title, lines):
         if compared is not None:
             axes.axhline(compared, color=colour, linewidth=1, linestyle=":")
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter("{x:,.0f}")
+    plain_ticks(axes.xaxis)
     axes.legend(frameon=False, fontsize=8, loc="lower right")
     return figure

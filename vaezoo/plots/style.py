@@ -4,6 +4,7 @@ import textwrap
 
 from matplotlib import figure
 from matplotlib.text import Text
+from matplotlib.ticker import LogLocator, NullLocator
 
 TEXT = "#222222"
 DPI = 200
@@ -50,3 +51,10 @@ def style_axes(axes, title, x_label, y_label):
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     return axes
+
+
+def plain_ticks(axis):
+    """Ticks at 1, 2 and 5 times the powers of ten of a logarithmic axis; matplotlib's own are mathematical text."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter("{x:,g}")
+    axis.set_minor_locator(NullLocator())
