@@ -204,9 +204,11 @@ def test_a_changed_learning_rate_and_schedule_are_those_of_the_recipe(bars_file,
     assert float(slower.model.optimizer.learning_rate) == pytest.approx(1e-5)
     assert Run(tmp_path / "run").recipe.training.learning_rate == 1e-5
     assert int(slower.model.optimizer.iterations) == 76
-    ended = resume(tmp_path / "run", 3, {"training.schedule": "cosine"}, quiet=True)
-    assert int(ended.model.optimizer.iterations) == 114
-    assert float(ended.model.optimizer.learning_rate) == pytest.approx(0, abs=1e-12)
+    for epochs, schedule in ((3, "cosine"), (4, "linear")):
+        ended = resume(tmp_path / "run", epochs, {"training.schedule": schedule}, quiet=True)
+        optimizers = ended.model.optimizer, vaezoo.load(tmp_path / "run").optimizer
+        assert [int(each.iterations) for each in optimizers] == [38 * epochs] * 2
+        assert [float(each.learning_rate) for each in optimizers] == pytest.approx([0, 0], abs=1e-12)
 
 
 @pytest.mark.slow
