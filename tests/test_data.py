@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from vaezoo.data import BINARIZATIONS, binarize, canonical_name, load_data, records
 from vaezoo.data.indexed import ArraySplit, ReaderSplit
@@ -155,8 +156,18 @@ def test_elements_are_float32_of_static_shape(make):
 def test_nothing_that_is_read_is_tuned(make):
     # What tunes is a thread that sleeps for up to a minute, and the end of an iterator may have to wait for it.
     for batches in (make().training_batches(20, 3), make().batches(25), make().batches(25, binarize="dynamic")):
-        assert not batches.options().autotune.enabled
-        assert not batches.map(lambda batch: batch).prefetch(2).options().autotune.enabled
+        for each in (batches, batches.map(lambda batch: batch).prefetch(2)):
+            assert each.options().autotune.enabled is False  # None, the default, is tuned
+
+
+def test_no_pass_over_records_is_tuned(record_set, monkeypatch):
+    split, passes = read_records(record_set, memory_limit=1000).test, []
+    real = tf.data.Dataset.as_numpy_iterator
+    monkeypatch.setattr(tf.data.Dataset, "as_numpy_iterator", lambda self: passes.append(self) or real(self))
+    split.in_memory()
+    split.first(3)
+    assert len(passes) == 2
+    assert [each.options().autotune.enabled for each in passes] == [False, False]
 
 
 @pytest.mark.parametrize("make", [in_memory, on_disk])

@@ -70,10 +70,11 @@ class RecordSplit(Split):
         if not names:
             return {}
         wanted = {name: self.features[name] for name in names}
-        parsed = self._ordered_keys(4096, self.size).map(
-            as_written(lambda records: tf.io.parse_example(records, wanted)), tf.data.AUTOTUNE, deterministic=True
+        parts = list(
+            self._ordered_keys(4096, self.size)
+            .map(as_written(lambda records: tf.io.parse_example(records, wanted)), tf.data.AUTOTUNE, deterministic=True)
+            .as_numpy_iterator()
         )
-        parts = list(untuned(parsed).as_numpy_iterator())
         return {name.removeprefix(FACTOR): np.concatenate([part[name] for part in parts]) for name in names}
 
     def stored_as_bits(self):
@@ -132,7 +133,7 @@ class RecordSplit(Split):
 
         columns, start = None, 0
         chunks = self._ordered_keys(512, self.size).map(as_written(self._parse), tf.data.AUTOTUNE, deterministic=True)
-        for chunk in untuned(chunks.prefetch(tf.data.AUTOTUNE)).as_numpy_iterator():
+        for chunk in chunks.prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
             if columns is None:
                 columns = {name: np.empty((self.size, *part.shape[1:]), part.dtype) for name, part in chunk.items()}
             stop = start + len(chunk["image"])
@@ -157,7 +158,7 @@ class RecordSplit(Split):
         import tensorflow as tf
 
         records = tf.data.Dataset.range(len(self.files)).flat_map(as_written(self._records_of_file))
-        return records.take(count).batch(batch_size)
+        return untuned(records.take(count).batch(batch_size))
 
     def _records_of_file(self, index):
         """The records of one file that belong to the split."""
