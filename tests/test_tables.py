@@ -264,8 +264,7 @@ def test_the_epochs_of_the_curves_are_plain_numbers(epochs, tmp_path):
     lines = [("k = 1", tmp_path, lambda row: float(row["val_elbo"]), -85.0)]
     figure = training_curves.training_curves("The bound", lines)
     assert_nothing_is_cut_off_or_overlaps(figure)
-    (axis,) = [axes.xaxis for axes in figure.axes]
-    shown = [label.get_text() for minor in (False, True) for label in axis.get_ticklabels(minor)]
+    shown = [label.get_text() for minor in (False, True) for label in figure.axes[0].xaxis.get_ticklabels(minor)]
     assert not any("$" in text for text in shown), shown
     assert epochs == 1 or len([text for text in shown if text]) >= 2
 
