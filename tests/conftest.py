@@ -53,7 +53,7 @@ def bars(count, size=8, seed=0):
 VARIANTS = {
     "factor": ("mlp_vae", {"model.objective": {"name": "factor", "hidden": [16]}}),
     "averaged": ("mlp_vae", {"training.average": 0.95}),
-    "muon": ("conv_vae", {"training.optimizer": "muon", "training.average": 0.95}),
+    "muon_all": ("conv_vae", {"training.optimizer": "muon_all", "training.average": 0.95}),
     "flow_prior": ("mlp_vae", {"model.prior": {"name": "flow", "blocks": 2, "hidden": [8]}}),
 }
 

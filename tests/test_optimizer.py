@@ -72,14 +72,18 @@ def test_singular_values_of_a_hundredth_to_all_of_the_length_become_near_one():
     assert 0.67 < values.min() < values.max() < 1.14
 
 
+@pytest.mark.parametrize("name", ["muon", "muon_all"])
 @pytest.mark.parametrize("jit_compile", [False, True])
-def test_muon_moves_kernels_of_convolutions_along_orthogonal_matrices_and_other_weights_as_adam(jit_compile):
+def test_muon_moves_kernels_along_orthogonal_matrices_and_other_weights_as_adam(jit_compile, name):
     """Against the algorithm of Jordan et al. (2024), with Nesterov's momentum, written out in float64."""
     numbers = np.random.default_rng(3)
-    start = {"kernel": numbers.normal(size=(3, 3, 2, 4)), "bias": numbers.normal(size=4), "dense": np.eye(3)}
-    weights = [keras.Variable(v, dtype="float32", name="kernel" if k == "dense" else k) for k, v in start.items()]
-    gradients = [[numbers.normal(size=v.shape) for v in start.values()] for _ in range(4)]
-    optimizer = Muon(keras.optimizers.schedules.CosineDecay(0.1, 4))
+    start = [numbers.normal(size=(3, 3, 2, 4)), numbers.normal(size=(5, 7)), numbers.normal(size=4), np.eye(3)]
+    names = ["kernel", "kernel", "bias", "matrix"]
+    weights = [keras.Variable(v, dtype="float32", name=k) for k, v in zip(names, start, strict=True)]
+    gradients = [[numbers.normal(size=v.shape) for v in start] for _ in range(4)]
+    settings = load_recipe("mlp_vae", {"training.optimizer": name}).training
+    optimizer = optimizer_of(settings, keras.optimizers.schedules.CosineDecay(0.1, 4))
+    optimizer = Muon.from_config(optimizer.get_config())
     optimizer.build(weights)
 
     @tf.function(jit_compile=jit_compile)
@@ -89,17 +93,25 @@ def test_muon_moves_kernels_of_convolutions_along_orthogonal_matrices_and_other_
     for each in gradients:
         apply([gradient.astype("float32") for gradient in each])
     rates = 0.05 * (1 + np.cos(np.pi * np.arange(4) / 4))
-    kernel, momentum = start["kernel"].reshape(18, 4), np.zeros((18, 4))
-    for rate, (gradient, *_) in zip(rates, gradients, strict=True):
-        gradient = gradient.reshape(18, 4)
+    orthogonal = [0, 1] if name == "muon_all" else [0]
+    for place, first in enumerate(start):
+        own = np.array([each[place] for each in gradients])
+        if place in orthogonal:
+            np.testing.assert_allclose(weights[place], muon_of_the_paper(first, own, rates), atol=1e-5)
+        else:
+            np.testing.assert_allclose(weights[place], adam_of_the_paper(first, own, rates), atol=2e-6)
+
+
+def muon_of_the_paper(kernel, gradients, rates):
+    """A kernel after steps with the given gradients [T, ...] and rates [T]; its last axis is the columns'."""
+    shape, matrix = kernel.shape, kernel.reshape(-1, kernel.shape[-1])
+    momentum = np.zeros_like(matrix)
+    for rate, gradient in zip(rates, gradients.reshape(-1, *matrix.shape), strict=True):
         momentum = 0.95 * momentum + gradient
         left, values, right = np.linalg.svd(gradient + 0.95 * momentum, full_matrices=False)
         update = left @ np.diag(near_one(values / np.linalg.norm(values))) @ right
-        kernel = kernel - rate * 0.2 * np.sqrt(18) * update
-    np.testing.assert_allclose(weights[0], kernel.reshape(3, 3, 2, 4), atol=1e-5)
-    for place, name in [(1, "bias"), (2, "dense")]:
-        adam = adam_of_the_paper(start[name], np.array([each[place] for each in gradients]), rates)
-        np.testing.assert_allclose(weights[place], adam, atol=2e-6)
+        matrix = matrix - rate * 0.2 * np.sqrt(max(matrix.shape)) * update
+    return matrix.reshape(shape)
 
 
 @pytest.mark.parametrize(("name", "kind"), [("ladder_vae", Muon), ("mlp_vae", Adam)])

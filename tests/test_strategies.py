@@ -32,7 +32,7 @@ HARDER = {
     "model.decoder": {"name": "conv", "filters": [3, 4], "dense": 8},
     "model.posterior": {"name": "flow", "blocks": 2, "hidden": [8], "context": 4},
     "model.objective": {"name": "iwae", "samples": 3},
-    "training.optimizer": "muon",
+    "training.optimizer": "muon_all",
 }
 
 

@@ -1,6 +1,7 @@
-"""Adam using TensorFlow's fused kernel, Muon for convolutions, and the moving average of the weights."""
+"""Adam using TensorFlow's fused kernel, Muon, and the moving average of the weights."""
 
 import contextlib
+from functools import partial
 
 import keras
 import tensorflow as tf
@@ -73,11 +74,13 @@ class Muon(Adam):
 
     The momentum of a kernel's gradient, as a matrix whose columns are its last axis, is brought close to the nearest
     matrix whose singular values are all one. So directions in which the gradient is small move as far as those in which
-    it is large. Its length is then that of Adam's usual update, so that one learning rate serves both. The matrices of
-    dense layers stay with Adam: theirs are larger, and their orthogonal updates took more time than they saved.
-    (`keras.optimizers.Muon` is the opposite: it takes matrices alone, and leaves convolutions to Adam.)
+    it is large. Its length is then that of Adam's usual update, so that one learning rate serves both.
+    (`keras.optimizers.Muon` takes matrices alone, and leaves convolutions to Adam.)
 
-    Args: those of `Adam`.
+    Args:
+        dense: whether the kernels of dense layers move so too. It pays where their smaller side is at most about 256:
+            the time of an orthogonal update grows as the square of it, and that of the rest of a step as itself.
+        args, kwargs: those of `Adam`.
 
     Source: Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks"; the length is that of Liu et
     al. 2025, "Muon is Scalable for LLM Training", arXiv:2502.16982, equation 4.
@@ -85,14 +88,19 @@ class Muon(Adam):
 
     MOMENTUM = 0.95
 
+    def __init__(self, *args, dense=False, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.dense = dense
+
     def build(self, variables):
-        """Make the moments, and decide which weights are kernels of convolutions."""
+        """Make the moments, and decide which weights move along orthogonal matrices."""
         super().build(variables)
-        self.convolved = [variable.name == "kernel" and len(variable.shape) > 2 for variable in variables]
+        axes = 2 if self.dense else 3
+        self.orthogonal = [variable.name == "kernel" and len(variable.shape) >= axes for variable in variables]
 
     def update_weight(self, gradient, variable, learning_rate):
         """Update a variable and its moments, but not its average."""
-        if not internals.of_variable(self, self.convolved, variable):
+        if not internals.of_variable(self, self.orthogonal, variable):
             return super().update_weight(gradient, variable, learning_rate)
         m, _ = internals.adam_moments(self, variable)
         momentum = self.MOMENTUM * m + gradient
@@ -101,6 +109,10 @@ class Muon(Adam):
         update = orthogonalized(tf.reshape(ahead, [-1, variable.shape[-1]]))  # [n, m], m the last axis
         length = 0.2 * max(update.shape) ** 0.5 * tf.cast(learning_rate, variable.dtype)
         self.assign_sub(variable, tf.reshape(length * update, variable.shape))
+
+    def get_config(self):
+        """The arguments of the constructor."""
+        return {**super().get_config(), "dense": self.dense}
 
 
 def orthogonalized(matrix):
@@ -129,7 +141,7 @@ def optimizer_of(settings, learning_rate, average=None):
         learning_rate: a float or a schedule.
         average: as in `Adam`.
     """
-    kind = {"adam": Adam, "muon": Muon}[settings.optimizer]
+    kind = {"adam": Adam, "muon": Muon, "muon_all": partial(Muon, dense=True)}[settings.optimizer]
     return kind(
         learning_rate,
         beta_2=settings.beta_2,

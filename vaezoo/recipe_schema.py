@@ -132,7 +132,8 @@ class Training(Section):
     epochs: Annotated[int, Field(ge=1, le=1_000_000)] | None = 20  # null lets the number of examples decide
     batch_size: Annotated[int, Field(ge=1, le=65_536)] = 128
     learning_rate: Annotated[float, Field(gt=0, le=1e4)] = 1e-3
-    optimizer: Literal["adam", "muon"] = "adam"  # muon: the kernels of convolutions take orthogonal updates
+    # muon: the kernels of convolutions take orthogonal updates; muon_all: those of dense layers too
+    optimizer: Literal["adam", "muon", "muon_all"] = "adam"
     beta_2: Annotated[float, Field(ge=0, lt=1)] = 0.999  # decay of Adam's moving average of squared gradients
     schedule: Literal["constant", "cosine", "linear"] = "cosine"  # the last two end at 0
     # A longer gradient is shortened to this (as in Child 2021, arXiv:2011.10650). On binarized MNIST none of the
