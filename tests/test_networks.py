@@ -292,6 +292,22 @@ def test_every_code_moves_every_pixel(body):
     assert (jacobian != 0).all()
 
 
+def test_a_residual_convolution_adds_to_its_input():
+    spec = Spec("image", (8, 12, 3))
+    decoder = with_drawn_weights(conv_decoder(5, spec, spec.shape, blocks=2, **SMALL["conv"]))
+    without = conv_decoder(5, spec, spec.shape, **SMALL["conv"])
+    convolutions = [layer for layer in decoder.layers if type(layer) is keras.layers.Conv2D][:2]
+    own = {id(weight) for layer in convolutions for weight in layer.weights}
+    rest = [weight for weight in decoder.weights if id(weight) not in own]
+    for weight, value in zip(without.weights, rest, strict=True):
+        weight.assign(value)
+    assert np.abs(decoder(codes(5)) - without(codes(5))).max() > 0.01
+    for layer in convolutions:
+        assert layer.kernel.shape == (3, 3, 4, 4)
+        layer.set_weights([0 * value for value in layer.get_weights()])
+    np.testing.assert_allclose(decoder(codes(5)), without(codes(5)), atol=1e-6)
+
+
 # Labels
 
 

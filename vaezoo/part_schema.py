@@ -96,6 +96,7 @@ class ConvDecoder(Decoder):
     name: Literal["conv"] = "conv"
     examples: ClassVar[tuple[str, ...]] = ("image",)
     filters: Filters = Field((64, 64), description="the width at each resolution below the full one, smallest first")
+    blocks: Annotated[int, Field(ge=0, le=16)] = Field(0, description="residual convolutions at the lowest resolution")
     kernel_size: KernelSize = Field(3, description="the side of every kernel, in pixels")
     dense: Width = Field(512, description="the width of the dense layer that the code enters")
     activation: Activation = "gelu"

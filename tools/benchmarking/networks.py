@@ -7,7 +7,9 @@ from typing import NamedTuple
 from vaezoo.config import load_recipe
 from vaezoo.recipe_schema import Model
 
-NETWORKS = ("mlp_vae", "conv_vae")
+# What differs from the recipes, so that every program can build the network: conv_vae has no residual convolutions.
+PLAIN_DECODER = {"name": "conv", "filters": (64, 64), "kernel_size": 3, "dense": 512, "activation": "gelu"}
+NETWORKS = {"mlp_vae": {}, "conv_vae": {"model.encoder.dense": 512, "model.decoder": PLAIN_DECODER}}
 
 
 class Layer(NamedTuple):
@@ -31,8 +33,8 @@ class Layer(NamedTuple):
 
 
 def load_network(name, width=1) -> Model:
-    """The `model` section of a recipe, with every hidden layer `width` times as wide."""
-    model = load_recipe(name).model
+    """The `model` section of a recipe, as every program can build it, with hidden layers `width` times as wide."""
+    model = load_recipe(name, NETWORKS.get(name)).model
     return model.model_copy(update={"encoder": _widen(model.encoder, width), "decoder": _widen(model.decoder, width)})
 
 

@@ -22,6 +22,8 @@ def train(case, clock, precision="float32"):
             **sizes,
             **{f"training.{key}": value for key, value in training.items()},
             "training.schedule": "constant",
+            "training.optimizer": "adam",  # as the others have it, with its defaults
+            "training.beta_2": 0.999,
             "training.precision": precision,
             "data.name": case.data,
             "data.binarize": "none",  # the images are black and white already

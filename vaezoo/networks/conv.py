@@ -39,12 +39,15 @@ def conv_encoder(spec, params_size, *, filters, kernel_size, dense, activation):
 
 
 @DECODERS.register(part_schema.ConvDecoder)
-def conv_decoder(latent_dim, spec, params_shape, *, filters, kernel_size, dense, activation):
+def conv_decoder(latent_dim, spec, params_shape, *, filters, blocks, kernel_size, dense, activation):
     """A convolutional decoder: z [B,D] → params [B,H,W,P*C].
 
     The last doubling is a depth-to-space: a convolution at half the resolution makes four times the channels, which
     are then laid out as 2×2 pixels (Shi et al., 2016, arXiv:1609.05158). A transposed convolution down to one channel
     at full resolution costs several times as much and is no better.
+
+    A residual convolution is h + activation(conv(h)) (He et al. 2016, arXiv:1512.03385). At the smallest resolution two
+    of them cost little and gain much.
 
     Args:
         latent_dim: D.
@@ -61,6 +64,9 @@ def conv_decoder(latent_dim, spec, params_shape, *, filters, kernel_size, dense,
     h = keras.layers.Dense(dense, activation)(h)
     h = keras.layers.Dense(height * width * filters[0], activation)(h)
     h = keras.layers.Reshape((height, width, filters[0]))(h)
+    for _ in range(blocks):
+        r = keras.layers.Conv2D(filters[0], kernel_size, padding="same", activation=activation)(h)
+        h = keras.layers.Add()([h, r])
     for level in filters[1:]:
         h = keras.layers.Conv2DTranspose(level, kernel_size, strides=2, padding="same", activation=activation)(h)
     h = keras.layers.Conv2D(4 * params_shape[-1], kernel_size, padding="same")(h)  # [B,H/2,W/2,4PC]
