@@ -93,7 +93,7 @@ def test_rows_start_from_the_weights_of_a_training_of_five(bars_file, tmp_path, 
     monkeypatch.setattr(reproduce_iwae, "curves", lambda runs: SimpleNamespace(savefig=lambda path: path.touch()))
     small = ["--data", str(bars_file), "--epochs", "1", "--out", str(tmp_path)]
     reproduce_iwae.main([*small, "--rows", "50", "5-again", "50-again"])
-    assert [run.path.name for run in starts] == [*2 * ["k5-epochs1-seed0"], "k5-from-k5-epochs1-seed0"]
+    assert [run.path.name for run in starts] == [*2 * ["k5-epochs1-seed0"], "k5-again-epochs1-seed0"]
     assert [run.recipe.model.objective.samples for run in starts] == [5, 5, 5]
 
 

@@ -98,8 +98,7 @@ def main(argv=None):
     def planned(name):
         """The recipe of a row, its folder, and a function that returns the run whose weights it starts from."""
         row, wanted = ROWS[name], recipe(name, options.data, options.epochs, options.seed)
-        start = f"-from-k{row.start}" if row.start else ""
-        folder = options.out / f"k{row.k}{start}-epochs{wanted.training.epochs}-seed{options.seed}"
+        folder = options.out / f"k{name}-epochs{wanted.training.epochs}-seed{options.seed}"
         return wanted, folder, (lambda: trained(*planned(row.start))) if row.start else None
 
     for name in options.rows:
