@@ -114,7 +114,6 @@ def test_a_row_of_the_sharper_models_is_its_recipe_and_what_is_changed():
         "ladder_vae": 10,
         "ladder_vae_long": 50,
         "vamp_300": 100,
-        "vamp_300_muon": 55,
     }
     assert sharp_table.recipe("vamp_300").model.latent_dim == 40
 
