@@ -50,7 +50,7 @@ def test_distributions_and_terms_are_float32(name, precision, bars_file):
 SHORT = {
     "mlp_vae": (300, 32, {"encoder.hidden": [100], "decoder.hidden": [100], "latent_dim": 8}),
     "conv_vae": (
-        60,
+        120,
         128,
         {
             "encoder.filters": [8, 16],
