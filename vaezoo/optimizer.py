@@ -78,7 +78,7 @@ class Muon(Adam):
     (`keras.optimizers.Muon` takes matrices alone, and leaves convolutions to Adam.)
 
     Args:
-        dense: whether the kernels of dense layers move so too. It pays where their smaller side is at most about 256:
+        dense: whether the kernels of dense layers move so too. It pays where their smaller side is about 200:
             the time of an orthogonal update grows as the square of it, and that of the rest of a step as itself.
         args, kwargs: those of `Adam`.
 

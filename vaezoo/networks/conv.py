@@ -46,7 +46,7 @@ def conv_decoder(latent_dim, spec, params_shape, *, filters, blocks, kernel_size
     are then laid out as 2×2 pixels (Shi et al., 2016, arXiv:1609.05158). A transposed convolution down to one channel
     at full resolution costs several times as much and is no better.
 
-    A residual convolution is h + activation(conv(h)) (He et al. 2016, arXiv:1512.03385). At the smallest resolution two
+    A residual convolution is h + activation(conv(h)) (He et al. 2016, arXiv:1512.03385). At the lowest resolution two
     of them cost little and gain much.
 
     Args:
